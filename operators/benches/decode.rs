@@ -1,0 +1,246 @@
+//! What decoding costs: nanoseconds an event, for events of the Roman numeral service.
+//!
+//! Prints a line a case: the decoder with the keys in one order, with optional fields left out at times,
+//! in random order, and with prettier spacing; and serde_json into a struct as a yardstick, which makes no
+//! columns. An argument picks the cases whose names contain it. One thread; for each batch the best of
+//! several rounds, since other processes only ever add to it.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use strandline_operators::credit::Budget;
+use strandline_operators::decode::{Decode, JsonDecoder};
+use strandline_operators::record::{RawBatch, RawRecord, Span, TopicPartition};
+use strandline_operators::schema::{Column, ColumnType};
+use strandline_operators::time::EventTime;
+
+const COLUMNS: &[Column] = &[
+    Column::required("event_id", ColumnType::String),
+    Column::optional("event_type", ColumnType::String),
+    Column::required("event_time", ColumnType::Timestamptz),
+    Column::optional("user_id", ColumnType::String),
+    Column::optional("session_id", ColumnType::String),
+    Column::optional("input_value", ColumnType::Int),
+    Column::optional("roman_numeral", ColumnType::String),
+    Column::optional("response_time_ms", ColumnType::Double),
+    Column::optional("source", ColumnType::String),
+];
+
+/// Records in a batch, as many as the source takes at a time.
+const BATCH_RECORDS: usize = 4096;
+/// Batches of different events, so that nothing is learned by heart.
+const BATCHES: usize = 16;
+const ROUNDS: usize = 20;
+
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "only parsed")]
+struct Event<'a> {
+    event_id: &'a str,
+    event_type: Option<&'a str>,
+    event_time: &'a str,
+    user_id: Option<&'a str>,
+    session_id: Option<&'a str>,
+    input_value: Option<i32>,
+    roman_numeral: Option<&'a str>,
+    response_time_ms: Option<f64>,
+    source: Option<&'a str>,
+}
+
+/// xorshift64*: events must differ, not be random.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        (self.next() >> 11) % n
+    }
+
+    fn uuid(&mut self) -> String {
+        let (a, b) = (self.next(), self.next());
+        let (a, b) = (a & !0xf000 | 0x4000, b & !(3 << 62) | 1 << 63);
+        format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            a >> 32,
+            a >> 16 & 0xffff,
+            a & 0xffff,
+            b >> 48,
+            b & 0xffff_ffff_ffff
+        )
+    }
+}
+
+fn roman(mut value: u64) -> String {
+    const DIGITS: [(u64, &str); 13] = [
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
+    ];
+    let mut text = String::new();
+    for (worth, digit) in DIGITS {
+        while value >= worth {
+            value -= worth;
+            text.push_str(digit);
+        }
+    }
+    text
+}
+
+#[derive(Clone, Copy)]
+enum Shape {
+    SameOrder,
+    OptionalAbsent,
+    Shuffled,
+    Pretty,
+}
+
+fn event(random: &mut Random, shape: Shape) -> String {
+    let value = 1 + random.below(3999);
+    let (second, milli) = (random.below(60), random.below(1000));
+    let mut members = vec![
+        format!("\"event_id\":\"{}\"", random.uuid()),
+        "\"event_type\":\"conversion\"".to_owned(),
+        format!(
+            "\"event_time\":\"2026-11-21T10:{:02}:{second:02}.{milli:03}Z\"",
+            random.below(60)
+        ),
+        format!("\"user_id\":\"user-{}\"", random.below(100_000)),
+        format!("\"session_id\":\"{}\"", random.uuid()),
+        format!("\"input_value\":{value}"),
+        format!("\"roman_numeral\":\"{}\"", roman(value)),
+        format!(
+            "\"response_time_ms\":{}.{}",
+            random.below(100),
+            random.below(10)
+        ),
+        "\"source\":\"api\"".to_owned(),
+    ];
+    match shape {
+        Shape::SameOrder => {}
+        Shape::OptionalAbsent => {
+            for place in [8, 4, 3] {
+                if random.below(4) == 0 {
+                    members.remove(place);
+                }
+            }
+        }
+        Shape::Shuffled => {
+            for i in (1..members.len()).rev() {
+                members.swap(i, random.below(i as u64 + 1) as usize);
+            }
+        }
+        Shape::Pretty => {
+            let members: Vec<String> = members
+                .iter()
+                .map(|m| m.replacen("\":", "\": ", 1))
+                .collect();
+            return format!("{{\n  {}\n}}", members.join(",\n  "));
+        }
+    }
+    format!("{{{}}}", members.join(","))
+}
+
+fn batches(shape: Shape) -> Vec<RawBatch> {
+    let mut random = Random(0x5eed);
+    (0..BATCHES)
+        .map(|_| {
+            let mut arena = String::new();
+            let mut records = Vec::new();
+            for offset in 0..BATCH_RECORDS {
+                let start = arena.len() as u32;
+                let _ = write!(arena, "{}", event(&mut random, shape));
+                let value = Some(Span {
+                    start,
+                    end: arena.len() as u32,
+                });
+                records.push(RawRecord {
+                    offset: offset as i64,
+                    timestamp: None,
+                    key: None,
+                    value,
+                });
+            }
+            RawBatch {
+                source: TopicPartition::new("roman-numeral-events", 0),
+                start: 0,
+                next: BATCH_RECORDS as i64,
+                received_at: EventTime(0),
+                arena: Bytes::from(arena),
+                records,
+                credit: Budget::new(1).take(0),
+            }
+        })
+        .collect()
+}
+
+fn measure(name: &str, batches: &[RawBatch], mut decode: impl FnMut(&RawBatch) -> usize) {
+    let wanted = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    if wanted.is_some_and(|part| !name.contains(&part)) {
+        return;
+    }
+    let events = BATCHES * BATCH_RECORDS;
+    let bytes: usize = batches.iter().map(|batch| batch.arena.len()).sum();
+    let mut best = vec![Duration::MAX; batches.len()];
+    for _ in 0..ROUNDS {
+        for (batch, best) in batches.iter().zip(&mut best) {
+            let start = Instant::now();
+            let decoded = decode(batch);
+            *best = start.elapsed().min(*best);
+            assert_eq!(decoded, BATCH_RECORDS, "{name}: every event decodes");
+        }
+    }
+    let best = best.iter().sum::<Duration>().as_nanos() as f64 / events as f64;
+    println!("{name:<44} {best:>6.0} ns an event of {} B", bytes / events);
+}
+
+fn main() {
+    let decoder =
+        || JsonDecoder::new(COLUMNS, Some(0), 2, 8 << 20).expect("columns that fit together");
+    for (name, shape) in [
+        ("to columns, keys in one order", Shape::SameOrder),
+        (
+            "to columns, optional fields absent at times",
+            Shape::OptionalAbsent,
+        ),
+        ("to columns, keys in random order", Shape::Shuffled),
+        ("to columns, pretty-printed", Shape::Pretty),
+    ] {
+        let mut decoder = decoder();
+        measure(name, &batches(shape), |batch| {
+            black_box(decoder.decode(batch)).rows.len()
+        });
+    }
+    for (name, shape) in [
+        ("serde_json to a struct, one order", Shape::SameOrder),
+        ("serde_json to a struct, random order", Shape::Shuffled),
+    ] {
+        measure(name, &batches(shape), |batch| {
+            let parse = |record: &RawRecord| {
+                serde_json::from_slice::<Event<'_>>(batch.value(record).unwrap_or_default())
+                    .map(black_box)
+                    .is_ok()
+            };
+            batch.records.iter().filter(|record| parse(record)).count()
+        });
+    }
+}

@@ -1,0 +1,577 @@
+//! JSON records straight into Arrow columns, a bad record costing one record.
+//!
+//! # What a record must be
+//! One JSON object (RFC 8259) in UTF-8, nothing but whitespace around it. A field is a column's by its
+//! name, as decoded; other fields are skipped, but must be valid JSON too.
+//!
+//! | a record that is | is |
+//! |---|---|
+//! | null | `null_value` |
+//! | longer than the job's limit | `too_large` |
+//! | empty, not JSON, not UTF-8, begun with a byte order mark, followed by other bytes, nested deeper than 64 levels (the outermost object is the first), with an unpaired surrogate escape or a control character in a string, or with a top-level key twice | `malformed` |
+//! | JSON, but no object; a field does not fit its column; a required column is absent or null | `schema_mismatch` |
+//! | without event id, or with a null or empty one | `missing_event_id` |
+//! | without event time, or with a null one | `missing_event_time` |
+//!
+//! The first line of the table that applies decides. So a record is `malformed` wherever the fault
+//! stands, even after a field that does not fit; and of several faults of one kind the message names the
+//! first field in the record that does not fit, else the first column in the job's order that is absent.
+//!
+//! # What fits a column
+//! | column | JSON |
+//! |---|---|
+//! | string | a string |
+//! | int, long | a number without fraction and exponent (`1.0` and `1e2` are none; `-0` is 0), within 32 or 64 bits |
+//! | double | any number up to the largest double; rounded correctly, also towards 0 |
+//! | boolean | `true`, `false` |
+//! | timestamptz | a string of ISO-8601 / RFC 3339, or an integer: milliseconds since 1970-01-01T00:00:00Z |
+//!
+//! The two kinds of timestamp are told apart by their JSON type alone. A string is `YYYY-MM-DD`, then
+//! `T`, `t` or a space, then `hh:mm[:ss[.fraction]]` (`.` or `,`; 1 to 9 digits, truncated to
+//! microseconds), then `Z`, `z`, `±hh:mm`, `±hhmm`, `±hh` or nothing, which means UTC; the year is
+//! 0001 to 9999 and there are no leap seconds. A string of digits alone does not fit: it is ambiguous.
+//! An integer fits when its microseconds fit 64 bits.
+//!
+//! `null` or no field at all is null in an optional column.
+//!
+//! # How
+//! A template predicts the keys of the next record from the one before. Where it holds, a record is
+//! decoded in one pass without looking up a key. Where anything is out of the ordinary (another key, a
+//! value that does not fit, an absent required column), what the record left in the columns is taken
+//! back and the general way decides; only that one reports failures. Both read values with the same code.
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use hashbrown::HashMap;
+
+use super::columns::{Appended, ColumnBuilder, Misfit};
+use super::message::{bounded, excerpt};
+use super::scan::{Malformed, Scanner};
+use super::template::{Seen, Template};
+use super::{Decode, Decoded};
+use crate::error::{Error, Result};
+use crate::record::{DecodeFailure, ErrorType, RawBatch};
+use crate::schema::{Column, ColumnType, decoded_schema};
+
+/// Text that the strings of one batch may have: their Arrow offsets have 32 bits.
+const MAX_BATCH_TEXT_BYTES: usize = i32::MAX as usize;
+
+/// A decoder of JSON records; see the module's documentation for what it takes for what.
+#[derive(Debug)]
+pub struct JsonDecoder {
+    columns: Vec<Column>,
+    schema: SchemaRef,
+    names: HashMap<&'static str, usize>,
+    event_id: Option<usize>,
+    event_time: usize,
+    max_record_bytes: u64,
+    builders: Vec<ColumnBuilder>,
+    /// Rows of the batch so far; every builder has as many between two records.
+    rows: usize,
+    template: Template,
+    scratch: Scratch,
+    /// Records that were decoded as predicted.
+    #[cfg(test)]
+    pub(super) predicted: usize,
+}
+
+/// Kept between records only to keep its memory.
+#[derive(Debug, Default)]
+struct Scratch {
+    text: String,
+    seen: Vec<Seen>,
+    present: Vec<bool>,
+    unknown_keys: Vec<(usize, usize)>,
+}
+
+/// Why a record is a dead letter.
+#[derive(Debug)]
+struct Failure {
+    error_type: ErrorType,
+    message: String,
+}
+
+impl Failure {
+    fn new(error_type: ErrorType, message: String) -> Failure {
+        Failure {
+            error_type,
+            message: bounded(message),
+        }
+    }
+}
+
+impl JsonDecoder {
+    /// A decoder into `columns`. `event_id` (a string column) and `event_time` (a timestamptz column) are
+    /// places in `columns`; both are required of a record, whatever the column says. Values longer than
+    /// `max_record_bytes` are `too_large`.
+    ///
+    /// # Errors
+    /// Columns of the same name; an id or a time that is no column, or of another type.
+    pub fn new(
+        columns: &[Column],
+        event_id: Option<usize>,
+        event_time: usize,
+        max_record_bytes: u64,
+    ) -> Result<JsonDecoder> {
+        let must_be = |place: usize, column_type: ColumnType, role: &str| match columns.get(place) {
+            Some(column) if column.column_type == column_type => Ok(()),
+            Some(column) => Err(Error::configuration(format!(
+                "the {role} `{}` is a {}; it must be a {}",
+                column.name,
+                column.column_type.name(),
+                column_type.name()
+            ))),
+            None => Err(Error::internal(format!(
+                "the {role} is column {place} of {}",
+                columns.len()
+            ))),
+        };
+        must_be(event_time, ColumnType::Timestamptz, "event time")?;
+        if let Some(event_id) = event_id {
+            must_be(event_id, ColumnType::String, "deduplication key")?;
+        }
+        let mut names = HashMap::with_capacity(columns.len());
+        for (place, column) in columns.iter().enumerate() {
+            if names.insert(column.name, place).is_some() {
+                return Err(Error::configuration(format!(
+                    "the column `{}` is defined twice",
+                    column.name
+                )));
+            }
+        }
+        Ok(JsonDecoder {
+            columns: columns.to_vec(),
+            schema: decoded_schema(columns),
+            names,
+            event_id,
+            event_time,
+            max_record_bytes,
+            builders: columns
+                .iter()
+                .map(|column| ColumnBuilder::new(column.column_type))
+                .collect(),
+            rows: 0,
+            template: Template::default(),
+            scratch: Scratch::default(),
+            #[cfg(test)]
+            predicted: 0,
+        })
+    }
+
+    /// Whether a record without a value for the column is a dead letter.
+    #[inline]
+    fn is_required(&self, place: usize) -> bool {
+        self.columns[place].required || place == self.event_time || Some(place) == self.event_id
+    }
+
+    /// Adds the record as one row, or nothing.
+    #[inline]
+    fn decode_record(&mut self, text: &str) -> Result<(), Failure> {
+        if self.decode_as_predicted(text).is_some() {
+            #[cfg(test)]
+            (self.predicted += 1);
+            self.rows += 1;
+            return Ok(());
+        }
+        self.roll_back();
+        let decoded = self.decode_in_general(text);
+        match decoded {
+            Ok(()) => {
+                self.rows += 1;
+                self.template.learn(text.as_bytes(), &self.scratch.seen);
+            }
+            Err(_) => self.roll_back(),
+        }
+        decoded
+    }
+
+    /// Takes back what an unfinished record left in the columns.
+    fn roll_back(&mut self) {
+        for builder in &mut self.builders {
+            builder.truncate(self.rows);
+        }
+    }
+
+    /// Decodes a record whose keys are the predicted ones. `None` when anything is out of the ordinary;
+    /// the columns must then be rolled back.
+    #[inline]
+    fn decode_as_predicted(&mut self, text: &str) -> Option<()> {
+        let mut json = Scanner::new(text);
+        let mut values = 0;
+        let mut found = Some(self.template.first(json.rest())?);
+        while let Some(member) = found {
+            json.at += member.length;
+            match member.column {
+                Some(place) => match self.builders[place]
+                    .append(&mut json, &mut self.scratch.text)
+                    .ok()?
+                {
+                    Appended::Value => values += 1,
+                    Appended::EmptyString if Some(place) == self.event_id => return None,
+                    Appended::EmptyString => values += 1,
+                    Appended::Nothing => {}
+                },
+                None => json.skip_value(1).ok()?,
+            }
+            found = if json.peek() == Some(b'}') {
+                None
+            } else {
+                self.template.next(member.place + 1, json.rest())
+            };
+        }
+        json.skip_whitespace();
+        json.expect(b'}', "").ok()?;
+        json.expect_end().ok()?;
+        if values < self.builders.len() {
+            for place in 0..self.builders.len() {
+                if self.builders[place].len() == self.rows {
+                    if self.is_required(place) {
+                        return None;
+                    }
+                    self.builders[place].append_null();
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Decodes any record, and says what is wrong with a bad one; the columns must then be rolled back.
+    fn decode_in_general(&mut self, text: &str) -> Result<(), Failure> {
+        let mut json = Scanner::new(text);
+        if text.starts_with('\u{feff}') {
+            let message = "not JSON: the record begins with a byte order mark (EF BB BF); write UTF-8 without it";
+            return Err(Failure::new(ErrorType::Malformed, message.to_owned()));
+        }
+        json.skip_whitespace();
+        if json.peek() != Some(b'{') {
+            return Err(not_an_object(text, json));
+        }
+        let mismatch = self
+            .read_members(&mut json)
+            .map_err(|malformed| not_json(text, malformed))?;
+        if let Some(key) = self.duplicate_unknown_key(text) {
+            return Err(duplicate_key(&key));
+        }
+        match mismatch {
+            Some(failure) => Err(failure),
+            None => self.fill_absent(),
+        }
+    }
+
+    /// Reads the whole document, object next. The failure, if any, is the first value that does not fit.
+    fn read_members(&mut self, json: &mut Scanner<'_>) -> Result<Option<Failure>, Malformed> {
+        self.scratch.seen.clear();
+        self.scratch.unknown_keys.clear();
+        self.scratch.present.clear();
+        self.scratch.present.resize(self.columns.len(), false);
+        let mut mismatch = None;
+        let mut start = 0;
+        json.expect(b'{', "no `{` at the start")?;
+        json.skip_whitespace();
+        let mut more = !json.eat(b'}');
+        while more {
+            json.skip_whitespace();
+            let key_start = json.at + 1;
+            let key = json.text(&mut self.scratch.text)?;
+            let column = self.names.get(key).copied();
+            let key = (key_start, json.at - 1);
+            json.skip_whitespace();
+            json.expect(b':', "no `:` after a key")?;
+            json.skip_whitespace();
+            self.scratch.seen.push(Seen {
+                start,
+                value: json.at,
+                column,
+            });
+            match column {
+                Some(place) if std::mem::replace(&mut self.scratch.present[place], true) => {
+                    return Err(Malformed {
+                        at: key.0,
+                        what: "a key for the second time",
+                    });
+                }
+                Some(place) => {
+                    let failure = self.read_value(place, json)?;
+                    mismatch = mismatch.or(failure);
+                }
+                None => {
+                    self.scratch.unknown_keys.push(key);
+                    json.skip_value(1)?;
+                }
+            }
+            start = json.at;
+            json.skip_whitespace();
+            more = !json.eat(b'}');
+            if more {
+                json.expect(b',', "neither `,` nor `}` after a member")?;
+            }
+        }
+        json.expect_end()?;
+        Ok(mismatch)
+    }
+
+    /// Reads one column's value, whether it fits or not.
+    fn read_value(
+        &mut self,
+        place: usize,
+        json: &mut Scanner<'_>,
+    ) -> Result<Option<Failure>, Malformed> {
+        let start = json.at;
+        match self.builders[place].append(json, &mut self.scratch.text) {
+            Ok(_) => Ok(None),
+            Err(Misfit::Malformed(malformed)) => Err(malformed),
+            Err(Misfit::Mismatch(reason)) => {
+                self.builders[place].truncate(self.rows);
+                json.at = start;
+                json.skip_value(1)?;
+                Ok(Some(does_not_fit(
+                    &self.columns[place],
+                    json.between(start, json.at),
+                    reason,
+                )))
+            }
+        }
+    }
+
+    /// A key that is no column and stands twice in the record.
+    fn duplicate_unknown_key(&mut self, text: &str) -> Option<String> {
+        let keys = &mut self.scratch.unknown_keys;
+        if keys.len() < 2 {
+            return None;
+        }
+        let raw = |&(start, end): &(usize, usize)| text.get(start..end).unwrap_or_default();
+        if keys.iter().any(|key| raw(key).contains('\\')) {
+            // The same key may be written in different ways, so decode them all.
+            let mut decoded = Vec::with_capacity(keys.len());
+            for &(start, _) in keys.iter() {
+                let mut json = Scanner::new(text);
+                json.at = start - 1;
+                decoded.push(
+                    json.text(&mut self.scratch.text)
+                        .unwrap_or_default()
+                        .to_owned(),
+                );
+            }
+            decoded.sort_unstable();
+            let twice = decoded.windows(2).find(|pair| pair[0] == pair[1]);
+            return twice.map(|pair| pair[0].clone());
+        }
+        // Sorted rather than hashed: no choice of keys makes it slow.
+        keys.sort_unstable_by(|a, b| raw(a).cmp(raw(b)));
+        let twice = keys.windows(2).find(|pair| raw(&pair[0]) == raw(&pair[1]));
+        twice.map(|pair| raw(&pair[0]).to_owned())
+    }
+
+    /// Fills columns without a value with null, unless one of them is required.
+    fn fill_absent(&mut self) -> Result<(), Failure> {
+        let rows = self.rows;
+        let absent = |this: &Self, place: usize| this.builders[place].len() == rows;
+        let found = |this: &Self, place: usize| {
+            if !this.scratch.present[place] {
+                "is absent"
+            } else if absent(this, place) {
+                "is null"
+            } else {
+                "is empty"
+            }
+        };
+        for place in 0..self.columns.len() {
+            let own_error = place == self.event_time || Some(place) == self.event_id;
+            if self.columns[place].required && !own_error && absent(self, place) {
+                let Column {
+                    name, column_type, ..
+                } = self.columns[place];
+                let message = format!(
+                    "field `{name}`: it {}, but {} is required",
+                    found(self, place),
+                    fitting(column_type)
+                );
+                return Err(Failure::new(ErrorType::SchemaMismatch, message));
+            }
+        }
+        if let Some(event_id) = self.event_id
+            && (absent(self, event_id) || self.builders[event_id].ends_with_empty_string())
+        {
+            let name = self.columns[event_id].name;
+            let message = format!(
+                "field `{name}`: the event id {}; it must be a string",
+                found(self, event_id)
+            );
+            return Err(Failure::new(ErrorType::MissingEventId, message));
+        }
+        if absent(self, self.event_time) {
+            let (name, found) = (
+                self.columns[self.event_time].name,
+                found(self, self.event_time),
+            );
+            let fitting = fitting(ColumnType::Timestamptz);
+            let message = format!("field `{name}`: the event time {found}; it must be {fitting}");
+            return Err(Failure::new(ErrorType::MissingEventTime, message));
+        }
+        for builder in &mut self.builders {
+            if builder.len() == rows {
+                builder.append_null();
+            }
+        }
+        Ok(())
+    }
+
+    /// The batch's columns; the builders are empty after.
+    fn finish(&mut self) -> RecordBatch {
+        self.rows = 0;
+        let arrays = self
+            .builders
+            .iter_mut()
+            .map(ColumnBuilder::finish)
+            .collect();
+        // Cannot fail whatever the records say: each builder has one row a decoded record, the type of its
+        // column, and nulls only where the column is optional.
+        RecordBatch::try_new(self.schema.clone(), arrays)
+            .expect("columns of the schema's types and one length")
+    }
+}
+
+impl Decode for JsonDecoder {
+    fn decode(&mut self, batch: &RawBatch) -> Decoded {
+        let mut rows = Vec::with_capacity(batch.records.len());
+        let mut failures = Vec::new();
+        let mut text_bytes = 0;
+        for (place, record) in batch.records.iter().enumerate() {
+            let decoded = match batch.value(record) {
+                None => Err(Failure::new(
+                    ErrorType::NullValue,
+                    "the record's value is null".to_owned(),
+                )),
+                Some(value) if value.len() as u64 > self.max_record_bytes => Err(Failure::new(
+                    ErrorType::TooLarge,
+                    format!(
+                        "the record has {} bytes, the job's limit is {}",
+                        value.len(),
+                        self.max_record_bytes
+                    ),
+                )),
+                Some(value) if value.len() > MAX_BATCH_TEXT_BYTES - text_bytes => {
+                    Err(Failure::new(
+                        ErrorType::TooLarge,
+                        format!(
+                            "the records read together have more than {MAX_BATCH_TEXT_BYTES} bytes"
+                        ),
+                    ))
+                }
+                Some(value) => match simdutf8::basic::from_utf8(value) {
+                    Ok(text) => {
+                        text_bytes += value.len();
+                        self.decode_record(text)
+                    }
+                    Err(_) => Err(not_utf8(value)),
+                },
+            };
+            match decoded {
+                Ok(()) => rows.push(place as u32),
+                Err(Failure {
+                    error_type,
+                    message,
+                }) => {
+                    failures.push(DecodeFailure {
+                        record: place as u32,
+                        error_type,
+                        message,
+                    });
+                }
+            }
+        }
+        Decoded {
+            columns: self.finish(),
+            rows,
+            failures,
+        }
+    }
+}
+
+/// What fits a column, in words.
+fn fitting(column_type: ColumnType) -> &'static str {
+    match column_type {
+        ColumnType::String => "a JSON string",
+        ColumnType::Int => "a JSON integer of 32 bits",
+        ColumnType::Long => "a JSON integer of 64 bits",
+        ColumnType::Double => "a JSON number that a double can hold",
+        ColumnType::Boolean => "true or false",
+        ColumnType::Timestamptz => "an ISO-8601 string or an integer of epoch milliseconds",
+    }
+}
+
+#[cold]
+fn does_not_fit(column: &Column, found: &str, reason: &str) -> Failure {
+    let because = if reason.is_empty() {
+        String::new()
+    } else {
+        format!(" ({reason})")
+    };
+    let (name, fitting) = (column.name, fitting(column.column_type));
+    let message = format!(
+        "field `{name}`: expected {fitting}, found {}{because}",
+        excerpt(found)
+    );
+    Failure::new(ErrorType::SchemaMismatch, message)
+}
+
+#[cold]
+fn not_json(text: &str, malformed: Malformed) -> Failure {
+    let Malformed { at, what } = malformed;
+    let found = match text.get(at..) {
+        Some("") => "the record ends there".to_owned(),
+        Some(rest) => format!("found {}", excerpt(rest)),
+        None => "found a byte inside of a character".to_owned(),
+    };
+    Failure::new(
+        ErrorType::Malformed,
+        format!("not JSON: {what}, at byte {at} of {}; {found}", text.len()),
+    )
+}
+
+#[cold]
+fn duplicate_key(key: &str) -> Failure {
+    Failure::new(
+        ErrorType::Malformed,
+        format!("the key {} stands twice in the object", excerpt(key)),
+    )
+}
+
+#[cold]
+fn not_utf8(value: &[u8]) -> Failure {
+    let at = std::str::from_utf8(value)
+        .err()
+        .map_or(0, |e| e.valid_up_to());
+    let byte = value.get(at).copied().unwrap_or_default();
+    let message = format!(
+        "not UTF-8: byte {at} of {} is 0x{byte:02x}, which no character has there",
+        value.len()
+    );
+    Failure::new(ErrorType::Malformed, message)
+}
+
+#[cold]
+fn not_an_object(text: &str, mut json: Scanner<'_>) -> Failure {
+    if json.peek().is_none() {
+        let message = if text.is_empty() {
+            "the record is empty"
+        } else {
+            "the record is all whitespace"
+        };
+        return Failure::new(ErrorType::Malformed, format!("not JSON: {message}"));
+    }
+    let start = json.at;
+    match json
+        .skip_value(0)
+        .and_then(|()| Ok((json.at, json.expect_end()?)))
+    {
+        Ok((end, ())) => {
+            let found = excerpt(json.between(start, end));
+            Failure::new(
+                ErrorType::SchemaMismatch,
+                format!("expected a JSON object, found {found}"),
+            )
+        }
+        Err(malformed) => not_json(text, malformed),
+    }
+}

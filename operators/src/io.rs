@@ -1,0 +1,196 @@
+//! The ports: what the dataflow asks of the outside, shaped by what its operators need.
+//!
+//! Every method may block except those of [`Log`], which runs on a timely worker; the operators call the
+//! others from threads of their own, and those threads never touch a capability.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use crate::credit::Budget;
+use crate::error::Result;
+use crate::progress::EpochCommit;
+use crate::record::{DeadLetter, RawBatch, TopicPartition};
+use crate::time::{Epoch, EventTime};
+
+/// What one poll of the log gave.
+#[derive(Debug)]
+pub enum Polled {
+    /// Records of one partition.
+    Batch(RawBatch),
+    /// Every record up to `next` has been read and there is no further one now. Offsets between the last
+    /// record and `next` are gaps.
+    EndOfPartition {
+        /// The partition.
+        source: TopicPartition,
+        /// The offset that the next record will have or exceed.
+        next: i64,
+    },
+    /// Nothing is waiting.
+    Nothing,
+}
+
+/// A partition that a [`Log`] reads, and where it starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssignedPartition {
+    /// The partition.
+    pub source: TopicPartition,
+    /// The offset that is read first.
+    pub start: i64,
+    /// The partition's end when the job started: `--until-caught-up` reads up to here.
+    pub end_at_start: i64,
+    /// The largest event time accepted before the start, from the table's progress.
+    pub max_event_time: Option<EventTime>,
+}
+
+/// The Kafka log as one worker reads it. Never blocks.
+pub trait Log {
+    /// The partitions that this worker reads. Grows when partitions are added while running.
+    fn partitions(&self) -> &[AssignedPartition];
+
+    /// Takes the next batch, of at most `max_records` records, from the partitions in turn.
+    ///
+    /// # Errors
+    /// A fatal state of the log: authentication, topic gone, offset no longer held. Passing errors
+    /// (a broker down) are retried inside and told to the log's own diagnosis.
+    fn poll(&mut self, max_records: usize, budget: &Budget) -> Result<Polled>;
+
+    /// Asks for `wake` to be called, from any thread, when records come in after [`Polled::Nothing`].
+    fn on_ready(&mut self, wake: Arc<dyn Fn() + Send + Sync>);
+
+    /// The ends of the partitions as last heard of, without asking the broker; for the lag.
+    fn end_offsets(&self) -> Vec<(TopicPartition, i64)>;
+
+    /// Tells the group, for people and lag tools, that everything before these offsets is durable.
+    fn commit_group_offsets(&mut self, offsets: &[(TopicPartition, i64)]);
+}
+
+/// A data file that is closed and durable, but not yet in any snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenFile {
+    /// Which of the job's tables.
+    pub table: TableIndex,
+    /// The file's description, in the table connector's own encoding.
+    pub description: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// A table of the job: 0 is the primary, whose commit is the commit point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TableIndex(pub u16);
+
+impl TableIndex {
+    /// The primary table.
+    pub const PRIMARY: TableIndex = TableIndex(0);
+    /// The dead-letter table.
+    pub const DEAD_LETTERS: TableIndex = TableIndex(1);
+}
+
+/// What a data file belongs to. Writers are keyed by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey {
+    /// The table.
+    pub table: TableIndex,
+    /// The partition value: days since 1970-01-01.
+    pub day: i32,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The worker that writes it.
+    pub worker: u32,
+}
+
+/// The store of data files.
+pub trait Files: Send + Sync {
+    /// The Arrow schema that batches for a table must have.
+    fn schema(&self, table: TableIndex) -> SchemaRef;
+
+    /// Opens a new data file.
+    fn open(&self, key: FileKey) -> Result<Box<dyn DataFileWriter>>;
+}
+
+/// One open data file. Dropped without [`DataFileWriter::close`], it leaves at most an orphan file.
+pub trait DataFileWriter: Send {
+    /// Appends rows; they are encoded before this returns.
+    fn write(&mut self, rows: &RecordBatch) -> Result<()>;
+
+    /// Bytes written and buffered so far.
+    fn bytes(&self) -> u64;
+
+    /// Finishes the file and makes it durable.
+    fn close(self: Box<Self>) -> Result<WrittenFile>;
+}
+
+/// A commit that took effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The primary table's snapshot; `None` when the epoch had nothing to say and nothing was committed.
+    pub snapshot_id: Option<i64>,
+    /// Where the primary table's metadata stands now.
+    pub metadata_location: String,
+}
+
+/// The commit point. One instance in the whole cluster, used from one thread.
+pub trait Table: Send {
+    /// Commits an epoch: primary first, then the secondaries. Returns only when both are durable; an
+    /// ambiguous result is resolved inside, by reading the table again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) when a newer generation holds the table.
+    fn commit(&mut self, epoch: &EpochCommit) -> Result<Committed>;
+}
+
+/// The dead-letter topic. At least once: an epoch commits only after [`DeadLetterTopic::flush`].
+pub trait DeadLetterTopic: Send {
+    /// Queues dead letters for the topic.
+    fn send(&mut self, letters: &[DeadLetter]) -> Result<()>;
+
+    /// Returns when every letter sent before is acknowledged by the broker.
+    fn flush(&mut self) -> Result<()>;
+}
+
+/// An id, as the state store keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StoredId {
+    /// Hour since 1970 in which it expires; at least 1, because bucket 0 holds identity and marker.
+    pub bucket: u32,
+    /// The hash of the id.
+    pub hash: u128,
+}
+
+/// Up to where a state store is an index over the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateMarker {
+    /// The generation that wrote it.
+    pub generation: u32,
+    /// Ids of all epochs up to this one are in the store.
+    pub epoch: Epoch,
+}
+
+/// Ids by bucket.
+pub type IdsByBucket = BTreeMap<u32, Vec<u128>>;
+
+/// The ids of committed epochs, of one worker's share. Blocking; used from two threads at once, one that
+/// looks up and one that adds and expires.
+pub trait IdStore: Send + Sync {
+    /// The marker, `None` when nothing is known to be complete.
+    fn marker(&self) -> Option<StateMarker>;
+
+    /// For each key, whether the store holds it. `held` is cleared first.
+    fn contains(&self, keys: &[StoredId], held: &mut Vec<bool>) -> Result<()>;
+
+    /// Adds ids and sets the marker, in one atomic step. The ids of each bucket are ascending and
+    /// distinct. `None` leaves the marker as it is.
+    fn ingest(&self, ids: &IdsByBucket, marker: Option<StateMarker>) -> Result<()>;
+
+    /// Drops every bucket below `bucket`, without reading it.
+    fn expire_below(&self, bucket: u32) -> Result<()>;
+
+    /// Calls `visit` with every id, in batches of one bucket, by ascending bucket.
+    fn scan(&self, visit: &mut dyn FnMut(u32, &[u128]) -> Result<()>) -> Result<()>;
+}

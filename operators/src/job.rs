@@ -1,0 +1,351 @@
+//! A job, as its author writes it, and its settings, as they are in force after the configuration.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::schema::{Column, ColumnType};
+
+/// How records are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// One JSON object a record.
+    Json,
+}
+
+impl Format {
+    /// The name used in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+        }
+    }
+}
+
+/// Where reading starts in partitions that the table knows nothing of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartingOffsets {
+    /// The oldest record that the broker holds.
+    Earliest,
+    /// The end at the time of the start.
+    Latest,
+    /// Where the consumer group stands; earliest where it has no position.
+    Group,
+    /// The first record with this timestamp or a later one, in milliseconds since 1970.
+    Timestamp(i64),
+    /// Offsets by topic and partition; earliest for partitions not named.
+    Explicit(BTreeMap<String, BTreeMap<i32, i64>>),
+}
+
+/// What becomes of a record that is behind the watermark by more than the allowed lateness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TooLate {
+    /// It is a dead letter (`too_late`).
+    DeadLetter,
+    /// It lands, flagged late.
+    Land,
+    /// It is counted as dropped.
+    Drop,
+}
+
+impl TooLate {
+    /// The name used in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            TooLate::DeadLetter => "dead_letter",
+            TooLate::Land => "land",
+            TooLate::Drop => "drop",
+        }
+    }
+}
+
+/// What happens when Kafka no longer holds what should be read next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnGap {
+    /// The job stops with exit status 4 and says what is lost.
+    Stop,
+    /// The job goes on and writes the lost range into the account as gaps.
+    Record,
+}
+
+/// How the watermark of a partition follows its event times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatermarkPolicy {
+    /// The watermark stays this far behind the largest event time accepted.
+    pub out_of_orderness: Duration,
+    /// A partition whose end has been reached for this long no longer holds the watermark back.
+    pub idle_timeout: Duration,
+    /// An event time further ahead of the record's timestamp than this is a dead letter.
+    pub max_future_skew: Duration,
+}
+
+/// What happens to late records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LatenessPolicy {
+    /// Behind the watermark by more than this is too late.
+    pub allowed: Duration,
+    /// What becomes of the too late.
+    pub too_late: TooLate,
+}
+
+/// Deduplication by key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DedupPolicy<S> {
+    /// The column that is the key.
+    pub key: S,
+    /// How long an id is remembered, in event time.
+    pub ttl: Duration,
+}
+
+/// When an epoch is closed and committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitPolicy {
+    /// After this time,
+    pub interval: Duration,
+    /// or after this many bytes of records, whichever comes first.
+    pub max_bytes: u64,
+}
+
+/// A job, as its author writes it. Every field but `name`, `topics`, `columns` and `table` has a default
+/// in [`Job::BRONZE`]; the configuration file may override what is not the job's meaning.
+///
+/// ```
+/// use strandline_operators::job::Job;
+/// use strandline_operators::schema::{Column, ColumnType};
+/// const CLICKS: Job = Job {
+///     name: "clicks",
+///     topics: &["clicks"],
+///     columns: &[
+///         Column::required("event_id", ColumnType::String),
+///         Column::required("event_time", ColumnType::Timestamptz),
+///         Column::optional("url", ColumnType::String),
+///     ],
+///     table: "bronze.clicks",
+///     ..Job::BRONZE
+/// };
+/// assert!(CLICKS.validate().is_ok());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Job {
+    /// The name, as used on the command line and in the configuration: lower case, digits, hyphens.
+    pub name: &'static str,
+    /// One sentence for `list`.
+    pub description: &'static str,
+    /// The topics it reads.
+    pub topics: &'static [&'static str],
+    /// How their records are encoded.
+    pub format: Format,
+    /// The columns decoded from a record.
+    pub columns: &'static [Column],
+    /// The Bronze table it lands in, `namespace.table`.
+    pub table: &'static str,
+    /// The topic for dead letters; `None` for none.
+    pub dead_letter_topic: Option<&'static str>,
+    /// The table for dead letters; `None` for none.
+    pub dead_letter_table: Option<&'static str>,
+    /// The column that is the event time; of type timestamptz.
+    pub event_time: &'static str,
+    /// How the watermark follows the event time.
+    pub watermark: WatermarkPolicy,
+    /// What happens to late records.
+    pub lateness: LatenessPolicy,
+    /// Deduplication; `None` for none.
+    pub dedup: Option<DedupPolicy<&'static str>>,
+    /// When epochs are committed.
+    pub commit: CommitPolicy,
+}
+
+/// What a job's definition gets wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("job `{job}`: {problem}")]
+pub struct InvalidJob {
+    /// The job's name.
+    pub job: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl Job {
+    /// The defaults of a Bronze job: JSON, watermark 5 minutes, lateness 1 hour, deduplication by
+    /// `event_id` for 24 hours, a commit a second.
+    pub const BRONZE: Job = Job {
+        name: "",
+        description: "",
+        topics: &[],
+        format: Format::Json,
+        columns: &[],
+        table: "",
+        dead_letter_topic: None,
+        dead_letter_table: None,
+        event_time: "event_time",
+        watermark: WatermarkPolicy {
+            out_of_orderness: Duration::from_secs(5 * 60),
+            idle_timeout: Duration::from_secs(30),
+            max_future_skew: Duration::from_secs(60 * 60),
+        },
+        lateness: LatenessPolicy {
+            allowed: Duration::from_secs(60 * 60),
+            too_late: TooLate::DeadLetter,
+        },
+        dedup: Some(DedupPolicy {
+            key: "event_id",
+            ttl: Duration::from_secs(24 * 60 * 60),
+        }),
+        commit: CommitPolicy {
+            interval: Duration::from_secs(1),
+            max_bytes: 256 << 20,
+        },
+    };
+
+    /// Checks the definition.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn validate(&self) -> Result<(), InvalidJob> {
+        let invalid = |problem: String| {
+            Err(InvalidJob {
+                job: self.name.to_owned(),
+                problem,
+            })
+        };
+        let name_fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.name.is_empty() || !self.name.chars().all(name_fits) {
+            return invalid("its name must be lower-case letters, digits and hyphens".to_owned());
+        }
+        if self.topics.is_empty() {
+            return invalid("it reads no topic".to_owned());
+        }
+        for name in [Some(self.table), self.dead_letter_table]
+            .into_iter()
+            .flatten()
+        {
+            if name.split('.').count() < 2 || name.split('.').any(str::is_empty) {
+                return invalid(format!("its table `{name}` must be `namespace.table`"));
+            }
+        }
+        for (i, column) in self.columns.iter().enumerate() {
+            if self.columns[..i].iter().any(|c| c.name == column.name) {
+                return invalid(format!("it has the column `{}` twice", column.name));
+            }
+            if crate::schema::metadata_fields()
+                .iter()
+                .any(|f| f.name() == column.name)
+            {
+                return invalid(format!(
+                    "`{}` is a column that every Bronze table has already",
+                    column.name
+                ));
+            }
+        }
+        let Some(event_time) = self.columns.iter().find(|c| c.name == self.event_time) else {
+            return invalid(format!(
+                "its event time `{}` is none of its columns",
+                self.event_time
+            ));
+        };
+        if event_time.column_type != ColumnType::Timestamptz || !event_time.required {
+            return invalid(format!(
+                "its event time `{}` must be a required timestamptz",
+                self.event_time
+            ));
+        }
+        if let Some(dedup) = &self.dedup {
+            match self.columns.iter().find(|c| c.name == dedup.key) {
+                Some(key) if key.column_type == ColumnType::String && key.required => {}
+                _ => {
+                    return invalid(format!(
+                        "its deduplication key `{}` must be a required string column",
+                        dedup.key
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings in force when no configuration says otherwise.
+    pub fn settings(&self) -> JobSettings {
+        JobSettings {
+            name: self.name.to_owned(),
+            topics: self.topics.iter().map(|&t| t.to_owned()).collect(),
+            group_id: format!("strandline-{}", self.name),
+            starting_offsets: StartingOffsets::Earliest,
+            format: self.format,
+            columns: self.columns.to_vec(),
+            table: self.table.to_owned(),
+            dead_letter_topic: self.dead_letter_topic.map(str::to_owned),
+            dead_letter_table: self.dead_letter_table.map(str::to_owned),
+            event_time: self.event_time.to_owned(),
+            watermark: self.watermark,
+            lateness: self.lateness,
+            dedup: self.dedup.map(|d| DedupPolicy {
+                key: d.key.to_owned(),
+                ttl: d.ttl,
+            }),
+            commit: self.commit,
+            on_gap: OnGap::Stop,
+            memory: 1 << 30,
+            max_record_bytes: 8 << 20,
+        }
+    }
+}
+
+/// A job's settings in force: what its code says, overridden by the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSettings {
+    /// The job's name.
+    pub name: String,
+    /// The topics it reads.
+    pub topics: Vec<String>,
+    /// The consumer group whose offsets follow the durable ones; for people, not for recovery.
+    pub group_id: String,
+    /// Where reading starts in partitions that the table knows nothing of.
+    pub starting_offsets: StartingOffsets,
+    /// How records are encoded.
+    pub format: Format,
+    /// The columns decoded from a record.
+    pub columns: Vec<Column>,
+    /// The Bronze table.
+    pub table: String,
+    /// The topic for dead letters.
+    pub dead_letter_topic: Option<String>,
+    /// The table for dead letters.
+    pub dead_letter_table: Option<String>,
+    /// The column that is the event time.
+    pub event_time: String,
+    /// How the watermark follows the event time.
+    pub watermark: WatermarkPolicy,
+    /// What happens to late records.
+    pub lateness: LatenessPolicy,
+    /// Deduplication.
+    pub dedup: Option<DedupPolicy<String>>,
+    /// When epochs are committed.
+    pub commit: CommitPolicy,
+    /// What happens when Kafka no longer holds what should be read next.
+    pub on_gap: OnGap,
+    /// Bytes of memory that the process may use for records, filters and caches.
+    pub memory: u64,
+    /// A record with a larger value is a dead letter (`too_large`). Bytes.
+    pub max_record_bytes: u64,
+}
+
+impl JobSettings {
+    /// What the meaning of the deduplication state depends on. A change of it needs a person's consent.
+    pub fn fingerprint(&self) -> String {
+        let dedup = match &self.dedup {
+            Some(d) => format!("key={};ttl_ms={}", d.key, d.ttl.as_millis()),
+            None => "off".to_owned(),
+        };
+        format!(
+            "hash=xxh3-128;dedup={dedup};event_time={};out_of_orderness_ms={};allowed_ms={};too_late={}",
+            self.event_time,
+            self.watermark.out_of_orderness.as_millis(),
+            self.lateness.allowed.as_millis(),
+            self.lateness.too_late.name(),
+        )
+    }
+}

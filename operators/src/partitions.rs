@@ -1,0 +1,187 @@
+//! What one worker knows of the partitions it reads: positions, watermarks, idleness.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::clock::Held;
+use crate::io::AssignedPartition;
+use crate::job::WatermarkPolicy;
+use crate::record::TopicPartition;
+use crate::watermark::PartitionWatermark;
+
+/// One partition, as its worker sees it.
+#[derive(Debug)]
+pub struct PartitionView {
+    /// The partition.
+    pub source: TopicPartition,
+    /// The offset to be read next.
+    pub next: i64,
+    /// Its watermark.
+    pub watermark: PartitionWatermark,
+    end_at_start: i64,
+    at_end_since: Option<Instant>,
+    end_seen: bool,
+}
+
+/// The partitions of one worker.
+#[derive(Debug)]
+pub struct WorkerPartitions {
+    views: Vec<PartitionView>,
+    places: HashMap<TopicPartition, usize>,
+    policy: WatermarkPolicy,
+}
+
+impl WorkerPartitions {
+    /// No partitions yet.
+    pub fn new(policy: WatermarkPolicy) -> WorkerPartitions {
+        WorkerPartitions {
+            views: Vec::new(),
+            places: HashMap::new(),
+            policy,
+        }
+    }
+
+    /// Adds a partition that this worker reads from now on.
+    pub fn assign(&mut self, assigned: &AssignedPartition) {
+        self.places
+            .insert(assigned.source.clone(), self.views.len());
+        self.views.push(PartitionView {
+            source: assigned.source.clone(),
+            next: assigned.start,
+            watermark: PartitionWatermark::new(&self.policy, assigned.max_event_time),
+            end_at_start: assigned.end_at_start,
+            at_end_since: None,
+            end_seen: assigned.start >= assigned.end_at_start,
+        });
+    }
+
+    /// The partitions, in the order of their assignment.
+    pub fn views(&self) -> &[PartitionView] {
+        &self.views
+    }
+
+    /// The partition `source`, if it is this worker's.
+    pub fn view_mut(&mut self, source: &TopicPartition) -> Option<&mut PartitionView> {
+        self.places.get(source).map(|&place| &mut self.views[place])
+    }
+
+    /// Offsets before `next` have been read; returns the offset that was next before.
+    pub fn read_up_to(&mut self, source: &TopicPartition, next: i64) -> Option<i64> {
+        let view = self.view_mut(source)?;
+        let before = view.next;
+        view.next = next.max(before);
+        if next > before {
+            view.at_end_since = None;
+        }
+        view.end_seen |= view.next >= view.end_at_start;
+        Some(before)
+    }
+
+    /// The partition's end has been reached, for now.
+    pub fn reached_end(&mut self, source: &TopicPartition, now: Instant) {
+        if let Some(view) = self.view_mut(source) {
+            view.end_seen = true;
+            view.at_end_since.get_or_insert(now);
+        }
+    }
+
+    /// What these partitions allow the watermark to be.
+    pub fn held(&self, now: Instant) -> Held {
+        let idle = |since: Instant, timeout: Duration| now.duration_since(since) >= timeout;
+        self.views
+            .iter()
+            .filter(|v| {
+                !v.at_end_since
+                    .is_some_and(|since| idle(since, self.policy.idle_timeout))
+            })
+            .map(|v| v.watermark.watermark().map_or(Held::Unknown, Held::At))
+            .min()
+            .unwrap_or(Held::Free)
+    }
+
+    /// Whether every partition has reached the end it had when the job started.
+    pub fn caught_up(&self) -> bool {
+        self.views.iter().all(|v| v.end_seen)
+    }
+
+    /// Offsets between the positions and these ends.
+    pub fn lag(&self, ends: &[(TopicPartition, i64)]) -> u64 {
+        let behind = |(source, end): &(TopicPartition, i64)| {
+            let view = self.places.get(source).map(|&place| &self.views[place])?;
+            u64::try_from(end - view.next).ok()
+        };
+        ends.iter().filter_map(behind).sum()
+    }
+
+    /// The next offset of every partition.
+    pub fn positions(&self) -> Vec<(TopicPartition, i64)> {
+        self.views
+            .iter()
+            .map(|v| (v.source.clone(), v.next))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Job;
+    use crate::time::EventTime;
+
+    const NOW: EventTime = EventTime(1_800_000_000_000_000);
+
+    fn partitions(ends: &[i64]) -> WorkerPartitions {
+        let mut partitions = WorkerPartitions::new(Job::BRONZE.watermark);
+        for (i, &end_at_start) in ends.iter().enumerate() {
+            let source = TopicPartition::new("t", i as i32);
+            partitions.assign(&AssignedPartition {
+                source,
+                start: 0,
+                end_at_start,
+                max_event_time: None,
+            });
+        }
+        partitions
+    }
+
+    #[test]
+    fn an_idle_partition_does_not_hold_the_watermark() {
+        let start = Instant::now();
+        let mut partitions = partitions(&[10, 10]);
+        let (first, second) = (TopicPartition::new("t", 0), TopicPartition::new("t", 1));
+        let view = partitions.view_mut(&first).expect("assigned");
+        view.watermark
+            .accept(NOW, Some(NOW), NOW)
+            .expect("plausible");
+        assert_eq!(partitions.held(start), Held::Unknown);
+        partitions.reached_end(&second, start);
+        assert_eq!(
+            partitions.held(start + Duration::from_secs(29)),
+            Held::Unknown
+        );
+        let at = Held::At(NOW.minus(300_000_000));
+        assert_eq!(partitions.held(start + Duration::from_secs(30)), at);
+        partitions.reached_end(&first, start);
+        assert_eq!(partitions.held(start + Duration::from_secs(30)), Held::Free);
+        partitions.read_up_to(&second, 1);
+        assert_eq!(
+            partitions.held(start + Duration::from_secs(30)),
+            Held::Unknown,
+            "it is back"
+        );
+    }
+
+    #[test]
+    fn caught_up_means_every_partition_reached_the_end_it_had_at_the_start() {
+        let mut partitions = partitions(&[0, 2, 5]);
+        let now = Instant::now();
+        assert!(!partitions.caught_up());
+        assert_eq!(
+            partitions.read_up_to(&TopicPartition::new("t", 1), 2),
+            Some(0)
+        );
+        assert!(!partitions.caught_up());
+        partitions.reached_end(&TopicPartition::new("t", 2), now);
+        assert!(partitions.caught_up());
+    }
+}

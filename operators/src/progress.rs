@@ -1,0 +1,406 @@
+//! Progress: what the table remembers of a job, written in the same commit as the data.
+//!
+//! It is one versioned JSON document in the property `strandline.progress.<job>` of the primary table,
+//! and it is all that a restart on empty disks needs besides Kafka.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::account::Account;
+use crate::error::{Error, Result};
+use crate::io::WrittenFile;
+use crate::record::TopicPartition;
+use crate::time::{Epoch, EventTime};
+
+/// The version of the progress document that this build writes.
+pub const PROGRESS_VERSION: u32 = 1;
+
+/// How many past generations are remembered; a state store older than that is rebuilt.
+pub const GENERATION_HISTORY: usize = 64;
+
+/// What one epoch did to one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionDelta {
+    /// The first offset of the range.
+    pub start: i64,
+    /// The offset after the range.
+    pub next: i64,
+    /// The largest event time accepted from this partition so far.
+    pub max_event_time: Option<EventTime>,
+    /// What became of the range's records.
+    pub account: Account,
+}
+
+impl PartitionDelta {
+    /// Joins the next range of the same partition. Ranges of one partition come from one worker, in
+    /// order, so they are adjacent; anything else is a defect that would lose records.
+    pub fn extend(&mut self, later: PartitionDelta) -> Result<()> {
+        if later.start != self.next {
+            return Err(Error::internal(format!(
+                "offsets of a partition are not contiguous: expected {}, found {}",
+                self.next, later.start
+            )));
+        }
+        self.next = later.next;
+        self.max_event_time = self.max_event_time.max(later.max_event_time);
+        self.account += later.account;
+        Ok(())
+    }
+}
+
+/// Everything that one epoch commits.
+#[derive(Clone, Debug)]
+pub struct EpochCommit {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The watermark announced with the epoch's end; `None` before the first event.
+    pub watermark: Option<EventTime>,
+    /// By partition, what was consumed.
+    pub partitions: BTreeMap<TopicPartition, PartitionDelta>,
+    /// The data files, of all tables.
+    pub files: Vec<WrittenFile>,
+}
+
+impl EpochCommit {
+    /// The epoch's account, over all partitions.
+    pub fn account(&self) -> Account {
+        let mut account = Account::default();
+        for delta in self.partitions.values() {
+            account += delta.account;
+        }
+        account
+    }
+}
+
+/// What the table knows of one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionProgress {
+    /// The offset where reading began, once, when the table first heard of the partition.
+    pub start: i64,
+    /// The offset to be read next.
+    pub next: i64,
+    /// The leader epoch seen with the last record, when the client shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader_epoch: Option<i32>,
+    /// The largest event time accepted, exact; the partition's watermark follows from it.
+    pub max_event_time: Option<EventTime>,
+    /// What became of all its records since `start`.
+    pub account: Account,
+}
+
+/// What the table knows of one topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicProgress {
+    /// Kafka's id of the topic; a topic created again under the same name has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
+    /// Its partitions.
+    pub partitions: BTreeMap<i32, PartitionProgress>,
+}
+
+/// One life of the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationRecord {
+    /// Its number.
+    pub generation: u32,
+    /// The last epoch it committed; the generation's first epoch less one when it committed none.
+    pub last_epoch: Epoch,
+}
+
+/// The progress document. See the module's documentation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// [`PROGRESS_VERSION`].
+    pub version: u32,
+    /// The job's name.
+    pub job: String,
+    /// The primary table's UUID.
+    pub table_uuid: String,
+    /// Kafka's cluster id, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+    /// Positions, by topic and partition.
+    pub topics: BTreeMap<String, TopicProgress>,
+    /// Generations, oldest first, at most [`GENERATION_HISTORY`]; the last is the one in force.
+    pub generations: Vec<GenerationRecord>,
+    /// The last committed epoch; `None` before the first.
+    pub epoch: Option<Epoch>,
+    /// The committed watermark.
+    pub watermark: Option<EventTime>,
+    /// The seed of the id hash, random per table (crafted collisions would be silent loss).
+    pub hash_seed: u64,
+    /// What the meaning of the deduplication state depends on: id field, TTL, lateness, routing, hash.
+    pub fingerprint: String,
+    /// The sequence number of the snapshot that carries this document, to notice a rollback.
+    pub sequence_number: i64,
+    /// The file that lists the secondaries' data files of `epoch`, until they are known committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
+}
+
+impl Progress {
+    /// The progress of a job that has never run against this table.
+    pub fn new(job: &str, table_uuid: &str, hash_seed: u64, fingerprint: &str) -> Progress {
+        Progress {
+            version: PROGRESS_VERSION,
+            job: job.to_owned(),
+            table_uuid: table_uuid.to_owned(),
+            cluster_id: None,
+            topics: BTreeMap::new(),
+            generations: Vec::new(),
+            epoch: None,
+            watermark: None,
+            hash_seed,
+            fingerprint: fingerprint.to_owned(),
+            sequence_number: 0,
+            pending: None,
+        }
+    }
+
+    /// The property that carries the progress of `job`.
+    pub fn property(job: &str) -> String {
+        format!("strandline.progress.{job}")
+    }
+
+    /// Reads the document.
+    ///
+    /// # Errors
+    /// Refuses what it cannot read, or a version newer than [`PROGRESS_VERSION`].
+    pub fn parse(json: &str) -> Result<Progress> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let unreadable = |e: serde_json::Error| {
+            Error::refused(format!("cannot read the progress that the table holds: {e}"))
+                .hint("the table property `strandline.progress.<job>` was changed by hand; restore it from an earlier metadata file")
+        };
+        let Version { version } = serde_json::from_str(json).map_err(unreadable)?;
+        if version > PROGRESS_VERSION {
+            return Err(Error::refused(format!(
+                "the table's progress has version {version}, this build reads up to {PROGRESS_VERSION}"
+            ))
+            .hint("run the newer build that wrote it"));
+        }
+        serde_json::from_str(json).map_err(unreadable)
+    }
+
+    /// The document's text.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|e| Error::internal(format!("cannot write progress: {e}")))
+    }
+
+    /// The generation in force; 0 before the first claim.
+    pub fn generation(&self) -> u32 {
+        self.generations.last().map_or(0, |g| g.generation)
+    }
+
+    /// Starts the next generation and returns its number.
+    pub fn claim(&mut self) -> u32 {
+        let generation = self.generation() + 1;
+        let last_epoch = Epoch(Epoch::first_of(generation).0 - 1);
+        self.generations.push(GenerationRecord {
+            generation,
+            last_epoch,
+        });
+        let excess = self.generations.len().saturating_sub(GENERATION_HISTORY);
+        self.generations.drain(..excess);
+        generation
+    }
+
+    /// Whether state marked with `(generation, epoch)` holds only ids of epochs that were committed.
+    pub fn vouches_for(&self, generation: u32, epoch: Epoch) -> bool {
+        self.generations.iter().any(|g| {
+            g.generation == generation && epoch.generation() <= generation && epoch <= g.last_epoch
+        })
+    }
+
+    /// Whether the table has been reading partitions of this topic.
+    pub fn knows(&self, topic: &str) -> bool {
+        self.topics
+            .get(topic)
+            .is_some_and(|known| !known.partitions.is_empty())
+    }
+
+    /// Notes where reading of a partition begins, if the table knows nothing of it yet.
+    pub fn begin(&mut self, source: &TopicPartition, start: i64) {
+        let topic = self.topics.entry(source.topic.to_string()).or_default();
+        topic
+            .partitions
+            .entry(source.partition)
+            .or_insert_with(|| PartitionProgress {
+                start,
+                next: start,
+                leader_epoch: None,
+                max_event_time: None,
+                account: Account::default(),
+            });
+    }
+
+    /// Adds what an epoch did.
+    ///
+    /// # Errors
+    /// An epoch that is not after the last one, of another generation than the one in force, or whose
+    /// offsets do not follow on the committed ones: each would lose or double records, so it is refused.
+    pub fn advance(&mut self, commit: &EpochCommit) -> Result<()> {
+        if self.epoch >= Some(commit.epoch) || commit.epoch.generation() != self.generation() {
+            return Err(Error::refused(format!(
+                "epoch {} does not follow epoch {} of generation {}",
+                commit.epoch,
+                self.epoch
+                    .map_or_else(|| "none".to_owned(), |e| e.to_string()),
+                self.generation()
+            )));
+        }
+        for (source, delta) in &commit.partitions {
+            self.begin(source, delta.start);
+            let known = self.topics.get_mut(&*source.topic);
+            let Some(partition) = known.and_then(|t| t.partitions.get_mut(&source.partition))
+            else {
+                return Err(Error::internal(format!("progress has no {source}")));
+            };
+            if partition.next != delta.start {
+                return Err(Error::refused(format!(
+                    "epoch {} starts {source} at offset {}, the table is at {}",
+                    commit.epoch, delta.start, partition.next
+                )));
+            }
+            partition.next = delta.next;
+            partition.max_event_time = partition.max_event_time.max(delta.max_event_time);
+            partition.account += delta.account;
+        }
+        self.epoch = Some(commit.epoch);
+        self.watermark = self.watermark.max(commit.watermark);
+        if let Some(current) = self.generations.last_mut() {
+            current.last_epoch = commit.epoch;
+        }
+        Ok(())
+    }
+
+    /// The account of everything the table holds from this job.
+    pub fn account(&self) -> Account {
+        let mut total = Account::default();
+        for topic in self.topics.values() {
+            for partition in topic.partitions.values() {
+                total += partition.account;
+            }
+        }
+        total
+    }
+
+    /// What the table knows of a partition.
+    pub fn partition(&self, source: &TopicPartition) -> Option<&PartitionProgress> {
+        self.topics
+            .get(&*source.topic)?
+            .partitions
+            .get(&source.partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delta(start: i64, next: i64) -> PartitionDelta {
+        let consumed = (next - start) as u64;
+        let account = Account {
+            consumed,
+            landed: consumed,
+            ..Account::default()
+        };
+        PartitionDelta {
+            start,
+            next,
+            max_event_time: Some(EventTime(next)),
+            account,
+        }
+    }
+
+    fn commit(epoch: Epoch, start: i64, next: i64) -> EpochCommit {
+        let partitions = BTreeMap::from([(TopicPartition::new("t", 0), delta(start, next))]);
+        EpochCommit {
+            epoch,
+            watermark: Some(EventTime(next)),
+            partitions,
+            files: Vec::new(),
+        }
+    }
+
+    fn claimed() -> Progress {
+        let mut progress = Progress::new("job", "uuid", 7, "fingerprint");
+        progress.claim();
+        progress
+    }
+
+    #[test]
+    fn an_epoch_is_added_once_and_in_order() {
+        let mut progress = claimed();
+        let first = Epoch::first_of(1);
+        progress.advance(&commit(first, 0, 10)).expect("first");
+        assert!(
+            progress.advance(&commit(first, 10, 20)).is_err(),
+            "the same epoch again"
+        );
+        assert!(
+            progress.advance(&commit(first.next(), 11, 20)).is_err(),
+            "an offset skipped"
+        );
+        progress
+            .advance(&commit(first.next(), 10, 20))
+            .expect("second");
+        assert_eq!(progress.account().consumed, 20);
+    }
+
+    #[test]
+    fn where_a_partition_begins_is_decided_once() {
+        let mut progress = claimed();
+        let source = TopicPartition::new("t", 0);
+        progress.begin(&source, 100);
+        progress.begin(&source, 5100);
+        assert_eq!(progress.partition(&source).map(|p| p.next), Some(100));
+        let skipping = commit(Epoch::first_of(1), 5100, 5200);
+        assert!(progress.advance(&skipping).is_err(), "5,000 records lost");
+        progress
+            .advance(&commit(Epoch::first_of(1), 100, 5200))
+            .expect("from where it began");
+    }
+
+    #[test]
+    fn an_epoch_of_an_older_generation_is_refused() {
+        let mut progress = claimed();
+        progress.claim();
+        assert!(
+            progress
+                .advance(&commit(Epoch::first_of(1), 0, 10))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn state_is_trusted_only_up_to_what_its_generation_committed() {
+        let mut progress = claimed();
+        let first = Epoch::first_of(1);
+        progress.advance(&commit(first, 0, 10)).expect("first");
+        progress.claim();
+        assert!(progress.vouches_for(1, first));
+        assert!(
+            !progress.vouches_for(1, first.next()),
+            "that epoch was aborted"
+        );
+        assert!(!progress.vouches_for(3, first));
+    }
+
+    #[test]
+    fn the_document_reads_back_and_a_newer_version_is_refused() {
+        let mut progress = claimed();
+        progress
+            .advance(&commit(Epoch::first_of(1), 0, 10))
+            .expect("first");
+        let json = progress.to_json().expect("json");
+        assert_eq!(Progress::parse(&json).expect("parse"), progress);
+        let newer = json.replacen("\"version\":1", "\"version\":2", 1);
+        assert!(Progress::parse(&newer).is_err());
+    }
+}

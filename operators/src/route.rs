@@ -1,0 +1,491 @@
+//! Route: verdicts into rows, dead letters and the account.
+//!
+//! | | |
+//! |---|---|
+//! | in | [`JudgedBatch`]es |
+//! | out | rows of the Bronze table ([`Landing`]), dead letters, and what became of each record ([`Accounted`]) |
+//! | exchange | none |
+//! | state | none: a pure function of the batch |
+//! | frontier | passed on as it is |
+//! | errors | a defect (columns that do not fit) ends the job |
+//! | metrics | the account |
+//!
+//! Order of verdicts: failures of decoding came first, then a known id is a duplicate however late it is,
+//! then the too late are sorted out, then the late are flagged. Nothing after this may reject a record.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow_array::builder::StringBuilder;
+use arrow_array::{
+    ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+    UInt32Array,
+};
+use arrow_schema::SchemaRef;
+use arrow_select::filter::filter_record_batch;
+use arrow_select::take::take_record_batch;
+use serde::{Deserialize, Serialize};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use crate::account::Account;
+use crate::context::Context;
+use crate::credit::Credit;
+use crate::dedup::JudgedBatch;
+use crate::error::{Error, Result};
+use crate::io::TableIndex;
+use crate::job::TooLate;
+use crate::progress::PartitionDelta;
+use crate::record::{DeadLetter, ErrorType, EventBatch, TopicPartition};
+use crate::time::{Epoch, EventTime, IngestTime, MICROS_PER_SECOND};
+use crate::watermark::{Lateness, LatenessJudge};
+
+/// Microseconds in a day.
+const MICROS_PER_DAY: i64 = 24 * 60 * 60 * MICROS_PER_SECOND;
+
+/// Rows of one table and one day, on their way into a data file.
+#[derive(Debug)]
+pub struct Landing {
+    /// The table.
+    pub table: TableIndex,
+    /// The partition value: days since 1970-01-01.
+    pub day: i32,
+    /// The rows.
+    pub rows: RecordBatch,
+    /// The memory that they hold, given back once they are encoded.
+    pub credit: Option<Arc<Credit>>,
+}
+
+/// What became of a range of offsets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounted {
+    /// The partition.
+    pub source: TopicPartition,
+    /// The range and its account.
+    pub delta: PartitionDelta,
+}
+
+/// Dead letters of one batch, on their way to the topic and the table.
+#[derive(Debug)]
+pub struct Letters {
+    /// The letters; never none.
+    pub letters: Vec<DeadLetter>,
+    /// The memory of the batch they come from, given back once they are sent and encoded.
+    pub credit: Arc<Credit>,
+}
+
+/// Everything that comes out of one batch. Its credit is given back when all of it is gone.
+#[derive(Debug)]
+pub struct Routed {
+    /// Rows of the Bronze table, by day.
+    pub landing: Vec<Landing>,
+    /// Records that cannot land, if there are any.
+    pub dead_letters: Option<Letters>,
+    /// What became of each record.
+    pub accounted: Accounted,
+}
+
+/// The pure core: turns a judged batch into what lands, what does not, and the account.
+pub struct Router {
+    schema: SchemaRef,
+    lateness: LatenessJudge,
+}
+
+impl Router {
+    /// A router into a table whose Arrow schema is `schema`: the job's columns, then the metadata columns.
+    pub fn new(schema: SchemaRef, lateness: LatenessJudge) -> Router {
+        Router { schema, lateness }
+    }
+
+    /// Routes a batch that was read in `epoch`.
+    ///
+    /// # Errors
+    /// A defect: columns that do not fit the table's schema.
+    pub fn route(&self, batch: JudgedBatch, epoch: Epoch) -> Result<Routed> {
+        let JudgedBatch { events, duplicates } = batch;
+        let mut account = Account {
+            consumed: events.raw.records.len() as u64,
+            gaps: events.raw.gaps(),
+            dead_letters: events.failures.len() as u64,
+            ..Account::default()
+        };
+        let mut lands = Vec::with_capacity(events.rows.len());
+        let mut late = Vec::with_capacity(events.rows.len());
+        let mut dead_letters: Vec<DeadLetter> = events
+            .failures
+            .iter()
+            .map(|f| dead_letter(&events, f.record, f.error_type, f.message.clone()))
+            .collect();
+        for (row, &duplicate) in duplicates.iter().enumerate() {
+            let (event_time, watermark) = (events.event_times[row], events.watermarks[row]);
+            let lateness = self.lateness.judge(event_time, watermark);
+            let is_landing = !duplicate && lateness != Lateness::TooLate;
+            if duplicate {
+                account.duplicates += 1;
+            } else if is_landing {
+                account.landed += 1;
+                account.late += u64::from(lateness == Lateness::Late);
+                late.push(lateness == Lateness::Late);
+            } else if self.lateness.too_late() == TooLate::Drop {
+                account.dropped += 1;
+            } else {
+                account.dead_letters += 1;
+                dead_letters.push(dead_letter(
+                    &events,
+                    events.rows[row],
+                    ErrorType::TooLate,
+                    too_late(event_time, watermark),
+                ));
+            }
+            lands.push(is_landing);
+        }
+        let accounted = Accounted {
+            source: events.raw.source.clone(),
+            delta: PartitionDelta {
+                start: events.raw.start,
+                next: events.raw.next,
+                max_event_time: events.max_event_time,
+                account,
+            },
+        };
+        let days = if account.landed == 0 {
+            Vec::new()
+        } else {
+            self.rows(&events, lands, late, epoch)?
+        };
+        let credit = Arc::new(events.raw.credit);
+        let landing = days
+            .into_iter()
+            .map(|(day, rows)| Landing {
+                table: TableIndex::PRIMARY,
+                day,
+                rows,
+                credit: Some(Arc::clone(&credit)),
+            })
+            .collect();
+        Ok(Routed {
+            landing,
+            dead_letters: (!dead_letters.is_empty()).then_some(Letters {
+                letters: dead_letters,
+                credit,
+            }),
+            accounted,
+        })
+    }
+
+    /// The rows that land, with the metadata columns, split by day.
+    fn rows(
+        &self,
+        events: &EventBatch,
+        lands: Vec<bool>,
+        late: Vec<bool>,
+        epoch: Epoch,
+    ) -> Result<Vec<(i32, RecordBatch)>> {
+        let fit = |e: arrow_schema::ArrowError| {
+            Error::internal(format!("decoded columns do not fit the table: {e}"))
+        };
+        let all_land = late.len() == lands.len();
+        let places: Vec<usize> = (0..lands.len()).filter(|&row| lands[row]).collect();
+        let columns = if all_land {
+            events.columns.clone()
+        } else {
+            filter_record_batch(&events.columns, &BooleanArray::from(lands)).map_err(fit)?
+        };
+        let record = |&row: &usize| &events.raw.records[events.rows[row] as usize];
+        let rows = places.len();
+        let topic = &*events.raw.source.topic;
+        let mut topics = StringBuilder::with_capacity(rows, rows * topic.len());
+        for _ in 0..rows {
+            topics.append_value(topic);
+        }
+        let utc = |array: TimestampMicrosecondArray| -> ArrayRef {
+            Arc::new(array.with_timezone("+00:00"))
+        };
+        let micros = |time: EventTime| time.0;
+        let mut arrays: Vec<ArrayRef> = columns.columns().to_vec();
+        arrays.push(Arc::new(BooleanArray::from(late)));
+        arrays.push(Arc::new(topics.finish()));
+        arrays.push(Arc::new(Int32Array::from_value(
+            events.raw.source.partition,
+            rows,
+        )));
+        arrays.push(Arc::new(Int64Array::from_iter_values(
+            places.iter().map(|row| record(row).offset),
+        )));
+        arrays.push(utc(places
+            .iter()
+            .map(|row| record(row).timestamp.map(micros))
+            .collect()));
+        arrays.push(utc(TimestampMicrosecondArray::from_value(
+            events.raw.received_at.0,
+            rows,
+        )));
+        arrays.push(Arc::new(Int64Array::from_value(epoch.0 as i64, rows)));
+        arrays.push(utc(places
+            .iter()
+            .map(|&row| events.watermarks[row].map(micros))
+            .collect()));
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(fit)?;
+        let days: Vec<i32> = places
+            .iter()
+            .map(|&row| day_of(events.event_times[row]))
+            .collect();
+        by_day(batch, &days)
+    }
+}
+
+/// Days since 1970-01-01.
+pub fn day_of(time: EventTime) -> i32 {
+    // An i64 of microseconds spans 213 million days.
+    time.0.div_euclid(MICROS_PER_DAY) as i32
+}
+
+/// Splits rows by their day. Nearly every batch has one.
+pub fn by_day(rows: RecordBatch, days: &[i32]) -> Result<Vec<(i32, RecordBatch)>> {
+    let Some(&first) = days.first() else {
+        return Ok(Vec::new());
+    };
+    if days.iter().all(|&day| day == first) {
+        return Ok(vec![(first, rows)]);
+    }
+    let mut places: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
+    for (row, &day) in days.iter().enumerate() {
+        places.entry(day).or_default().push(row as u32);
+    }
+    places
+        .into_iter()
+        .map(|(day, places)| {
+            take_record_batch(&rows, &UInt32Array::from(places))
+                .map(|rows| (day, rows))
+                .map_err(|e| Error::internal(format!("cannot split rows by day: {e}")))
+        })
+        .collect()
+}
+
+fn too_late(event_time: EventTime, watermark: Option<EventTime>) -> String {
+    match watermark {
+        Some(watermark) => format!(
+            "event time {event_time} is further behind the watermark {watermark} than the allowed lateness"
+        ),
+        None => format!("event time {event_time} is too late"),
+    }
+}
+
+fn dead_letter(
+    events: &EventBatch,
+    record: u32,
+    error_type: ErrorType,
+    message: String,
+) -> DeadLetter {
+    let raw = &events.raw;
+    let record = &raw.records[record as usize];
+    DeadLetter {
+        source: raw.source.clone(),
+        offset: record.offset,
+        timestamp: record.timestamp,
+        key: raw.key(record).map(<[u8]>::to_vec),
+        payload: raw.value(record).map(<[u8]>::to_vec),
+        error_type,
+        message,
+        failed_at: raw.received_at,
+    }
+}
+
+/// Routes judged batches.
+pub trait Route<'scope> {
+    /// What lands, what cannot, and the account.
+    #[allow(
+        clippy::type_complexity,
+        reason = "three streams, each with its own consumer"
+    )]
+    fn route(
+        self,
+        router: Router,
+        context: &Context,
+    ) -> (
+        StreamVec<'scope, IngestTime, Landing>,
+        StreamVec<'scope, IngestTime, Letters>,
+        StreamVec<'scope, IngestTime, Accounted>,
+    );
+}
+
+impl<'scope> Route<'scope> for StreamVec<'scope, IngestTime, JudgedBatch> {
+    fn route(
+        self,
+        router: Router,
+        context: &Context,
+    ) -> (
+        StreamVec<'scope, IngestTime, Landing>,
+        StreamVec<'scope, IngestTime, Letters>,
+        StreamVec<'scope, IngestTime, Accounted>,
+    ) {
+        let context = Rc::clone(context);
+        let mut builder = OperatorBuilder::new("Route".to_owned(), self.scope());
+        let mut input = builder.new_input(self, Pipeline);
+        let (landing, landing_stream) = builder.new_output::<Vec<Landing>>();
+        let (letters, letters_stream) = builder.new_output::<Vec<Letters>>();
+        let (accounted, accounted_stream) = builder.new_output::<Vec<Accounted>>();
+        let mut landing = OutputBuilder::<_, CapacityContainerBuilder<Vec<Landing>>>::from(landing);
+        let mut letters = OutputBuilder::<_, CapacityContainerBuilder<Vec<Letters>>>::from(letters);
+        let mut accounted =
+            OutputBuilder::<_, CapacityContainerBuilder<Vec<Accounted>>>::from(accounted);
+        builder.build(move |_capabilities| {
+            let mut failed = None;
+            move |_frontiers| {
+                let (mut landing, mut letters, mut accounted) =
+                    (landing.activate(), letters.activate(), accounted.activate());
+                input.for_each(|time, batches: &mut Vec<JudgedBatch>| {
+                    for batch in batches.drain(..) {
+                        if failed.is_some() {
+                            return;
+                        }
+                        match router.route(batch, time.epoch) {
+                            Ok(routed) => {
+                                landing
+                                    .session(&time)
+                                    .give_iterator(routed.landing.into_iter());
+                                if let Some(dead) = routed.dead_letters {
+                                    letters.session(&time).give(dead);
+                                }
+                                accounted.session(&time).give(routed.accounted);
+                            }
+                            Err(error) => {
+                                failed = Some((time.retain(0), time.retain(1), time.retain(2)));
+                                context.fail(error);
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        (landing_stream, letters_stream, accounted_stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use arrow_array::StringArray;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::credit::Budget;
+    use crate::job::Job;
+    use crate::record::{DecodeFailure, RawBatch, RawRecord};
+    use crate::schema::{Column, ColumnType, bronze_schema};
+
+    const JOB: Job = Job {
+        name: "test",
+        topics: &["t"],
+        columns: &[
+            Column::required("event_id", ColumnType::String),
+            Column::required("event_time", ColumnType::Timestamptz),
+        ],
+        table: "bronze.test",
+        ..Job::BRONZE
+    };
+
+    fn router() -> Router {
+        let settings = JOB.settings();
+        Router::new(
+            bronze_schema(&settings.columns),
+            LatenessJudge::new(&settings.lateness),
+        )
+    }
+
+    /// A batch of 100 bytes of credit: one row, whose event time is `age` behind the watermark, and one
+    /// tombstone, if `tombstone`.
+    fn batch(budget: &Budget, age: Duration, tombstone: bool) -> JudgedBatch {
+        let watermark = EventTime(1_700_000_000_000_000);
+        let event_time = watermark.minus(age.as_micros() as i64);
+        let records: Vec<RawRecord> = (0..1 + i64::from(tombstone))
+            .map(|offset| RawRecord {
+                offset,
+                timestamp: None,
+                key: None,
+                value: None,
+            })
+            .collect();
+        let schema = bronze_schema(&JOB.settings().columns);
+        let columns = RecordBatch::try_new(
+            Arc::new(schema.project(&[0, 1]).expect("columns")),
+            vec![
+                Arc::new(StringArray::from(vec!["id"])),
+                Arc::new(
+                    TimestampMicrosecondArray::from(vec![event_time.0]).with_timezone("+00:00"),
+                ),
+            ],
+        )
+        .expect("batch");
+        let failures = records[1..]
+            .iter()
+            .map(|_| DecodeFailure {
+                record: 1,
+                error_type: ErrorType::NullValue,
+                message: "its value is null".to_owned(),
+            })
+            .collect();
+        JudgedBatch {
+            events: EventBatch {
+                raw: RawBatch {
+                    source: TopicPartition::new("t", 0),
+                    start: 0,
+                    next: records.len() as i64,
+                    received_at: watermark,
+                    arena: Bytes::new(),
+                    records,
+                    credit: budget.take(100),
+                },
+                columns,
+                rows: vec![0],
+                event_times: vec![event_time],
+                watermarks: vec![Some(watermark)],
+                hashes: Vec::new(),
+                failures,
+                max_event_time: Some(watermark),
+            },
+            duplicates: vec![false],
+        }
+    }
+
+    #[test]
+    fn a_batch_keeps_its_credit_until_its_dead_letters_are_gone_too() {
+        let budget = Budget::new(100);
+        let batch = batch(&budget, Duration::ZERO, true);
+        let routed = router().route(batch, Epoch(1)).expect("routed");
+        assert_eq!(routed.landing.len(), 1);
+        let letters = routed.dead_letters.expect("a letter");
+        assert_eq!(letters.letters.len(), 1);
+        drop(routed.landing);
+        assert_eq!(budget.in_flight(), 100, "the letter still holds it");
+        drop(letters);
+        assert_eq!(budget.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_batch_of_nothing_but_dead_letters_keeps_its_credit() {
+        let budget = Budget::new(100);
+        let batch = batch(&budget, Duration::from_secs(30 * 24 * 3600), false);
+        let routed = router().route(batch, Epoch(1)).expect("routed");
+        assert!(routed.landing.is_empty());
+        assert!(!budget.has_room());
+        drop(routed.dead_letters.expect("a letter"));
+        assert!(budget.has_room());
+    }
+
+    #[test]
+    fn rows_without_dead_letters_give_the_credit_back_when_they_are_encoded() {
+        let budget = Budget::new(100);
+        let batch = batch(&budget, Duration::ZERO, false);
+        let routed = router().route(batch, Epoch(1)).expect("routed");
+        assert!(routed.dead_letters.is_none());
+        assert_eq!(budget.in_flight(), 100);
+        drop(routed.landing);
+        assert_eq!(budget.in_flight(), 0);
+    }
+}

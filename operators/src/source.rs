@@ -1,0 +1,329 @@
+//! The source: batches of raw records, read from the log at the clock's pace.
+//!
+//! | | |
+//! |---|---|
+//! | in | none; ticks reach it through the worker's context |
+//! | out | [`RawBatch`]es, at the time of the last tick |
+//! | exchange | none: a partition stays on the worker that reads it |
+//! | state | positions; the group offsets of at most a few epochs that are not yet durable |
+//! | frontier | one capability, downgraded to every tick; after a drain it is kept until the last epoch is durable |
+//! | errors | a fatal state of the log ends the job |
+//! | metrics | records and bytes read |
+//!
+//! Flow control: reading stops while the byte budget has no room, and while the open epoch holds more
+//! than the clock could close; ticks are followed all the same.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::{Scope, StreamVec};
+use timely::order::PartialOrder;
+
+use crate::clock::{Report, Tick};
+use crate::context::Context;
+use crate::io::{Log, Polled};
+use crate::record::{RawBatch, RawRecord, TopicPartition};
+use crate::time::{Epoch, EventTime, IngestTime};
+
+/// Records taken from the log at a time.
+pub const BATCH_RECORDS: usize = 4096;
+
+/// How long the source reads before it lets the operators behind it run.
+const READ_SLICE: Duration = Duration::from_millis(4);
+
+/// The part of a commit interval after which the source looks again once it has read everything. Records
+/// that trickle in are then read together: a look at every wake-up of the log costs many times the work, in
+/// batches of a few records, and improves freshness by 2 % of the interval at most.
+const LOOKS_IN_AN_INTERVAL: u32 = 50;
+
+/// Bounds of the time between two looks. Ticks are followed at the same pace.
+const PACE_MIN: Duration = Duration::from_millis(1);
+const PACE_MAX: Duration = Duration::from_millis(20);
+
+/// Reading stops when the open epoch holds this many times what should have closed it.
+const OPEN_EPOCH_OVERRUN: u64 = 2;
+
+/// Reads a log.
+pub trait Read<'scope> {
+    /// Reads the log's partitions, from where each is assigned to start, until the clock drains.
+    fn read(self, log: Box<dyn Log>, context: &Context) -> StreamVec<'scope, IngestTime, RawBatch>;
+}
+
+impl<'scope> Read<'scope> for Scope<'scope, IngestTime> {
+    fn read(self, log: Box<dyn Log>, context: &Context) -> StreamVec<'scope, IngestTime, RawBatch> {
+        let mut builder = OperatorBuilder::new("Read".to_owned(), self);
+        let (output, stream) = builder.new_output::<Vec<RawBatch>>();
+        let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<RawBatch>>>::from(output);
+        let info = builder.operator_info();
+        let activator = self.activator_for(Rc::clone(&info.address));
+        // Taken on the worker's own thread: a sync activator wakes the thread that made it.
+        let waker = Arc::new(self.worker().sync_activator_for(info.address.to_vec()));
+        let context = Rc::clone(context);
+        builder.build(move |mut capabilities| {
+            let mut capability = capabilities.pop();
+            if let Some(capability) = capability.as_mut() {
+                capability.downgrade(&context.start);
+            }
+            let mut log = log;
+            log.on_ready(Arc::new(move || {
+                // The worker is gone only when the process ends.
+                let _ = waker.activate();
+            }));
+            let mut source = Source::new(log, context, capability);
+            activator.activate();
+            move |_frontiers| {
+                let mut output = output.activate();
+                let again = source.step(|capability, batch| output.session(capability).give(batch));
+                match again {
+                    Again::Now => activator.activate(),
+                    Again::After(wait) => activator.activate_after(wait),
+                    Again::Never => {}
+                }
+            }
+        });
+        stream
+    }
+}
+
+enum Again {
+    Now,
+    After(Duration),
+    Never,
+}
+
+/// The source's state between two activations.
+struct Source {
+    log: Box<dyn Log>,
+    context: Context,
+    capability: Option<Capability<IngestTime>>,
+    draining: bool,
+    failed: bool,
+    bytes: u64,
+    offsets: u64,
+    /// Where the partitions stood when an epoch was closed; told to the group once it is durable.
+    closed: VecDeque<(Epoch, Vec<(TopicPartition, i64)>)>,
+    /// The time between two looks when there is little to read.
+    pace: Duration,
+    /// When the last look left nothing to read.
+    emptied_at: Option<Instant>,
+}
+
+impl Source {
+    fn new(
+        log: Box<dyn Log>,
+        context: Context,
+        capability: Option<Capability<IngestTime>>,
+    ) -> Source {
+        let interval = context.settings.commit.interval;
+        let pace = (interval / LOOKS_IN_AN_INTERVAL).clamp(PACE_MIN, PACE_MAX);
+        let mut source = Source {
+            log,
+            context,
+            capability,
+            draining: false,
+            failed: false,
+            bytes: 0,
+            offsets: 0,
+            closed: VecDeque::new(),
+            pace,
+            emptied_at: None,
+        };
+        source.follow_assignment();
+        source
+    }
+
+    /// Takes in partitions that were added since the last look.
+    fn follow_assignment(&mut self) {
+        let mut partitions = self.context.partitions.borrow_mut();
+        let known = partitions.views().len();
+        for assigned in &self.log.partitions()[known..] {
+            partitions.assign(assigned);
+        }
+    }
+
+    fn step(&mut self, mut give: impl FnMut(&Capability<IngestTime>, RawBatch)) -> Again {
+        if self.failed {
+            return Again::Never;
+        }
+        self.apply_ticks();
+        self.tell_group();
+        let Some(capability) = self.capability.clone() else {
+            return Again::Never;
+        };
+        if self.draining {
+            let last = Epoch(capability.time().epoch.0 - 1);
+            if self.context.is_durable(last) {
+                self.capability = None;
+                return Again::Never;
+            }
+            return Again::After(self.pace);
+        }
+        let early = self
+            .emptied_at
+            .map(|at| self.pace.saturating_sub(at.elapsed()));
+        if let Some(wait) = early.filter(|wait| !wait.is_zero()) {
+            return Again::After(wait);
+        }
+        let mut more = false;
+        let until = Instant::now() + READ_SLICE;
+        while Instant::now() < until && self.may_read() {
+            match self.log.poll(BATCH_RECORDS, &self.context.budget) {
+                Ok(Polled::Batch(batch)) => {
+                    more = true;
+                    self.follow_assignment();
+                    if let Some(batch) = self.take_in(batch) {
+                        give(&capability, batch);
+                    }
+                }
+                Ok(Polled::EndOfPartition { source, next }) => {
+                    more = true;
+                    self.follow_assignment();
+                    if let Some(gap) = self.gap_before_end(&source, next) {
+                        give(&capability, gap);
+                    }
+                    self.context
+                        .partitions
+                        .borrow_mut()
+                        .reached_end(&source, Instant::now());
+                }
+                Ok(Polled::Nothing) => {
+                    more = false;
+                    break;
+                }
+                Err(error) => {
+                    self.failed = true;
+                    self.context.fail(error);
+                    return Again::Never;
+                }
+            }
+        }
+        self.follow_assignment();
+        self.report();
+        self.emptied_at = (!more).then(Instant::now);
+        if more {
+            Again::Now
+        } else {
+            Again::After(self.pace)
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        let share = self.context.settings.commit.max_bytes / u64::from(self.context.peers);
+        self.bytes < share.saturating_mul(OPEN_EPOCH_OVERRUN) && self.context.budget.has_room()
+    }
+
+    /// Books a batch, or drops an empty one.
+    fn take_in(&mut self, batch: RawBatch) -> Option<RawBatch> {
+        let before = self
+            .context
+            .partitions
+            .borrow_mut()
+            .read_up_to(&batch.source, batch.next);
+        if before != Some(batch.start) || batch.next <= batch.start {
+            self.failed = true;
+            self.context.fail(crate::Error::internal(format!(
+                "the log gave offsets {}..{} of {}, expected from {before:?}",
+                batch.start, batch.next, batch.source
+            )));
+            return None;
+        }
+        let bytes = batch.arena.len() as u64;
+        // Records without a key and a value take memory too, and must bound an epoch.
+        self.bytes += bytes + (batch.records.len() * size_of::<RawRecord>()) as u64;
+        self.offsets += (batch.next - batch.start) as u64;
+        self.context
+            .observed
+            .records_read
+            .fetch_add(batch.records.len() as u64, Ordering::Relaxed);
+        self.context
+            .observed
+            .bytes_read
+            .fetch_add(bytes, Ordering::Relaxed);
+        Some(batch)
+    }
+
+    /// Offsets between the last record and the partition's end hold no record (transaction markers): an
+    /// empty batch carries them into the account.
+    fn gap_before_end(&mut self, source: &TopicPartition, next: i64) -> Option<RawBatch> {
+        let before = self.context.partitions.borrow_mut().view_mut(source)?.next;
+        if next <= before {
+            return None;
+        }
+        self.take_in(RawBatch {
+            source: source.clone(),
+            start: before,
+            next,
+            received_at: EventTime::now(),
+            arena: Bytes::new(),
+            records: Vec::new(),
+            credit: self.context.budget.take(0),
+        })
+    }
+
+    fn apply_ticks(&mut self) {
+        let ticks: Vec<Tick> = self.context.ticks.borrow_mut().drain(..).collect();
+        for tick in ticks {
+            let Some(capability) = self.capability.as_mut() else {
+                return;
+            };
+            let time = tick.time();
+            if !capability.time().less_equal(&time) {
+                self.failed = true;
+                self.context.fail(crate::Error::internal(format!(
+                    "the clock went back from {:?} to {time:?}",
+                    capability.time()
+                )));
+                return;
+            }
+            if time.epoch > capability.time().epoch {
+                let positions = self.context.partitions.borrow().positions();
+                self.closed.push_back((Epoch(time.epoch.0 - 1), positions));
+                self.bytes = 0;
+                self.offsets = 0;
+            }
+            capability.downgrade(&time);
+            self.draining |= matches!(tick, Tick::Drain(_));
+        }
+    }
+
+    /// Tells the consumer group what is durable now. For people and lag tools; recovery never reads it.
+    fn tell_group(&mut self) {
+        let mut durable = None;
+        while self
+            .closed
+            .front()
+            .is_some_and(|(epoch, _)| self.context.is_durable(*epoch))
+        {
+            durable = self.closed.pop_front();
+        }
+        if let Some((_, offsets)) = durable {
+            self.log.commit_group_offsets(&offsets);
+        }
+    }
+
+    fn report(&mut self) {
+        let Some(capability) = self.capability.as_ref() else {
+            return;
+        };
+        let partitions = self.context.partitions.borrow();
+        let report = Report {
+            worker: self.context.worker,
+            epoch: capability.time().epoch,
+            watermark: partitions.held(Instant::now()),
+            bytes: self.bytes,
+            offsets: self.offsets,
+            lag: partitions.lag(&self.log.end_offsets()),
+            caught_up: partitions.caught_up(),
+            stop: self.context.stop.load(Ordering::Relaxed),
+        };
+        *self.context.report.borrow_mut() = Some(report);
+    }
+}

@@ -1,0 +1,562 @@
+//! Fakes of the ports, for runs of the whole dataflow without a connector.
+
+#![allow(dead_code, reason = "each test uses its own part")]
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::SchemaRef;
+use bytes::Bytes;
+use strandline_operators::clock::Clock;
+use strandline_operators::context::{Context, WorkerContext};
+use strandline_operators::control::control;
+use strandline_operators::credit::Budget;
+use strandline_operators::dedup::expiry::Retention;
+use strandline_operators::dedup::hash::hash_string;
+use strandline_operators::dedup::memory_store::MemoryIdStore;
+use strandline_operators::dedup::recover::{Share, recover};
+use strandline_operators::flow::{DedupState, Ports, bronze};
+use strandline_operators::io::{
+    AssignedPartition, Committed, DataFileWriter, DeadLetterTopic, FileKey, Files, Log, Polled,
+    StoredId, Table, TableIndex, WrittenFile,
+};
+use strandline_operators::job::JobSettings;
+use strandline_operators::observed::Observed;
+use strandline_operators::partitions::WorkerPartitions;
+use strandline_operators::progress::{EpochCommit, Progress};
+use strandline_operators::record::{DeadLetter, RawBatch, RawRecord, Span, TopicPartition};
+use strandline_operators::schema::{bronze_schema, dead_letter_schema};
+use strandline_operators::time::{Epoch, EventTime, IngestTime};
+use strandline_operators::{Error, Result};
+use timely::dataflow::ProbeHandle;
+
+/// A record of the fake log; `None` as a value is a tombstone. A missing offset is a gap.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub offset: i64,
+    pub timestamp: EventTime,
+    pub value: Option<Vec<u8>>,
+}
+
+/// The records of every partition; a partition's end may be above its last record.
+#[derive(Clone, Debug, Default)]
+pub struct Topic {
+    pub partitions: Vec<(Vec<Record>, i64)>,
+}
+
+pub struct FakeLog {
+    assigned: Vec<AssignedPartition>,
+    waiting: Vec<(TopicPartition, i64, VecDeque<Record>, i64, bool)>,
+    turn: usize,
+    batch_records: usize,
+}
+
+impl FakeLog {
+    pub fn new(
+        topic: &Topic,
+        progress: &Progress,
+        worker: usize,
+        peers: usize,
+        batch_records: usize,
+    ) -> FakeLog {
+        let (mut assigned, mut waiting) = (Vec::new(), Vec::new());
+        for (partition, (records, end)) in topic.partitions.iter().enumerate() {
+            if partition % peers != worker {
+                continue;
+            }
+            let source = TopicPartition::new("t", partition as i32);
+            let known = progress.partition(&source);
+            let start = known.map_or(0, |p| p.next);
+            let max_event_time = known.and_then(|p| p.max_event_time);
+            assigned.push(AssignedPartition {
+                source: source.clone(),
+                start,
+                end_at_start: *end,
+                max_event_time,
+            });
+            let rest: VecDeque<Record> = records
+                .iter()
+                .filter(|r| r.offset >= start)
+                .cloned()
+                .collect();
+            waiting.push((source, start, rest, *end, false));
+        }
+        FakeLog {
+            assigned,
+            waiting,
+            turn: worker,
+            batch_records,
+        }
+    }
+}
+
+impl Log for FakeLog {
+    fn partitions(&self) -> &[AssignedPartition] {
+        &self.assigned
+    }
+
+    fn poll(&mut self, max_records: usize, budget: &Budget) -> Result<Polled> {
+        if !budget.has_room() {
+            return Ok(Polled::Nothing);
+        }
+        for _ in 0..self.waiting.len() {
+            self.turn += 1;
+            let place = self.turn % self.waiting.len();
+            let (source, start, records, end, said) = &mut self.waiting[place];
+            if records.is_empty() {
+                if !*said {
+                    *said = true;
+                    return Ok(Polled::EndOfPartition {
+                        source: source.clone(),
+                        next: *end,
+                    });
+                }
+                continue;
+            }
+            let take = records.len().min(self.batch_records).min(max_records);
+            let mut arena = Vec::new();
+            let mut raw = Vec::new();
+            for record in records.drain(..take) {
+                let value = record.value.map(|value| {
+                    let span = Span {
+                        start: arena.len() as u32,
+                        end: (arena.len() + value.len()) as u32,
+                    };
+                    arena.extend(value);
+                    span
+                });
+                raw.push(RawRecord {
+                    offset: record.offset,
+                    timestamp: Some(record.timestamp),
+                    key: None,
+                    value,
+                });
+            }
+            let next = raw.last().map_or(*start, |r| r.offset + 1);
+            let batch = RawBatch {
+                source: source.clone(),
+                start: std::mem::replace(start, next),
+                next,
+                received_at: EventTime::now(),
+                credit: budget.take(arena.len() as u64),
+                arena: Bytes::from(arena),
+                records: raw,
+            };
+            return Ok(Polled::Batch(batch));
+        }
+        Ok(Polled::Nothing)
+    }
+
+    fn on_ready(&mut self, _wake: Arc<dyn Fn() + Send + Sync>) {}
+
+    fn end_offsets(&self) -> Vec<(TopicPartition, i64)> {
+        self.waiting
+            .iter()
+            .map(|(source, _, _, end, _)| (source.clone(), *end))
+            .collect()
+    }
+
+    fn commit_group_offsets(&mut self, _offsets: &[(TopicPartition, i64)]) {}
+}
+
+/// A row of the fake table: partition, offset, id, late.
+pub type Row = (i32, i64, String, bool);
+
+/// Everything that is durable.
+#[derive(Debug)]
+pub struct Store {
+    pub progress: Progress,
+    pub commits: Vec<EpochCommit>,
+    pub letters: Vec<DeadLetter>,
+    pub flushed: usize,
+}
+
+impl Store {
+    pub fn new(settings: &JobSettings) -> Arc<Mutex<Store>> {
+        let progress = Progress::new(&settings.name, "uuid", 42, &settings.fingerprint());
+        Arc::new(Mutex::new(Store {
+            progress,
+            commits: Vec::new(),
+            letters: Vec::new(),
+            flushed: 0,
+        }))
+    }
+
+    /// The landed rows, in the order of commits.
+    pub fn rows(&self) -> Vec<Row> {
+        let files = self.commits.iter().flat_map(|c| &c.files);
+        let primary = files.filter(|f| f.table == TableIndex::PRIMARY);
+        primary
+            .flat_map(|f| serde_json::from_str::<Vec<Row>>(&f.description).expect("rows"))
+            .collect()
+    }
+}
+
+pub struct FakeFiles {
+    settings: JobSettings,
+}
+
+impl Files for FakeFiles {
+    fn schema(&self, table: TableIndex) -> SchemaRef {
+        match table {
+            TableIndex::PRIMARY => bronze_schema(&self.settings.columns),
+            _ => dead_letter_schema(),
+        }
+    }
+
+    fn open(&self, key: FileKey) -> Result<Box<dyn DataFileWriter>> {
+        Ok(Box::new(FakeFile {
+            key,
+            rows: Vec::new(),
+            count: 0,
+        }))
+    }
+}
+
+struct FakeFile {
+    key: FileKey,
+    rows: Vec<Row>,
+    count: u64,
+}
+
+impl DataFileWriter for FakeFile {
+    fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.count += rows.num_rows() as u64;
+        if self.key.table != TableIndex::PRIMARY {
+            return Ok(());
+        }
+        let column = |name: &str| rows.column_by_name(name).expect("column");
+        let ids = column("event_id").as_string::<i32>();
+        let late = column("is_late_arrival").as_boolean();
+        let partitions = column("kafka_partition").as_primitive::<Int32Type>();
+        let offsets = column("kafka_offset").as_primitive::<Int64Type>();
+        assert_eq!(column("ingest_epoch").null_count(), 0);
+        for i in 0..rows.num_rows() {
+            self.rows.push((
+                partitions.value(i),
+                offsets.value(i),
+                ids.value(i).to_owned(),
+                late.value(i),
+            ));
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.count
+    }
+
+    fn close(self: Box<Self>) -> Result<WrittenFile> {
+        let description = serde_json::to_string(&self.rows).expect("json");
+        Ok(WrittenFile {
+            table: self.key.table,
+            description,
+            rows: self.count,
+            bytes: 1,
+        })
+    }
+}
+
+pub struct FakeTable {
+    store: Arc<Mutex<Store>>,
+    /// The commit at which it fails, if any.
+    fail_at: Option<usize>,
+}
+
+impl Table for FakeTable {
+    fn commit(&mut self, epoch: &EpochCommit) -> Result<Committed> {
+        let mut store = self.store.lock().expect("lock");
+        if self.fail_at == Some(store.commits.len()) {
+            return Err(Error::unreachable("the catalog is away"));
+        }
+        for (source, delta) in &epoch.partitions {
+            let flushed: BTreeSet<i64> = store.letters[..store.flushed]
+                .iter()
+                .filter(|l| l.source == *source && (delta.start..delta.next).contains(&l.offset))
+                .map(|l| l.offset)
+                .collect();
+            if flushed.len() as u64 != delta.account.dead_letters {
+                return Err(Error::internal(
+                    "an epoch was committed before its dead letters were flushed",
+                ));
+            }
+        }
+        store.progress.advance(epoch)?;
+        store.commits.push(epoch.clone());
+        Ok(Committed {
+            snapshot_id: Some(1),
+            metadata_location: "fake".to_owned(),
+        })
+    }
+}
+
+struct FakeLetters {
+    store: Arc<Mutex<Store>>,
+}
+
+impl DeadLetterTopic for FakeLetters {
+    fn send(&mut self, letters: &[DeadLetter]) -> Result<()> {
+        self.store
+            .lock()
+            .expect("lock")
+            .letters
+            .extend_from_slice(letters);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let mut store = self.store.lock().expect("lock");
+        store.flushed = store.letters.len();
+        Ok(())
+    }
+}
+
+/// How a run is set up.
+#[derive(Clone)]
+pub struct Setup {
+    pub settings: JobSettings,
+    pub topic: Topic,
+    pub workers: usize,
+    pub batch_records: usize,
+    pub fail_at: Option<usize>,
+}
+
+/// Runs the job until it has caught up, or until it fails. Returns the failure.
+pub fn run(setup: Setup, store: &Arc<Mutex<Store>>) -> Option<Error> {
+    let progress = {
+        let mut store = store.lock().expect("lock");
+        store.progress.claim();
+        store.flushed = store.letters.len();
+        store.progress.clone()
+    };
+    let failure: Arc<Mutex<Option<Error>>> = Arc::default();
+    let (failed, store) = (Arc::clone(&failure), Arc::clone(store));
+    let config = match setup.workers {
+        1 => timely::Config::thread(),
+        n => timely::Config::process(n),
+    };
+    let guards = timely::execute(config, move |worker| {
+        let (index, peers) = (worker.index(), worker.peers());
+        let settings = Arc::new(setup.settings.clone());
+        let start = IngestTime {
+            epoch: Epoch::first_of(progress.generation()),
+            watermark: progress.watermark.map_or(0, |w| w.to_coordinate()),
+        };
+        let clock = (index == 0).then(|| {
+            RefCell::new(Clock::new(
+                settings.commit,
+                start,
+                peers,
+                true,
+                Instant::now(),
+            ))
+        });
+        let failed = Arc::clone(&failed);
+        let on_failure = Arc::clone(&failed);
+        let context: Context = Rc::new(WorkerContext {
+            worker: index as u32,
+            peers: peers as u32,
+            start,
+            budget: Budget::new(1 << 20),
+            on_failure: Arc::new(move |error| {
+                on_failure.lock().expect("lock").get_or_insert(error);
+            }),
+            observed: Arc::new(Observed::new()),
+            stop: Arc::new(AtomicBool::new(false)),
+            durable: ProbeHandle::new(),
+            partitions: RefCell::new(WorkerPartitions::new(settings.watermark)),
+            ticks: RefCell::new(VecDeque::new()),
+            report: RefCell::new(None),
+            clock,
+            finished: Cell::new(false),
+            settings: Arc::clone(&settings),
+        });
+        let ports = Ports {
+            log: Box::new(FakeLog::new(
+                &setup.topic,
+                &progress,
+                index,
+                peers,
+                setup.batch_records,
+            )),
+            files: Arc::new(FakeFiles {
+                settings: (*settings).clone(),
+            }),
+            table: (index == 0).then(|| -> Box<dyn Table> {
+                Box::new(FakeTable {
+                    store: Arc::clone(&store),
+                    fail_at: setup.fail_at,
+                })
+            }),
+            dead_letter_topic: Some(Box::new(FakeLetters {
+                store: Arc::clone(&store),
+            })),
+            dedup: dedup(&setup, &store.lock().expect("lock"), index),
+        };
+        control(worker, &context);
+        bronze(worker, &context, ports).expect("a job that fits");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !context.durable.done() && failed.lock().expect("lock").is_none() {
+            assert!(
+                Instant::now() < deadline,
+                "waited 60 s for the run to drain"
+            );
+            worker.step_or_park(Some(Duration::from_millis(1)));
+        }
+        context.finished.set(true);
+        if failed.lock().expect("lock").is_some() {
+            // The process would have ended; here the dataflows are thrown away instead.
+            for dataflow in worker.installed_dataflows() {
+                worker.drop_dataflow(dataflow);
+            }
+        }
+    })
+    .expect("workers");
+    for result in guards.join() {
+        result.expect("worker");
+    }
+    let mut failure = failure.lock().expect("lock");
+    failure.take()
+}
+
+/// The oracle: what must land, with its late flag, and the account, by the plainest reading of the rules.
+#[derive(Debug, Default)]
+pub struct Expected {
+    pub landed: BTreeMap<(i32, i64), (String, bool)>,
+    pub duplicates: u64,
+    pub dead_letters: u64,
+    pub gaps: u64,
+}
+
+/// A small seeded generator (xorshift64*), so that a failing run replays exactly.
+pub struct Seeded(u64);
+
+impl Seeded {
+    pub fn new(seed: u64) -> Seeded {
+        Seeded(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
+    }
+}
+
+/// Records with duplicates, late, too late and broken ones, and gaps, and what must become of them. All
+/// copies of an id are in one partition, so that which copy lands does not depend on timing.
+pub fn generate(seed: u64, partitions: usize, records: usize) -> (Topic, Expected) {
+    let mut seeded = Seeded::new(seed);
+    let mut topic = Topic {
+        partitions: vec![(Vec::new(), 0); partitions],
+    };
+    let mut expected = Expected::default();
+    let mut ids: Vec<Vec<String>> = vec![Vec::new(); partitions];
+    let mut landed_ids = BTreeSet::new();
+    let mut max_time = vec![None::<i64>; partitions];
+    const MINUTE: i64 = 60_000;
+    let base = 1_700_000_000_000i64;
+    for n in 0..records {
+        let partition = seeded.below(partitions as u64) as usize;
+        let now = base + n as i64 * 500;
+        if seeded.below(50) == 0 {
+            topic.partitions[partition].1 += 1;
+            expected.gaps += 1;
+        }
+        let offset = topic.partitions[partition].1;
+        topic.partitions[partition].1 += 1;
+        let known = &mut ids[partition];
+        let id = if !known.is_empty() && seeded.below(5) == 0 {
+            known[seeded.below(known.len() as u64) as usize].clone()
+        } else {
+            known.push(format!("id-{partition}-{n}"));
+            known[known.len() - 1].clone()
+        };
+        let time = match seeded.below(20) {
+            0 => now - 30 * MINUTE,
+            1 => now - 90 * MINUTE,
+            2 => now + 61 * MINUTE,
+            _ => now - seeded.below(3) as i64 * MINUTE,
+        };
+        let broken = seeded.below(30);
+        let value = match broken {
+            0 => None,
+            1 => Some(format!(r#"{{"event_id":"{id}","event_time":"#).into_bytes()),
+            2 => Some(format!(r#"{{"event_id":"","event_time":{time}}}"#).into_bytes()),
+            _ => Some(
+                format!(r#"{{"event_id":"{id}","event_time":{time},"input_value":{n}}}"#)
+                    .into_bytes(),
+            ),
+        };
+        let timestamp = EventTime(now * 1000);
+        topic.partitions[partition].0.push(Record {
+            offset,
+            timestamp,
+            value,
+        });
+        if broken <= 2 || time > now + 60 * MINUTE {
+            expected.dead_letters += 1;
+            continue;
+        }
+        let watermark = max_time[partition].map(|t| t - 5 * MINUTE);
+        max_time[partition] = max_time[partition].max(Some(time));
+        if landed_ids.contains(&id) {
+            expected.duplicates += 1;
+        } else if watermark.is_some_and(|w| time < w - 60 * MINUTE) {
+            expected.dead_letters += 1;
+        } else {
+            landed_ids.insert(id.clone());
+            let late = watermark.is_some_and(|w| time < w);
+            expected
+                .landed
+                .insert((partition as i32, offset), (id, late));
+        }
+    }
+    for (_, end) in &mut topic.partitions {
+        *end += 1;
+        expected.gaps += 1;
+    }
+    (topic, expected)
+}
+
+/// Deduplication state as a restart on an empty disk has it: read back from the fake table.
+pub fn dedup(setup: &Setup, store: &Store, worker: usize) -> Option<DedupState> {
+    let retention = Retention::of(&setup.settings)?;
+    let ids: Vec<StoredId> = store
+        .rows()
+        .into_iter()
+        .map(|(_, _, id, _)| StoredId {
+            bucket: u32::MAX,
+            hash: hash_string(&id, store.progress.hash_seed),
+        })
+        .collect();
+    let share = Share {
+        worker,
+        workers: setup.workers,
+    };
+    let state = Arc::new(MemoryIdStore::default());
+    let judge = recover(
+        &*state,
+        share,
+        1 << 20,
+        retention.ttl_hours(),
+        None,
+        [Ok(ids)],
+        None,
+    )
+    .expect("recover");
+    Some(DedupState {
+        store: state,
+        judge,
+        hash_seed: store.progress.hash_seed,
+        metrics: Arc::default(),
+    })
+}

@@ -1,0 +1,210 @@
+//! What was typed: the command line as clap reads it. The help text of every command is here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Most workers of one process; timely's own limit is far above, memory is not.
+const MAX_WORKERS: i64 = 256;
+
+/// Most processes of one job. Each holds a connection to every other.
+const MAX_PROCESSES: i64 = 1024;
+
+/// Lands Kafka topics in Apache Iceberg tables, exactly once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "strandline",
+    version,
+    about,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Typed {
+    /// The configuration [default: $STRANDLINE_CONFIG, else ./strandline.yaml]
+    #[arg(short = 'c', long = "config", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// The command.
+    #[command(subcommand)]
+    pub command: TypedCommand,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum TypedCommand {
+    /// Show it at work: embedded Kafka, generated events, a local table; needs nothing installed
+    Demo(TypedDemo),
+    /// List the jobs, their tables, and whether they run
+    List(TypedJson),
+    /// Run a job in the foreground, as one process
+    Run(TypedRun),
+    /// Run a job as several processes on this host, restarted from the table when they fail
+    Launch(TypedLaunch),
+    /// Find out whether a job can run: Kafka, topic, catalog, warehouse, a sample
+    Check(TypedJob),
+    /// Print records, decoded; touches no state
+    Peek(TypedPeek),
+    /// Prove the account of a job against its table and the broker
+    Audit(TypedJob),
+    /// Draw the dataflow of a job, with the settings in force and where each came from
+    Plan(TypedJob),
+    /// Validate the configuration, show what is in force, or print its JSON Schema
+    Config(TypedConfig),
+    /// Print the completions of a shell
+    Completions(TypedCompletions),
+}
+
+/// `--json`.
+#[derive(Debug, Args)]
+pub struct TypedJson {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A job and `--json`.
+#[derive(Debug, Args)]
+pub struct TypedJob {
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct TypedDemo {
+    /// How many events to generate
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub events: u64,
+    /// The generator's seed: the same seed gives the same events
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// Keep catalog, warehouse and state here [default: a temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Worker threads
+    #[arg(short, long, value_name = "W", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_WORKERS))]
+    pub workers: u32,
+    /// Keep producing until Ctrl-C
+    #[arg(long)]
+    pub serve: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct TypedRun {
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// Worker threads
+    #[arg(short, long, value_name = "W", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_WORKERS))]
+    pub workers: u32,
+    /// End when every partition has reached the end it had at the start
+    #[arg(long)]
+    pub until_caught_up: bool,
+    /// Go on although key, TTL, lateness or event time of the deduplication have changed
+    #[arg(long)]
+    pub accept_new_fingerprint: bool,
+    /// Override a setting, as in `--set commit.interval=250ms`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How many processes there are, of which this is one
+    #[arg(short = 'n', long, value_name = "P", requires = "process", value_parser = clap::value_parser!(u32).range(1..=MAX_PROCESSES))]
+    pub processes: Option<u32>,
+    /// Which of them this is, from 0
+    #[arg(short = 'p', long, value_name = "I", requires = "processes")]
+    pub process: Option<u32>,
+    /// `host:port` of every process, one a line
+    #[arg(long, value_name = "F", requires = "processes")]
+    pub hostfile: Option<PathBuf>,
+    /// Print the account as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `launch`.
+#[derive(Debug, Args)]
+pub struct TypedLaunch {
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// Processes
+    #[arg(short = 'n', long, value_name = "P", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_PROCESSES))]
+    pub processes: u32,
+    /// Worker threads of each process
+    #[arg(short, long, value_name = "W", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_WORKERS))]
+    pub workers: u32,
+    /// End when every partition has reached the end it had at the start
+    #[arg(long)]
+    pub until_caught_up: bool,
+    /// Go on although key, TTL, lateness or event time of the deduplication have changed
+    #[arg(long)]
+    pub accept_new_fingerprint: bool,
+    /// Override a setting, as in `--set commit.interval=250ms`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print the account as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `peek`.
+#[derive(Debug, Args)]
+pub struct TypedPeek {
+    /// The job whose topics are read and whose columns are decoded
+    #[arg(
+        value_name = "JOB",
+        required_unless_present = "topic",
+        conflicts_with = "topic"
+    )]
+    pub job: Option<String>,
+    /// A topic, without a job
+    #[arg(long, value_name = "T")]
+    pub topic: Option<String>,
+    /// How many records
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub number: u64,
+    /// Where to start: earliest, latest, or an offset
+    #[arg(
+        long,
+        value_name = "earliest|latest|OFFSET",
+        default_value = "earliest"
+    )]
+    pub from: String,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `config`.
+#[derive(Debug, Args)]
+pub struct TypedConfig {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: TypedConfigAction,
+}
+
+/// `config check|show|schema`.
+#[derive(Debug, Subcommand)]
+pub enum TypedConfigAction {
+    /// Validate the configuration, and say every problem of it
+    Check(TypedJson),
+    /// Print what is in force and where each setting came from, with secrets masked
+    Show(TypedJson),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema(TypedJson),
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct TypedCompletions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}

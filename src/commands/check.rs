@@ -1,0 +1,374 @@
+//! `check JOB`: the doctor. Looks at everything a run needs, in the order a run needs it, and touches
+//! nothing that a run would: no generation, no group offsets, no table.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use strandline_operators::decode;
+use strandline_operators::job::JobSettings;
+use strandline_operators::progress::Progress;
+use strandline_operators::{Error, Result};
+
+use crate::cli::Context;
+use crate::cli::arguments::CheckArgs;
+use crate::cli::output::{print, print_json};
+use crate::commands::peek;
+use crate::commands::run::{catalog_settings, kafka_settings};
+use crate::connectors::iceberg::IcebergConnector;
+use crate::connectors::kafka::client::KafkaSettings;
+use crate::connectors::kafka::metadata::{Cluster, TopicMetadata};
+use crate::connectors::kafka::peek::{PeekFrom, records};
+use crate::connectors::kafka::positions;
+use crate::engine::report::grouped;
+
+/// Records decoded as a sample.
+const SAMPLE_RECORDS: usize = 100;
+
+/// How long they are waited for.
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// A run would start, but somebody should look.
+    Warn,
+    /// A run would not start.
+    Fail,
+}
+
+/// One line of the doctor.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// How it is.
+    pub status: Verdict,
+    /// What was looked at.
+    pub what: String,
+    /// What was found, with the next step where there is one.
+    pub found: String,
+}
+
+#[derive(Default)]
+struct Findings {
+    lines: Vec<Finding>,
+    worst: Option<Error>,
+}
+
+impl Findings {
+    fn add(&mut self, status: Verdict, what: &str, found: impl Into<String>) {
+        self.lines.push(Finding {
+            status,
+            what: what.to_owned(),
+            found: found.into(),
+        });
+    }
+
+    /// Keeps what came out, or the failure as a finding.
+    fn look<T>(&mut self, what: &str, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.add(Verdict::Fail, what, error.to_string());
+                self.worst.get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The first thing that would keep a run from starting, after all findings have been printed.
+pub fn run(context: &Context, args: &CheckArgs) -> Result<()> {
+    let config = context.config_for(&args.job, &[])?;
+    let mut findings = Findings::default();
+    findings.add(Verdict::Ok, "configuration", "valid");
+    let Some(settings) = config.engine.jobs.get(&args.job) else {
+        return Err(Error::internal(format!(
+            "the configuration has no settings for job `{}`",
+            args.job
+        )));
+    };
+    let iceberg = IcebergConnector::open(&catalog_settings(&config));
+    let iceberg = findings.look("catalog", iceberg);
+    // `None` when the tables could not be read, `Some(None)` when they hold no progress.
+    let progress = iceberg
+        .as_ref()
+        .and_then(|iceberg| check_tables(&mut findings, iceberg, settings));
+    let kafka = kafka_settings(&config);
+    check_kafka(&mut findings, &kafka, settings, progress.as_ref());
+    check_state_dir(&mut findings, &config.engine.state_dir);
+
+    if args.json {
+        print_json(&findings.lines)?;
+    } else {
+        let mut text = String::new();
+        for Finding {
+            status,
+            what,
+            found,
+        } in &findings.lines
+        {
+            let status = match status {
+                Verdict::Ok => "ok  ",
+                Verdict::Warn => "warn",
+                Verdict::Fail => "fail",
+            };
+            text.push_str(&format!(
+                "{status}  {what}: {}\n",
+                found.replace('\n', "\n      ")
+            ));
+        }
+        print(&text)?;
+    }
+    match findings.worst {
+        None => Ok(()),
+        Some(error) => Err(
+            Error::new(error.kind(), format!("job {} would not start", args.job))
+                .hint("the lines that begin with `fail` say why, and what to do"),
+        ),
+    }
+}
+
+fn check_tables(
+    findings: &mut Findings,
+    iceberg: &IcebergConnector,
+    settings: &JobSettings,
+) -> Option<Option<Progress>> {
+    findings.add(Verdict::Ok, "catalog", "answers");
+    let mut progress = None;
+    let mut is_read = false;
+    for (what, name) in [
+        ("table", Some(&settings.table)),
+        ("dead-letter table", settings.dead_letter_table.as_ref()),
+    ] {
+        let Some(name) = name else { continue };
+        match findings.look(what, iceberg.inspect(name)) {
+            Some(Some(facts)) => {
+                findings.add(
+                    Verdict::Ok,
+                    what,
+                    format!(
+                        "`{name}` holds {} rows in {} files",
+                        grouped(facts.rows),
+                        grouped(facts.files)
+                    ),
+                );
+                if *name == settings.table {
+                    is_read = true;
+                    progress = facts.progress.get(&settings.name).cloned();
+                }
+            }
+            Some(None) => {
+                is_read |= *name == settings.table;
+                findings.add(
+                    Verdict::Ok,
+                    what,
+                    format!("`{name}` does not exist yet and will be created"),
+                );
+            }
+            None => {}
+        }
+    }
+    match findings.look("warehouse", iceberg.probe_warehouse(&settings.table)) {
+        Some(Some(place)) => findings.add(
+            Verdict::Ok,
+            "warehouse",
+            format!("a file was written to `{place}`, read and deleted"),
+        ),
+        Some(None) => findings.add(
+            Verdict::Warn,
+            "warehouse",
+            "known to the catalog server only; tried once the table exists",
+        ),
+        None => {}
+    }
+    is_read.then_some(progress)
+}
+
+fn check_kafka(
+    findings: &mut Findings,
+    kafka: &KafkaSettings,
+    settings: &JobSettings,
+    progress: Option<&Option<Progress>>,
+) {
+    let Some(cluster) = findings.look("broker", Cluster::connect(kafka)) else {
+        return;
+    };
+    findings.add(
+        Verdict::Ok,
+        "broker",
+        format!(
+            "`{}` answered, cluster id {}",
+            kafka.bootstrap_servers,
+            cluster.id()
+        ),
+    );
+    let mut topics = Vec::new();
+    for name in &settings.topics {
+        let Some(topic) = findings.look("topic", cluster.topic(name)) else {
+            continue;
+        };
+        findings.add(
+            Verdict::Ok,
+            "topic",
+            format!("`{name}` has {} partitions", topic.partitions.len()),
+        );
+        topics.push(topic);
+    }
+    if let Some(name) = &settings.dead_letter_topic {
+        match findings.look("dead-letter topic", cluster.has_topic(name)) {
+            Some(true) => {
+                findings.add(Verdict::Ok, "dead-letter topic", format!("`{name}` exists"))
+            }
+            Some(false) => findings.add(
+                Verdict::Ok,
+                "dead-letter topic",
+                format!("`{name}` does not exist yet and will be created"),
+            ),
+            None => {}
+        }
+    }
+    if topics.len() == settings.topics.len() {
+        match progress {
+            Some(progress) => {
+                check_positions(findings, &cluster, &topics, settings, progress.as_ref());
+            }
+            None => findings.add(
+                Verdict::Warn,
+                "start",
+                "unknown: where reading starts is in the table, which could not be read",
+            ),
+        }
+        check_sample(findings, kafka, &topics, settings);
+    }
+}
+
+/// Whether a run could keep its state: the folder is made, and a file in it is written and deleted.
+fn check_state_dir(findings: &mut Findings, dir: &Path) {
+    let probe = dir.join(format!("probe-{}", uuid::Uuid::new_v4().simple()));
+    let written = std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(&probe, b"probe"))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(|e| {
+            Error::configuration(format!(
+                "cannot use the state directory `{}`: {e}",
+                dir.display()
+            ))
+            .hint("set `state_dir` to a folder that this user may write")
+        });
+    if findings.look("state directory", written).is_some() {
+        findings.add(
+            Verdict::Ok,
+            "state directory",
+            format!("`{}` can be written", dir.display()),
+        );
+    }
+}
+
+fn check_positions(
+    findings: &mut Findings,
+    cluster: &Cluster,
+    topics: &[TopicMetadata],
+    settings: &JobSettings,
+    progress: Option<&Progress>,
+) {
+    let facts = cluster.facts(topics, &settings.group_id, &settings.starting_offsets);
+    let Some(facts) = findings.look("offsets", facts) else {
+        return;
+    };
+    let unknown = Progress::new(&settings.name, "", 0, "");
+    let decided = positions::decide(
+        Some(cluster.id()),
+        topics,
+        &facts,
+        progress.unwrap_or(&unknown),
+        &settings.starting_offsets,
+        settings.on_gap,
+    );
+    let Some(decided) = findings.look("start", decided) else {
+        return;
+    };
+    let mut waiting = 0;
+    for position in decided {
+        let behind = (position.assigned.end_at_start - position.read_from).max(0) as u64;
+        waiting += behind;
+        findings.add(
+            Verdict::Ok,
+            "start",
+            format!("{}; {} to read", position.reason, grouped(behind)),
+        );
+    }
+    if waiting == 0 {
+        findings.add(
+            Verdict::Warn,
+            "start",
+            "there is nothing to read: every partition starts at its end",
+        );
+    }
+}
+
+fn check_sample(
+    findings: &mut Findings,
+    kafka: &KafkaSettings,
+    topics: &[TopicMetadata],
+    settings: &JobSettings,
+) {
+    let Some(mut decoder) = findings.look("sample", decode::decoder(settings)) else {
+        return;
+    };
+    for topic in topics {
+        let read = records(
+            kafka,
+            &topic.name,
+            None,
+            PeekFrom::Earliest,
+            SAMPLE_RECORDS,
+            SAMPLE_TIMEOUT,
+        );
+        let Some(sample) = findings.look("sample", read) else {
+            continue;
+        };
+        if sample.is_empty() {
+            findings.add(
+                Verdict::Warn,
+                "sample",
+                format!("topic `{}` is empty", topic.name),
+            );
+            continue;
+        }
+        let decoded = decoder.decode(&peek::batch(&topic.name, &sample));
+        let found = format!(
+            "{} of {} records of `{}` decode as {}",
+            decoded.rows.len(),
+            sample.len(),
+            topic.name,
+            settings.format.name()
+        );
+        match decoded.failures.first() {
+            None => findings.add(Verdict::Ok, "sample", found),
+            Some(failure) => {
+                let status = if decoded.rows.is_empty() {
+                    Verdict::Fail
+                } else {
+                    Verdict::Warn
+                };
+                let found = format!(
+                    "{found}; the first that does not: {}, {}",
+                    failure.error_type.name(),
+                    failure.message
+                );
+                if status == Verdict::Fail {
+                    findings
+                        .worst
+                        .get_or_insert_with(|| Error::configuration(found.clone()));
+                }
+                findings.add(status, "sample", found);
+            }
+        }
+    }
+}

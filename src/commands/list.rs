@@ -1,0 +1,78 @@
+//! `list`: the jobs, their topics and tables, and whether they run on this host.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use serde_json::json;
+use strandline_operators::Result;
+
+use crate::cli::arguments::ListArgs;
+use crate::cli::{Context, output};
+
+/// The file in a job's folder that its process holds locked while it runs.
+pub const LOCK_FILE: &str = "lock";
+
+/// Prints the list.
+///
+/// # Errors
+/// The configuration is wrong. No configuration at all is none: then the jobs' code says it all.
+pub fn run(context: &Context, args: &ListArgs) -> Result<()> {
+    let engine = context.draft(None, &[])?.engine;
+    let mut rows = vec![
+        ["JOB", "RUNS", "TOPICS", "TABLE", "DESCRIPTION"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let mut listed = Vec::new();
+    for job in context.jobs() {
+        let settings = engine.job(job.name)?;
+        let running = is_running(&engine.job_dir(job.name));
+        listed.push(json!({
+            "name": job.name,
+            "description": job.description,
+            "topics": settings.topics,
+            "table": settings.table,
+            "dead_letters": { "topic": settings.dead_letter_topic, "table": settings.dead_letter_table },
+            "running": running,
+        }));
+        let runs = if running { "yes" } else { "no" };
+        rows.push(vec![
+            job.name.to_owned(),
+            runs.to_owned(),
+            settings.topics.join(","),
+            settings.table.clone(),
+            job.description.to_owned(),
+        ]);
+    }
+    if args.json {
+        output::print_json(&json!({ "jobs": listed }))
+    } else {
+        output::print(&output::table(&rows))
+    }
+}
+
+/// Whether a process of this host holds the job's lock. Asks for a shared lock, so that two who ask at the
+/// same time do not take each other for the job.
+fn is_running(job_dir: &Path) -> bool {
+    match File::open(job_dir.join(LOCK_FILE)) {
+        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_runs_while_its_lock_is_held() {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        assert!(!is_running(dir.path()), "there is no lock file");
+        let lock = File::create(dir.path().join(LOCK_FILE)).expect("create");
+        assert!(!is_running(dir.path()), "nobody holds it");
+        lock.try_lock().expect("lock");
+        assert!(is_running(dir.path()), "it is held");
+        drop(lock);
+        assert!(!is_running(dir.path()), "it was let go");
+    }
+}

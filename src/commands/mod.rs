@@ -1,0 +1,12 @@
+//! The commands, one file each: `run(context, arguments)` does it, prints its facts, and returns.
+
+pub mod audit;
+pub mod check;
+pub mod completions;
+pub mod config;
+pub mod demo;
+pub mod launch;
+pub mod list;
+pub mod peek;
+pub mod plan;
+pub mod run;

@@ -1,0 +1,162 @@
+//! `run JOB`: one process in the foreground; and what `launch` and `demo` share with it.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use strandline_operators::context::OnFailure;
+use strandline_operators::observed::Observed;
+use strandline_operators::{Error, Result};
+
+use crate::cli::Context;
+use crate::cli::arguments::{Cluster, RunArgs};
+use crate::cli::output::print_error;
+use crate::config::{CatalogType, Config};
+use crate::connectors::iceberg::{CatalogKind, CatalogSettings};
+use crate::connectors::kafka::client::KafkaSettings;
+use crate::engine::JobRun;
+use crate::engine::cluster::ClusterShape;
+use crate::engine::interrupt::Interrupt;
+use crate::engine::report::RunReport;
+use crate::engine::run::run as run_process;
+
+/// The port of process 0 when no host file is given; the others follow. timely's own.
+const FIRST_PORT: usize = 2101;
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever keeps the job from starting or going on.
+pub fn run(context: &Context, args: &RunArgs) -> Result<()> {
+    let config = context.config_for(&args.job, &args.set)?;
+    let shape = shape(&args.cluster, args.workers)?;
+    let mut run = job_run(&config, &args.job, shape, args.until_caught_up)?;
+    run.accept_new_fingerprint = args.accept_new_fingerprint;
+    let interrupt = Interrupt::install()?;
+    let report = run_process(&run, &interrupt, Arc::new(Observed::new()), end_process())?;
+    if let Some(report) = report {
+        print_report(&report, args.json)?;
+    }
+    context.ended_with(interrupt.exit_code());
+    Ok(())
+}
+
+/// Everything in force for one process of a job.
+///
+/// # Errors
+/// The configuration has no settings for the job.
+pub fn job_run(
+    config: &Config,
+    job: &str,
+    shape: ClusterShape,
+    until_caught_up: bool,
+) -> Result<JobRun> {
+    let settings = config.engine.jobs.get(job).cloned().ok_or_else(|| {
+        Error::internal(format!("the configuration has no settings for job `{job}`"))
+    })?;
+    Ok(JobRun {
+        settings,
+        kafka: kafka_settings(config),
+        catalog: catalog_settings(config),
+        state_dir: config.engine.state_dir.clone(),
+        shape,
+        until_caught_up,
+        accept_new_fingerprint: false,
+    })
+}
+
+/// Where Kafka is.
+pub fn kafka_settings(config: &Config) -> KafkaSettings {
+    KafkaSettings {
+        bootstrap_servers: config.kafka.bootstrap_servers.clone(),
+        properties: config
+            .kafka
+            .properties
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+    }
+}
+
+/// Where the catalog is.
+pub fn catalog_settings(config: &Config) -> CatalogSettings {
+    CatalogSettings {
+        kind: match config.catalog.catalog_type {
+            CatalogType::Sql => CatalogKind::Sql,
+            CatalogType::Rest => CatalogKind::Rest,
+        },
+        uri: config.catalog.uri.clone(),
+        warehouse: config.catalog.warehouse.clone().unwrap_or_default(),
+        properties: config
+            .catalog
+            .properties
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+    }
+}
+
+fn shape(cluster: &Cluster, workers: usize) -> Result<ClusterShape> {
+    if cluster.processes == 1 {
+        return Ok(ClusterShape::alone(workers));
+    }
+    let addresses = match &cluster.hostfile {
+        Some(path) => read_hostfile(path, cluster.processes)?,
+        // As timely does without a host file: neighbouring ports of this host.
+        None => (0..cluster.processes)
+            .map(|process| format!("127.0.0.1:{}", FIRST_PORT + process))
+            .collect(),
+    };
+    Ok(ClusterShape {
+        workers,
+        process: cluster.process,
+        addresses,
+    })
+}
+
+fn read_hostfile(path: &Path, processes: usize) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Error::configuration(format!(
+            "cannot read the host file `{}`: {e}",
+            path.display()
+        ))
+    })?;
+    let addresses: Vec<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take(processes)
+        .map(str::to_owned)
+        .collect();
+    if addresses.len() < processes {
+        return Err(Error::configuration(format!(
+            "the host file `{}` names {} processes, -n says {processes}",
+            path.display(),
+            addresses.len()
+        )));
+    }
+    Ok(addresses)
+}
+
+/// What ends this process when the job fails while it runs: the error, then the exit status it stands for.
+/// Nothing is unwound: the table knows where to go on.
+pub fn end_process() -> OnFailure {
+    Arc::new(|error: Error| {
+        print_error(&error);
+        std::process::exit(i32::from(error.kind().exit_code()));
+    })
+}
+
+/// Prints the account, last.
+///
+/// # Errors
+/// stdout cannot be written, other than because nobody reads it.
+pub fn print_report(report: &RunReport, json: bool) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match report.print(&mut out, json).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::internal(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,189 @@
+//! Reads the values that are more than a word or a number.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use strandline_operators::job::StartingOffsets;
+
+use super::bounds::DEDUP_TTL;
+use super::{DedupSection, Switch};
+use crate::config::origin::At;
+use crate::config::read::{Problems, Section};
+use crate::config::tree::Value;
+
+/// An address and port, or `off`.
+pub(super) fn address(text: &str) -> Option<Switch<SocketAddr>> {
+    match text {
+        "off" => Some(Switch::Off),
+        _ => match text.strip_prefix("localhost:") {
+            Some(port) => port
+                .parse()
+                .ok()
+                .map(|port| Switch::On(SocketAddr::from(([127, 0, 0, 1], port)))),
+            None => text.parse().ok().map(Switch::On),
+        },
+    }
+}
+
+/// `namespace.table`, with no empty part.
+pub(super) fn table(text: &str) -> Option<String> {
+    let mut parts = text.split('.');
+    (text.contains('.') && parts.all(|part| !part.trim().is_empty())).then(|| text.to_owned())
+}
+
+/// A name that Kafka takes for a topic: up to 249 of these characters, and neither `.` nor `..`.
+pub(super) fn topic(text: &str) -> Option<String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let is_name =
+        (1..=249).contains(&text.len()) && text.chars().all(fits) && text != "." && text != "..";
+    is_name.then(|| text.to_owned())
+}
+
+pub(super) fn read_topics(
+    section: &mut Section<'_>,
+    problems: &mut Problems,
+) -> Option<At<Vec<String>>> {
+    const ALLOWED: &str = "a list of topics such as `[orders]`, each of letters, digits, `.`, `_` and `-`, none twice";
+    let path = section.path_of("topics");
+    let node = section.node("topics")?;
+    let mut topics: Vec<String> = Vec::new();
+    // One topic may stand without its brackets.
+    let list = match &node.value {
+        Value::List(list) if !list.is_empty() => list.as_slice(),
+        Value::Scalar(_) => std::slice::from_ref(node),
+        _ => {
+            problems.bad_value(&path, node, ALLOWED);
+            return None;
+        }
+    };
+    for item in list {
+        let name = match &item.value {
+            Value::Scalar(text) => topic(text).filter(|t| !topics.contains(t)),
+            _ => None,
+        };
+        match name {
+            Some(name) => topics.push(name),
+            None => problems.bad_value(&path, item, ALLOWED),
+        }
+    }
+    Some(At {
+        value: topics,
+        origin: node.origin.clone(),
+    })
+}
+
+pub(super) fn read_dedup(
+    section: &mut Section<'_>,
+    problems: &mut Problems,
+) -> Option<At<Switch<DedupSection>>> {
+    let path = section.path_of("dedup");
+    let node = section.node("dedup")?;
+    let value = match &node.value {
+        Value::Scalar(text) if text == "off" => Switch::Off,
+        Value::Map(_) => {
+            let mut section = Section::of(&path, node, problems);
+            let dedup = DedupSection {
+                key: section.text("key", "the name of a column", problems),
+                ttl: section.duration("ttl", DEDUP_TTL, problems),
+            };
+            section.finish(problems);
+            Switch::On(dedup)
+        }
+        _ => {
+            problems.bad_value(
+                &path,
+                node,
+                "`off` or a map such as `{ key: event_id, ttl: 24h }`",
+            );
+            return None;
+        }
+    };
+    Some(At {
+        value,
+        origin: node.origin.clone(),
+    })
+}
+
+pub(super) fn read_starting_offsets(
+    section: &mut Section<'_>,
+    problems: &mut Problems,
+) -> Option<At<StartingOffsets>> {
+    const ALLOWED: &str = "`earliest`, `latest`, `group`, `{ timestamp: TIME }` or `{ explicit: { TOPIC: { PARTITION: OFFSET } } }`";
+    let path = section.path_of("starting_offsets");
+    let node = section.node("starting_offsets")?;
+    let value = match &node.value {
+        Value::Scalar(text) => match text.as_str() {
+            "earliest" => Some(StartingOffsets::Earliest),
+            "latest" => Some(StartingOffsets::Latest),
+            "group" => Some(StartingOffsets::Group),
+            _ => None,
+        },
+        Value::Map(_) => {
+            let before = problems.len();
+            let mut section = Section::of(&path, node, problems);
+            let timestamp = section.scalar(
+                "timestamp",
+                "milliseconds since 1970, or a time such as `2026-01-31T12:00:00Z`",
+                problems,
+                timestamp,
+            );
+            let explicit = read_explicit(&mut section, problems);
+            section.finish(problems);
+            if problems.len() > before {
+                return None;
+            }
+            match (timestamp, explicit) {
+                (Some(timestamp), None) => Some(StartingOffsets::Timestamp(timestamp.value)),
+                (None, Some(explicit)) => Some(StartingOffsets::Explicit(explicit)),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    if value.is_none() {
+        problems.bad_value(&path, node, ALLOWED);
+    }
+    value.map(|value| At {
+        value,
+        origin: node.origin.clone(),
+    })
+}
+
+/// Milliseconds since 1970, from a number or from RFC 3339.
+fn timestamp(text: &str) -> Option<i64> {
+    match text.parse::<i64>() {
+        Ok(millis) => Some(millis).filter(|m| *m >= 0),
+        Err(_) => chrono::DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|t| t.timestamp_millis()),
+    }
+}
+
+fn read_explicit(
+    section: &mut Section<'_>,
+    problems: &mut Problems,
+) -> Option<BTreeMap<String, BTreeMap<i32, i64>>> {
+    const ALLOWED: &str =
+        "a map of partition to offset such as `{ 0: 17, 1: 42 }`, neither below 0";
+    let explicit = section.section("explicit", problems)?;
+    let mut offsets = BTreeMap::new();
+    for topic in explicit.entries() {
+        let path = explicit.path_of(&topic.key);
+        let mut partitions = BTreeMap::new();
+        for entry in Section::of(&path, &topic.node, problems).entries() {
+            let partition = entry.key.parse::<i32>().ok().filter(|p| *p >= 0);
+            let offset = match &entry.node.value {
+                Value::Scalar(text) => text.parse::<i64>().ok().filter(|o| *o >= 0),
+                _ => None,
+            };
+            match (partition, offset) {
+                (Some(partition), Some(offset)) => {
+                    partitions.insert(partition, offset);
+                }
+                _ => problems.bad_value(&format!("{path}.{}", entry.key), &entry.node, ALLOWED),
+            }
+        }
+        offsets.insert(topic.key.clone(), partitions);
+    }
+    Some(offsets)
+}

@@ -1,0 +1,254 @@
+//! A job's settings in force.
+
+use serde_json::{Value, json};
+use strandline_operators::job::{
+    CommitPolicy, DedupPolicy, Job, JobSettings, LatenessPolicy, StartingOffsets, WatermarkPolicy,
+};
+
+use super::listing::{Below, Listing};
+use super::whole;
+use crate::config::file::{DedupSection, JobSection, ON_GAP, Switch, TOO_LATE};
+use crate::config::origin::{At, Origin};
+use crate::config::read::Problems;
+use crate::config::units::{format_duration, format_size};
+
+/// Where a setting of a job comes from when the file does not say: the job's code where it departs from
+/// the defaults of a Bronze job.
+fn whence(departs: bool) -> Origin {
+    if departs {
+        Origin::JOB
+    } else {
+        Origin::DEFAULT
+    }
+}
+
+/// Joins one job's section with its code.
+pub(super) fn resolve(
+    job: &Job,
+    said: JobSection,
+    listing: &mut Listing,
+    problems: &mut Problems,
+) -> JobSettings {
+    whole::check(job, &said, problems);
+    let ours = job.settings();
+    let bronze = Job::BRONZE;
+    let duration = |d: &std::time::Duration| json!(format_duration(*d));
+    let size = |bytes: &u64| json!(format_size(*bytes));
+    let mut at = listing.below(&["jobs", job.name]);
+    let watermark = said.watermark.unwrap_or_default();
+    let lateness = said.lateness.unwrap_or_default();
+    let commit = said.commit.unwrap_or_default();
+    let letters = said.dead_letters.unwrap_or_default();
+    JobSettings {
+        name: ours.name,
+        topics: at.pick("topics", said.topics, ours.topics, Origin::JOB, |t| {
+            json!(t)
+        }),
+        group_id: at.pick(
+            "group_id",
+            said.group_id,
+            ours.group_id,
+            Origin::DEFAULT,
+            |g| json!(g),
+        ),
+        starting_offsets: at.pick(
+            "starting_offsets",
+            said.starting_offsets,
+            ours.starting_offsets,
+            Origin::DEFAULT,
+            show_offsets,
+        ),
+        format: at.pick(
+            "format",
+            said.format,
+            ours.format,
+            whence(job.format != bronze.format),
+            |f| json!(f.name()),
+        ),
+        columns: ours.columns,
+        table: at.pick("table", said.table, ours.table, Origin::JOB, |t| json!(t)),
+        dead_letter_topic: at.within("dead_letters", |at| {
+            let whence = whence(job.dead_letter_topic.is_some());
+            option(at.pick(
+                "topic",
+                letters.topic,
+                switch(ours.dead_letter_topic),
+                whence,
+                show_switch,
+            ))
+        }),
+        dead_letter_table: at.within("dead_letters", |at| {
+            let whence = whence(job.dead_letter_table.is_some());
+            option(at.pick(
+                "table",
+                letters.table,
+                switch(ours.dead_letter_table),
+                whence,
+                show_switch,
+            ))
+        }),
+        event_time: at.pick(
+            "event_time",
+            said.event_time,
+            ours.event_time,
+            whence(job.event_time != bronze.event_time),
+            |e| json!(e),
+        ),
+        watermark: at.within("watermark", |at| {
+            let (ours, theirs) = (ours.watermark, bronze.watermark);
+            let mut pick = |key, said, ours, theirs| {
+                at.pick(key, said, ours, whence(ours != theirs), duration)
+            };
+            WatermarkPolicy {
+                out_of_orderness: pick(
+                    "out_of_orderness",
+                    watermark.out_of_orderness,
+                    ours.out_of_orderness,
+                    theirs.out_of_orderness,
+                ),
+                idle_timeout: pick(
+                    "idle_timeout",
+                    watermark.idle_timeout,
+                    ours.idle_timeout,
+                    theirs.idle_timeout,
+                ),
+                max_future_skew: pick(
+                    "max_future_skew",
+                    watermark.max_future_skew,
+                    ours.max_future_skew,
+                    theirs.max_future_skew,
+                ),
+            }
+        }),
+        lateness: at.within("lateness", |at| {
+            let (ours, theirs) = (ours.lateness, bronze.lateness);
+            LatenessPolicy {
+                allowed: at.pick(
+                    "allowed",
+                    lateness.allowed,
+                    ours.allowed,
+                    whence(ours.allowed != theirs.allowed),
+                    duration,
+                ),
+                too_late: at.pick(
+                    "too_late",
+                    lateness.too_late,
+                    ours.too_late,
+                    whence(ours.too_late != theirs.too_late),
+                    |t| word(&TOO_LATE, t),
+                ),
+            }
+        }),
+        dedup: resolve_dedup(job, said.dedup, &mut at),
+        commit: at.within("commit", |at| {
+            let (ours, theirs) = (ours.commit, bronze.commit);
+            CommitPolicy {
+                interval: at.pick(
+                    "interval",
+                    commit.interval,
+                    ours.interval,
+                    whence(ours.interval != theirs.interval),
+                    duration,
+                ),
+                max_bytes: at.pick(
+                    "max_bytes",
+                    commit.max_bytes,
+                    ours.max_bytes,
+                    whence(ours.max_bytes != theirs.max_bytes),
+                    size,
+                ),
+            }
+        }),
+        on_gap: at.pick("on_gap", said.on_gap, ours.on_gap, Origin::DEFAULT, |o| {
+            word(&ON_GAP, o)
+        }),
+        memory: at.pick("memory", said.memory, ours.memory, Origin::DEFAULT, size),
+        max_record_bytes: at.pick(
+            "max_record_bytes",
+            said.max_record_bytes,
+            ours.max_record_bytes,
+            Origin::DEFAULT,
+            size,
+        ),
+    }
+}
+
+/// `dedup: { ttl: 1h }` keeps the job's key; a job without deduplication gets the Bronze defaults.
+fn resolve_dedup(
+    job: &Job,
+    said: Option<At<Switch<DedupSection>>>,
+    at: &mut Below<'_>,
+) -> Option<DedupPolicy<String>> {
+    let bronze = Job::BRONZE.dedup;
+    let (said, ours) = match said {
+        Some(At {
+            value: Switch::Off,
+            origin,
+        }) => {
+            at.list("dedup", json!("off"), origin);
+            return None;
+        }
+        Some(At {
+            value: Switch::On(section),
+            ..
+        }) => (section, job.dedup.or(bronze)?),
+        None => match job.dedup {
+            Some(ours) => (DedupSection::default(), ours),
+            None => {
+                at.list("dedup", json!("off"), Origin::JOB);
+                return None;
+            }
+        },
+    };
+    Some(at.within("dedup", |at| DedupPolicy {
+        key: at.pick(
+            "key",
+            said.key,
+            ours.key.to_owned(),
+            whence(bronze.is_none_or(|b| b.key != ours.key)),
+            |k| json!(k),
+        ),
+        ttl: at.pick(
+            "ttl",
+            said.ttl,
+            ours.ttl,
+            whence(bronze.is_none_or(|b| b.ttl != ours.ttl)),
+            |t| json!(format_duration(*t)),
+        ),
+    }))
+}
+
+fn switch(option: Option<String>) -> Switch<String> {
+    option.map_or(Switch::Off, Switch::On)
+}
+
+fn option(switch: Switch<String>) -> Option<String> {
+    match switch {
+        Switch::On(text) => Some(text),
+        Switch::Off => None,
+    }
+}
+
+fn show_switch(switch: &Switch<String>) -> Value {
+    match switch {
+        Switch::On(text) => json!(text),
+        Switch::Off => json!("off"),
+    }
+}
+
+fn word<T: PartialEq>(words: &[(&str, T)], value: &T) -> Value {
+    words
+        .iter()
+        .find(|(_, v)| v == value)
+        .map_or(Value::Null, |(word, _)| json!(word))
+}
+
+fn show_offsets(offsets: &StartingOffsets) -> Value {
+    match offsets {
+        StartingOffsets::Earliest => json!("earliest"),
+        StartingOffsets::Latest => json!("latest"),
+        StartingOffsets::Group => json!("group"),
+        StartingOffsets::Timestamp(millis) => json!({ "timestamp": millis }),
+        StartingOffsets::Explicit(explicit) => json!({ "explicit": explicit }),
+    }
+}

@@ -1,0 +1,105 @@
+//! What every process of the job must know of its tables in order to write files for them. One process
+//! prepares the tables; the others get this description and never ask the catalog.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::spec::{PartitionSpec, Schema, SchemaRef as IcebergSchemaRef};
+use iceberg::table::Table;
+use serde::{Deserialize, Serialize};
+use strandline_operators::arrow_schema::{Schema as ArrowSchema, SchemaRef};
+use strandline_operators::io::TableIndex;
+use strandline_operators::{Error, Result};
+
+use super::tables::TableShape;
+
+/// The job's tables, as JSON between processes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TablesDescription {
+    /// The job's name; it stands in the names of data files.
+    pub job: String,
+    /// The generation that was claimed.
+    pub generation: u32,
+    /// The UUID of the primary table; it too stands in the names of data files.
+    pub primary_uuid: String,
+    /// The tables; the primary first.
+    pub tables: Vec<TableDescription>,
+}
+
+/// One table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableDescription {
+    /// Its place in the job.
+    pub index: TableIndex,
+    /// `namespace.table`.
+    pub name: String,
+    /// Where its data files go.
+    pub data_location: String,
+    /// The metadata file of the version that was claimed: what a read-back reads.
+    pub metadata_location: String,
+    /// The column whose day is the partition.
+    pub day_of: String,
+    /// The columns that are written, in the order of the batches.
+    columns: Vec<String>,
+    schema: Schema,
+    partition_spec: PartitionSpec,
+}
+
+impl TableDescription {
+    pub(super) fn of(index: TableIndex, shape: &TableShape, table: &Table) -> TableDescription {
+        let metadata = table.metadata();
+        let data_location = metadata.properties().get("write.data.path").map_or_else(
+            || format!("{}/data", metadata.location()),
+            |path| path.trim_end_matches('/').to_owned(),
+        );
+        TableDescription {
+            index,
+            name: shape.name.clone(),
+            data_location,
+            metadata_location: table.metadata_location().unwrap_or_default().to_owned(),
+            day_of: shape.day_of.clone(),
+            columns: shape
+                .columns
+                .fields()
+                .iter()
+                .map(|f| f.name().clone())
+                .collect(),
+            schema: metadata.current_schema().as_ref().clone(),
+            partition_spec: metadata.default_partition_spec().as_ref().clone(),
+        }
+    }
+
+    /// The Arrow schema of the batches: the columns in their order, with the field ids of the table.
+    pub fn arrow_schema(&self) -> Result<SchemaRef> {
+        let all = schema_to_arrow_schema(&self.schema).map_err(|e| {
+            Error::internal(format!(
+                "cannot translate the schema of `{}`: {e}",
+                self.name
+            ))
+        })?;
+        let fields = self
+            .columns
+            .iter()
+            .map(|name| all.field_with_name(name).cloned())
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(|e| {
+                Error::internal(format!(
+                    "the description of `{}` contradicts itself: {e}",
+                    self.name
+                ))
+            })?;
+        Ok(Arc::new(ArrowSchema::new_with_metadata(
+            fields,
+            HashMap::new(),
+        )))
+    }
+
+    pub(super) fn schema(&self) -> IcebergSchemaRef {
+        Arc::new(self.schema.clone())
+    }
+
+    pub(super) fn partition_spec(&self) -> &PartitionSpec {
+        &self.partition_spec
+    }
+}

@@ -1,0 +1,170 @@
+//! What `check`, `audit` and `demo` want to know of a table. Reads only, and claims nothing.
+
+use std::collections::BTreeMap;
+
+use iceberg::spec::ManifestContentType;
+use iceberg::table::Table;
+use serde::Serialize;
+use strandline_operators::arrow_array::RecordBatch;
+use strandline_operators::progress::Progress;
+use strandline_operators::{Error, Result};
+use uuid::Uuid;
+
+use super::IcebergConnector;
+use super::location;
+use super::readback;
+use super::tables;
+
+/// What a table is and holds now.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TableFacts {
+    /// `namespace.table`.
+    pub name: String,
+    /// Where the table lies.
+    pub location: String,
+    /// Its current metadata file.
+    pub metadata_location: String,
+    /// Rows in the current snapshot; files of row-level deletes, which this engine never writes, not taken off.
+    pub rows: u64,
+    /// Data files in the current snapshot.
+    pub files: u64,
+    /// The progress of each job that lands in it.
+    pub progress: BTreeMap<String, Progress>,
+    /// The snapshots that are not expired, newest first.
+    pub snapshots: Vec<SnapshotFacts>,
+}
+
+/// One snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SnapshotFacts {
+    /// Its id.
+    pub snapshot_id: i64,
+    /// Its sequence number.
+    pub sequence_number: i64,
+    /// When it was committed: milliseconds since 1970.
+    pub timestamp_ms: i64,
+    /// Its summary.
+    pub summary: BTreeMap<String, String>,
+}
+
+impl IcebergConnector {
+    /// What the table holds now, `None` when it does not exist.
+    pub fn inspect(&self, table: &str) -> Result<Option<TableFacts>> {
+        let Some(loaded) = self.catalog.load_if_there(&tables::ident(table)?)? else {
+            return Ok(None);
+        };
+        let metadata = loaded.metadata();
+        let (rows, files) = self.count(&loaded)?;
+        let mut progress = BTreeMap::new();
+        let prefix = Progress::property("");
+        for (name, value) in metadata.properties() {
+            if let Some(job) = name.strip_prefix(&prefix) {
+                progress.insert(
+                    job.to_owned(),
+                    Progress::parse(value).map_err(|e| e.context(format!("table {table}")))?,
+                );
+            }
+        }
+        let mut snapshots: Vec<SnapshotFacts> = metadata
+            .snapshots()
+            .map(|s| SnapshotFacts {
+                snapshot_id: s.snapshot_id(),
+                sequence_number: s.sequence_number(),
+                timestamp_ms: s.timestamp_ms(),
+                summary: s
+                    .summary()
+                    .additional_properties
+                    .clone()
+                    .into_iter()
+                    .collect(),
+            })
+            .collect();
+        snapshots.sort_by_key(|s| std::cmp::Reverse(s.sequence_number));
+        Ok(Some(TableFacts {
+            name: table.to_owned(),
+            location: metadata.location().to_owned(),
+            metadata_location: loaded.metadata_location().unwrap_or_default().to_owned(),
+            rows,
+            files,
+            progress,
+            snapshots,
+        }))
+    }
+
+    fn count(&self, table: &Table) -> Result<(u64, u64)> {
+        let Some(snapshot) = table.metadata().current_snapshot() else {
+            return Ok((0, 0));
+        };
+        let reader = table.manifest_list_reader(snapshot);
+        let list = self
+            .catalog
+            .ask("read the manifest list", async { reader.load().await })?;
+        let mut totals = (0, 0);
+        for manifest in list
+            .entries()
+            .iter()
+            .filter(|m| m.content == ManifestContentType::Data)
+        {
+            totals.0 +=
+                manifest.added_rows_count.unwrap_or(0) + manifest.existing_rows_count.unwrap_or(0);
+            totals.1 += u64::from(manifest.added_files_count.unwrap_or(0))
+                + u64::from(manifest.existing_files_count.unwrap_or(0));
+        }
+        Ok(totals)
+    }
+
+    /// Streams the named columns (all when `None`) of the table's current rows to `visit`.
+    pub fn scan(
+        &self,
+        table: &str,
+        columns: Option<&[&str]>,
+        visit: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let loaded = self.catalog.load(&tables::ident(table)?)?;
+        readback::scan(&self.catalog.blocking, &loaded, table, columns, None, visit)
+    }
+
+    /// Up to `rows` rows of the table, in no particular order.
+    pub fn sample(&self, table: &str, rows: usize) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        let mut left = rows;
+        // Ends the scan early; never leaves this function.
+        let enough = || Error::internal("enough rows");
+        let outcome = self.scan(table, None, &mut |batch| {
+            let taken = batch.num_rows().min(left);
+            batches.push(batch.slice(0, taken));
+            left -= taken;
+            if left == 0 { Err(enough()) } else { Ok(()) }
+        });
+        match outcome {
+            Err(error) if left > 0 => Err(error),
+            _ => Ok(batches),
+        }
+    }
+
+    /// Writes a file below the warehouse (or below `table`, when the server alone knows the warehouse),
+    /// reads it back and deletes it. Returns the folder that was tried, `None` when none is known yet.
+    pub fn probe_warehouse(&self, table: &str) -> Result<Option<String>> {
+        let place = match &self.catalog.warehouse {
+            Some(warehouse) => warehouse.clone(),
+            None => match self.catalog.load_if_there(&tables::ident(table)?)? {
+                Some(table) => table.metadata().location().to_owned(),
+                None => return Ok(None),
+            },
+        };
+        let folder = location::require_local(&place)?;
+        let path = folder.join(format!("strandline-probe-{}", Uuid::new_v4().simple()));
+        let cannot = |doing: &str, e: &dyn std::fmt::Display| {
+            Error::unreachable(format!("cannot {doing} a file in the warehouse `{place}`: {e}"))
+                .hint("see that the folder is there, writable by this user, and that its disk is not full")
+        };
+        location::create_folder(&folder).map_err(|e| cannot("create a folder for", &e))?;
+        std::fs::write(&path, &place).map_err(|e| cannot("write", &e))?;
+        let read = std::fs::read_to_string(&path).map_err(|e| cannot("read", &e));
+        std::fs::remove_file(&path).map_err(|e| cannot("delete", &e))?;
+        if read? != place {
+            return Err(cannot("read back", &"it holds something else"));
+        }
+        Ok(Some(place))
+    }
+}

@@ -1,0 +1,321 @@
+//! The job's tables: created when missing, otherwise held against what the job writes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use iceberg::arrow::arrow_type_to_type;
+use iceberg::spec::{
+    FormatVersion, NestedField, NestedFieldRef, Schema, Transform, UnboundPartitionSpec,
+};
+use iceberg::table::Table;
+use iceberg::{Catalog, ErrorKind, TableCreation, TableIdent, TableRequirement, TableUpdate};
+use strandline_operators::arrow_schema::SchemaRef;
+use strandline_operators::{Error, Result};
+
+use super::catalog::OpenCatalog;
+use super::location;
+use super::pointer::{Change, NotSwapped};
+
+/// How often adding columns is tried again when other writers come first.
+const EVOLUTION_ATTEMPTS: usize = 10;
+
+/// Metadata files that the log in a table's metadata keeps; older ones are deleted.
+const METADATA_VERSIONS_KEPT: usize = 100;
+
+/// What a table must look like.
+#[derive(Clone, Debug)]
+pub(super) struct TableShape {
+    /// `namespace.table`.
+    pub name: String,
+    /// The columns that are written.
+    pub columns: SchemaRef,
+    /// The timestamptz column whose day is the partition.
+    pub day_of: String,
+}
+
+/// The identifier of `namespace.table`.
+pub(super) fn ident(name: &str) -> Result<TableIdent> {
+    let parts: Vec<&str> = name.split('.').collect();
+    if parts.len() < 2 || parts.iter().any(|part| part.is_empty()) {
+        return Err(
+            Error::configuration(format!("`{name}` is no name of a table"))
+                .hint("write it as `namespace.table`"),
+        );
+    }
+    TableIdent::from_strs(parts)
+        .map_err(|e| Error::configuration(format!("`{name}` is no name of a table: {e}")))
+}
+
+/// Loads the table; creates it, and its namespace, when missing; adds optional columns that it lacks.
+///
+/// # Errors
+/// Refuses a table whose columns or partitioning are not what the job writes.
+pub(super) fn ensure(catalog: &OpenCatalog, shape: &TableShape) -> Result<Table> {
+    let ident = ident(&shape.name)?;
+    let mut table = match catalog.load_if_there(&ident)? {
+        Some(table) => table,
+        None => create(catalog, &ident, shape)?,
+    };
+    for _ in 0..EVOLUTION_ATTEMPTS {
+        let missing = verify(&table, shape)?;
+        if missing.is_empty() {
+            return Ok(table);
+        }
+        tracing::info!(table = %shape.name, columns = ?names(&missing), "adding columns");
+        let change = add_columns(&table, &missing)?;
+        let swapped = catalog
+            .blocking
+            .wait(catalog.pointer.swap(&table, change))?;
+        table = match swapped {
+            Ok(swapped) => swapped.table,
+            // Someone else was quicker, perhaps with the same columns; or nobody knows: look again.
+            Err(NotSwapped::Conflict(_) | NotSwapped::Unknown(_)) => catalog.load(&ident)?,
+            Err(NotSwapped::Failed(error)) => return Err(error),
+        };
+    }
+    Err(Error::unreachable(format!(
+        "cannot add columns to `{}`: other writers keep changing it",
+        shape.name
+    ))
+    .hint("try again when they are done"))
+}
+
+fn names(fields: &[NestedFieldRef]) -> Vec<&str> {
+    fields.iter().map(|f| f.name.as_str()).collect()
+}
+
+/// The Iceberg fields of the columns, with ids counted up from `first_id`.
+fn fields(columns: &SchemaRef, first_id: i32) -> Result<Vec<NestedFieldRef>> {
+    columns
+        .fields()
+        .iter()
+        .zip(first_id..)
+        .map(|(column, id)| {
+            let field_type = arrow_type_to_type(column.data_type()).map_err(|e| {
+                Error::configuration(format!(
+                    "column `{}` has a type that Iceberg lacks: {e}",
+                    column.name()
+                ))
+            })?;
+            Ok(Arc::new(NestedField::new(
+                id,
+                column.name(),
+                field_type,
+                !column.is_nullable(),
+            )))
+        })
+        .collect()
+}
+
+fn create(catalog: &OpenCatalog, ident: &TableIdent, shape: &TableShape) -> Result<Table> {
+    let invalid =
+        |e: iceberg::Error| Error::internal(format!("cannot describe table `{}`: {e}", shape.name));
+    let fields = fields(&shape.columns, 1)?;
+    let day_of = fields
+        .iter()
+        .find(|f| f.name == shape.day_of)
+        .map(|f| f.id)
+        .ok_or_else(|| {
+            Error::configuration(format!("`{}` has no column `{}`", shape.name, shape.day_of))
+        })?;
+    let schema = Schema::builder()
+        .with_schema_id(0)
+        .with_fields(fields)
+        .build()
+        .map_err(invalid)?;
+    // Servers differ on a missing spec id; 0 is what the first spec has anyway.
+    let spec = UnboundPartitionSpec::builder()
+        .with_spec_id(0)
+        .add_partition_field(day_of, partition_name(&shape.day_of), Transform::Day)
+        .map_err(invalid)?
+        .build();
+    let location = catalog.warehouse.as_ref().map(|warehouse| {
+        format!(
+            "{warehouse}/{}/{}",
+            ident.namespace().join("/"),
+            ident.name()
+        )
+    });
+    let properties = HashMap::from(
+        [
+            ("write.format.default", "parquet".to_owned()),
+            ("write.parquet.compression-codec", "zstd".to_owned()),
+            // A commit a second: without these the folder grows by a metadata file with every one.
+            (
+                "write.metadata.previous-versions-max",
+                METADATA_VERSIONS_KEPT.to_string(),
+            ),
+            (
+                "write.metadata.delete-after-commit.enabled",
+                "true".to_owned(),
+            ),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let creation = || {
+        TableCreation::builder()
+            .name(ident.name().to_owned())
+            .location_opt(location.clone())
+            .schema(schema.clone())
+            .partition_spec(spec.clone())
+            .properties(properties.clone())
+            .format_version(FormatVersion::V2)
+            .build()
+    };
+    let what = format!("create table `{ident}`");
+    let library: &dyn Catalog = catalog.catalog.as_ref();
+    let table = catalog.ask(&what, async {
+        let namespace = ident.namespace();
+        if !library.namespace_exists(namespace).await?
+            && let Err(e) = library.create_namespace(namespace, HashMap::new()).await
+            // Another process may have been quicker; servers differ in what they answer then.
+            && !library.namespace_exists(namespace).await.unwrap_or(false)
+        {
+            return Err(e);
+        }
+        match library.create_table(namespace, creation()).await {
+            Ok(table) => Ok(table),
+            Err(e) if e.kind() == ErrorKind::TableAlreadyExists => library.load_table(ident).await,
+            // The same race, lost in the database.
+            Err(e) => library.load_table(ident).await.map_err(|_| e),
+        }
+    })?;
+    if let Some(path) = table.metadata_location().and_then(location::local_path)
+        && path.exists()
+    {
+        location::sync_file(&path)
+            .and_then(|()| path.parent().map_or(Ok(()), location::sync_folder))
+            .map_err(|e| Error::unreachable(format!("cannot sync `{}`: {e}", path.display())))?;
+    }
+    tracing::info!(table = %shape.name, location = table.metadata().location(), "created");
+    Ok(table)
+}
+
+fn partition_name(day_of: &str) -> String {
+    format!("{day_of}_day")
+}
+
+/// Holds the table against the shape; returns the optional columns that it lacks.
+pub(super) fn verify(table: &Table, shape: &TableShape) -> Result<Vec<NestedFieldRef>> {
+    let metadata = table.metadata();
+    let refused = |what: String| {
+        Err(Error::refused(format!(
+            "cannot write to table `{}`: {what}",
+            shape.name
+        )))
+    };
+    if metadata.format_version() != FormatVersion::V2 {
+        return refused(format!(
+            "it has format {}, expected v2",
+            metadata.format_version()
+        ))
+        .map_err(|e| e.hint("let the job write to a new table"));
+    }
+    let schema = metadata.current_schema();
+    let spec = metadata.default_partition_spec();
+    let by_day = match spec.fields() {
+        [field] => {
+            field.transform == Transform::Day
+                && schema.name_by_field_id(field.source_id) == Some(&shape.day_of)
+        }
+        _ => false,
+    };
+    if !by_day {
+        let found: Vec<String> = spec
+            .fields()
+            .iter()
+            .map(|f| {
+                format!(
+                    "{}({})",
+                    f.transform,
+                    schema.name_by_field_id(f.source_id).unwrap_or("?")
+                )
+            })
+            .collect();
+        return refused(format!(
+            "it is partitioned by [{}], expected [day({})]",
+            found.join(", "),
+            shape.day_of
+        ))
+        .map_err(|e| e.hint("let the job write to a new table, or restore the partitioning"));
+    }
+    let mut missing = Vec::new();
+    for expected in fields(&shape.columns, metadata.last_column_id() + 1)? {
+        let Some(found) = schema
+            .as_struct()
+            .fields()
+            .iter()
+            .find(|f| f.name == expected.name)
+        else {
+            if expected.required {
+                return refused(format!("it lacks column `{}` ({}, required)", expected.name, expected.field_type))
+                    .map_err(|e| e.hint("a required column cannot be added to a table that has rows: make it optional, or use a new table"));
+            }
+            missing.push(expected);
+            continue;
+        };
+        if found.field_type != expected.field_type {
+            return refused(format!(
+                "column `{}` is {}, expected {}",
+                expected.name, found.field_type, expected.field_type
+            ))
+            .map_err(|e| e.hint("change the column's type in the job, or use a new table"));
+        }
+        if found.required && !expected.required {
+            return refused(format!(
+                "column `{}` is required, but the job may leave it null",
+                expected.name
+            ))
+            .map_err(|e| e.hint("make it optional in the table, or required in the job"));
+        }
+    }
+    for found in schema.as_struct().fields() {
+        if found.required && shape.columns.field_with_name(&found.name).is_err() {
+            return refused(format!(
+                "it requires column `{}`, which the job does not write",
+                found.name
+            ))
+            .map_err(|e| e.hint("make it optional in the table"));
+        }
+    }
+    Ok(missing)
+}
+
+/// A change that adds optional columns, and nothing else, so that files written later find their ids.
+fn add_columns(base: &Table, missing: &[NestedFieldRef]) -> Result<Change> {
+    let metadata = base.metadata();
+    let current = metadata.current_schema();
+    let ids = metadata.last_column_id() + 1..;
+    let added = missing.iter().zip(ids).map(|(field, id)| {
+        Arc::new(NestedField::optional(
+            id,
+            &field.name,
+            field.field_type.as_ref().clone(),
+        ))
+    });
+    let schema_id = metadata
+        .schemas_iter()
+        .map(|s| s.schema_id())
+        .max()
+        .unwrap_or_default()
+        + 1;
+    let schema = current
+        .as_ref()
+        .clone()
+        .into_builder()
+        .with_schema_id(schema_id)
+        .with_fields(added)
+        .build()
+        .map_err(|e| Error::internal(format!("cannot add columns: {e}")))?;
+    let updates = vec![
+        TableUpdate::AddSchema { schema },
+        TableUpdate::SetCurrentSchema { schema_id: -1 },
+    ];
+    let mut change = Change::of(base, updates);
+    change
+        .requirements
+        .push(TableRequirement::LastAssignedFieldIdMatch {
+            last_assigned_field_id: metadata.last_column_id(),
+        });
+    Ok(change)
+}

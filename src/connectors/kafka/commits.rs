@@ -1,0 +1,132 @@
+//! Group offsets on their way to the broker: one request at a time, the newest offsets win.
+//!
+//! They are for people and lag tools, never for recovery, so nothing here is an error of the job.
+//! rdkafka's asynchronous commit tells nobody how it ended (librdkafka answers only to an
+//! `offset_commit_cb`, which rdkafka 0.39 does not set), so the answers come to a queue of our own.
+//!
+//! # Safety argument
+//! The queue is made and destroyed here, once; it holds the consumer, so that the client outlives it. An
+//! answer that comes after the queue is gone is dropped by librdkafka, which counts references. Events are
+//! destroyed once read.
+
+use std::collections::BTreeMap;
+use std::ptr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka_sys as sys;
+use strandline_operators::record::TopicPartition;
+
+use super::client::{Consumer, Diagnosis};
+
+/// How often a failed commit is logged.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The group offsets of one consumer.
+pub(super) struct GroupCommits {
+    pending: BTreeMap<TopicPartition, i64>,
+    in_flight: bool,
+    warned_at: Option<Instant>,
+    answers: *mut sys::rd_kafka_queue_t,
+    consumer: Arc<Consumer>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl Send for GroupCommits {}
+
+impl GroupCommits {
+    pub(super) fn new(consumer: &Arc<Consumer>) -> GroupCommits {
+        // SAFETY: the client is valid; the queue is ours until `drop`.
+        let answers = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        GroupCommits {
+            pending: BTreeMap::new(),
+            in_flight: false,
+            warned_at: None,
+            answers,
+            consumer: Arc::clone(consumer),
+        }
+    }
+
+    /// Whether something is still on its way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight || !self.pending.is_empty()
+    }
+
+    /// Everything before `next` is durable.
+    pub(super) fn add(&mut self, source: TopicPartition, next: i64) {
+        self.pending.insert(source, next);
+    }
+
+    /// Takes an answer that has come in within `wait`, and sends what is pending when none is awaited.
+    pub(super) fn advance(&mut self, wait: Duration, diagnosis: &Diagnosis) {
+        if self.in_flight {
+            match self.answer(wait) {
+                None => return,
+                Some(RDKafkaErrorCode::NoError | RDKafkaErrorCode::NoOffset) => {}
+                Some(code) => self.warn(code, diagnosis),
+            }
+            self.in_flight = false;
+        }
+        if self.pending.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::with_capacity(self.pending.len());
+        for (source, next) in std::mem::take(&mut self.pending) {
+            // The only failure is a topic name with a NUL, which cannot have been assigned.
+            let _ =
+                list.add_partition_offset(&source.topic, source.partition, Offset::Offset(next));
+        }
+        // SAFETY: client, list and queue are valid; librdkafka copies the list.
+        let code = unsafe {
+            sys::rd_kafka_commit_queue(
+                self.consumer.client().native_ptr(),
+                list.ptr(),
+                self.answers,
+                None,
+                ptr::null_mut(),
+            )
+        };
+        match RDKafkaErrorCode::from(code) {
+            RDKafkaErrorCode::NoError => self.in_flight = true,
+            code => self.warn(code, diagnosis),
+        }
+    }
+
+    /// The answer to the request in flight.
+    fn answer(&self, wait: Duration) -> Option<RDKafkaErrorCode> {
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is valid; a non-null event is ours to destroy, and is read before.
+        unsafe {
+            let event = sys::rd_kafka_queue_poll(self.answers, wait_ms);
+            if event.is_null() {
+                return None;
+            }
+            let code = sys::rd_kafka_event_error(event);
+            sys::rd_kafka_event_destroy(event);
+            Some(RDKafkaErrorCode::from(code))
+        }
+    }
+
+    fn warn(&mut self, code: RDKafkaErrorCode, diagnosis: &Diagnosis) {
+        let text = format!("group offsets were not committed: {code}");
+        if self
+            .warned_at
+            .is_none_or(|at| at.elapsed() >= WARN_INTERVAL)
+        {
+            tracing::warn!("{text}");
+            self.warned_at = Some(Instant::now());
+        }
+        diagnosis.report(Some(code), &text);
+    }
+}
+
+impl Drop for GroupCommits {
+    fn drop(&mut self) {
+        // SAFETY: our only reference, given back once.
+        unsafe { sys::rd_kafka_queue_destroy(self.answers) };
+        let _outlives_the_queue = &self.consumer;
+    }
+}

@@ -1,0 +1,99 @@
+//! The id of a topic, which rdkafka 0.39 does not show: a topic created again under the same name has
+//! another one.
+//!
+//! # Safety argument
+//! Every handle made here (queue, collection, options, event) is destroyed here, once, on every path, by
+//! its guard; what is read out of the event is copied before the event goes. The client outlives the call.
+
+use std::ffi::{CStr, CString};
+use std::time::Duration;
+
+use rdkafka_sys as sys;
+
+struct Guard<T>(*mut T, unsafe extern "C" fn(*mut T));
+
+impl<T> Drop for Guard<T> {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: the pointer came from librdkafka with this destructor, and goes once.
+            unsafe { (self.1)(self.0) }
+        }
+    }
+}
+
+/// The broker that is the controller, as metadata told; negative when it told of none.
+pub(super) fn controller(client: *mut sys::rd_kafka_t) -> i32 {
+    // SAFETY: the client is valid; without a timeout only what is cached is read.
+    unsafe { sys::rd_kafka_controllerid(client, 0) }
+}
+
+/// The id of `topic`, in Kafka's base64; `None` when the broker does not tell it in time.
+pub(super) fn topic_id(
+    client: *mut sys::rd_kafka_t,
+    topic: &str,
+    timeout: Duration,
+) -> Option<String> {
+    let name = CString::new(topic).ok()?;
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: see the safety argument; each call gets valid pointers.
+    unsafe {
+        let queue = Guard(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy);
+        let mut names = [name.as_ptr()];
+        let topics = Guard(
+            sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len()),
+            sys::rd_kafka_TopicCollection_destroy,
+        );
+        let options = Guard(
+            sys::rd_kafka_AdminOptions_new(
+                client,
+                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+            ),
+            sys::rd_kafka_AdminOptions_destroy,
+        );
+        let mut text = [0; 256];
+        sys::rd_kafka_AdminOptions_set_request_timeout(
+            options.0,
+            timeout_ms,
+            text.as_mut_ptr(),
+            text.len(),
+        );
+        sys::rd_kafka_DescribeTopics(client, topics.0, options.0, queue.0);
+        let event = Guard(
+            sys::rd_kafka_queue_poll(queue.0, timeout_ms),
+            sys::rd_kafka_event_destroy,
+        );
+        if event.0.is_null() {
+            return None;
+        }
+        let result = sys::rd_kafka_event_DescribeTopics_result(event.0);
+        if result.is_null() {
+            return None;
+        }
+        let mut count = 0;
+        let descriptions = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        if descriptions.is_null() || count != 1 {
+            return None;
+        }
+        let description = *descriptions;
+        let error = sys::rd_kafka_TopicDescription_error(description);
+        if !error.is_null()
+            && sys::rd_kafka_error_code(error)
+                != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            return None;
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(description);
+        if id.is_null()
+            || (sys::rd_kafka_Uuid_most_significant_bits(id) == 0
+                && sys::rd_kafka_Uuid_least_significant_bits(id) == 0)
+        {
+            return None;
+        }
+        let id = sys::rd_kafka_Uuid_base64str(id);
+        if id.is_null() {
+            None
+        } else {
+            Some(CStr::from_ptr(id).to_string_lossy().into_owned())
+        }
+    }
+}

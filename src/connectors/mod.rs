@@ -1,0 +1,5 @@
+//! The ports of the dataflow, on the real things.
+
+pub mod iceberg;
+pub mod kafka;
+pub mod rocksdb;

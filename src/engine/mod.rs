@@ -1,0 +1,49 @@
+//! The engine around the dataflow: from settings to a running cluster and its account.
+//!
+//! `start` decides where a generation begins, `cluster` brings the processes together, `workers` runs the
+//! dataflow on the real ports, `watch` tells people how it goes, `supervise` starts it all again.
+
+pub mod cluster;
+pub mod interrupt;
+pub(crate) mod parent;
+pub mod report;
+pub mod run;
+pub mod start;
+mod state;
+pub mod supervise;
+pub mod watch;
+mod workers;
+
+use std::path::PathBuf;
+
+use strandline_operators::job::JobSettings;
+
+use crate::connectors::iceberg::CatalogSettings;
+use crate::connectors::kafka::client::KafkaSettings;
+use crate::engine::cluster::ClusterShape;
+
+/// One process of a run of a job: everything that is in force.
+#[derive(Clone, Debug)]
+pub struct JobRun {
+    /// The job.
+    pub settings: JobSettings,
+    /// Where its topics are.
+    pub kafka: KafkaSettings,
+    /// Where its tables are.
+    pub catalog: CatalogSettings,
+    /// Where it keeps state that can be lost.
+    pub state_dir: PathBuf,
+    /// The cluster, and this process' place in it.
+    pub shape: ClusterShape,
+    /// Whether it ends when every partition has reached the end it had at the start.
+    pub until_caught_up: bool,
+    /// Whether it goes on although the meaning of the deduplication state has changed.
+    pub accept_new_fingerprint: bool,
+}
+
+impl JobRun {
+    /// The folder of this job's state.
+    pub fn job_dir(&self) -> PathBuf {
+        self.state_dir.join(&self.settings.name)
+    }
+}

@@ -1,0 +1,140 @@
+//! What a generation starts from: decided by process 0, told to all processes.
+
+use serde::{Deserialize, Serialize};
+use strandline_operators::account::Account;
+use strandline_operators::io::AssignedPartition;
+use strandline_operators::progress::Progress;
+use strandline_operators::time::{Epoch, IngestTime};
+use strandline_operators::{Error, Result};
+
+use crate::connectors::iceberg::{ClaimOptions, IcebergConnector, JobTables, TablesDescription};
+use crate::connectors::kafka::metadata::Cluster as KafkaCluster;
+use crate::connectors::kafka::positions::{self, Position};
+use crate::engine::JobRun;
+
+/// Everything that a process must know to work in this generation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StartingPoint {
+    /// What the table said when the generation was claimed.
+    pub progress: Progress,
+    /// The partitions of all workers.
+    pub partitions: Vec<StartingPosition>,
+    /// The tables, so that files can be written without asking the catalog again.
+    pub tables: TablesDescription,
+}
+
+/// A partition, and where it starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StartingPosition {
+    /// As the source sees it.
+    pub assigned: AssignedPartition,
+    /// The first offset asked for.
+    pub read_from: i64,
+    /// The worker that reads it.
+    pub worker: usize,
+}
+
+impl StartingPoint {
+    /// The generation claimed.
+    pub fn generation(&self) -> u32 {
+        self.progress.generation()
+    }
+
+    /// The time at which every source starts.
+    pub fn time(&self) -> IngestTime {
+        IngestTime {
+            epoch: Epoch::first_of(self.generation()),
+            watermark: self.progress.watermark.map_or(0, |w| w.to_coordinate()),
+        }
+    }
+
+    /// The account up to here.
+    pub fn account(&self) -> Account {
+        self.progress.account()
+    }
+
+    /// What a worker reads.
+    pub fn positions_of(&self, worker: usize) -> Vec<Position> {
+        let own = self.partitions.iter().filter(|p| p.worker == worker);
+        own.map(|p| Position {
+            assigned: p.assigned.clone(),
+            read_from: p.read_from,
+            reason: String::new(),
+        })
+        .collect()
+    }
+}
+
+/// Looks at Kafka, claims a generation in the table, and decides where reading starts. In this order: an
+/// unreachable broker costs no generation, and a refusal to go on from the committed positions neither.
+///
+/// # Errors
+/// Whatever is missing outside, or refuses to be gone on with.
+pub fn prepare(run: &JobRun, iceberg: &IcebergConnector) -> Result<(StartingPoint, JobTables)> {
+    let settings = &run.settings;
+    let kafka = KafkaCluster::connect(&run.kafka)?;
+    let topics = settings
+        .topics
+        .iter()
+        .map(|topic| kafka.topic(topic))
+        .collect::<Result<Vec<_>>>()?;
+    let options = ClaimOptions {
+        accept_new_fingerprint: run.accept_new_fingerprint,
+    };
+    let mut positions = Vec::new();
+    let tables = iceberg.prepare(settings, options, &mut |progress| {
+        // After the progress was read: a generation that still runs may commit up to the very end, and an
+        // end from before that would look like a truncated log.
+        let facts = kafka.facts(&topics, &settings.group_id, &settings.starting_offsets)?;
+        positions = positions::decide(
+            Some(kafka.id()),
+            &topics,
+            &facts,
+            progress,
+            &settings.starting_offsets,
+            settings.on_gap,
+        )?;
+        progress.cluster_id = Some(kafka.id().to_owned());
+        for topic in topics.iter().filter(|topic| topic.id.is_some()) {
+            progress
+                .topics
+                .entry(topic.name.clone())
+                .or_default()
+                .topic_id
+                .clone_from(&topic.id);
+        }
+        // Where a partition starts is decided once and claimed with the generation: deciding again after
+        // a crash would move `latest` past records that were read but not committed.
+        for position in &positions {
+            progress.begin(&position.assigned.source, position.assigned.start);
+        }
+        Ok(())
+    })?;
+    let peers = run.shape.peers();
+    let mut partitions = Vec::with_capacity(positions.len());
+    for position in positions {
+        let source = &position.assigned.source;
+        let topic = topics
+            .iter()
+            .position(|t| t.name == *source.topic)
+            .ok_or_else(|| {
+                Error::internal(format!(
+                    "the broker described a topic nobody asked for: `{}`",
+                    source.topic
+                ))
+            })?;
+        let worker = positions::worker_of(topic, source.partition, peers);
+        tracing::info!(job = settings.name, worker, "{}", position.reason);
+        partitions.push(StartingPosition {
+            assigned: position.assigned,
+            read_from: position.read_from,
+            worker,
+        });
+    }
+    let start = StartingPoint {
+        progress: tables.progress().clone(),
+        partitions,
+        tables: tables.description().clone(),
+    };
+    Ok((start, tables))
+}

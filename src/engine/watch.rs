@@ -1,0 +1,226 @@
+//! Watching a run: rate, lag and watermark while it goes on, and an end to a run that hangs.
+
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use strandline_operators::context::OnFailure;
+use strandline_operators::observed::Observed;
+use strandline_operators::{Error, Result};
+
+use crate::connectors::kafka::client::Diagnosis;
+use crate::engine::report::grouped;
+
+/// How often a terminal is told.
+const TERMINAL_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the log is told.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the watch looks.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Nothing read for this long while records wait is said aloud, with the cause.
+const STALL_AFTER: Duration = Duration::from_secs(10);
+/// Records read but nothing durable for this long means a run that hangs: timely notices neither a
+/// stopped peer nor an operator that waits forever.
+const HANG_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A thread that watches a run until it is dropped.
+pub struct Watch {
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Starts to watch. Prints to stderr: a line that changes on a terminal, else a log line now and then.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn start(
+        job: &str,
+        observed: Arc<Observed>,
+        causes: Causes,
+        on_failure: OnFailure,
+    ) -> Result<Watch> {
+        let done = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&done);
+        let job = job.to_owned();
+        let thread = std::thread::Builder::new()
+            .name("watch".to_owned())
+            .spawn(move || watch(&job, &observed, &causes, &on_failure, &flag))
+            .map_err(|e| Error::internal(format!("cannot start the thread that watches: {e}")))?;
+        Ok(Watch {
+            done,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A watch that panicked has nothing to add to how the run ends.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the clients of the process' workers report and retry by themselves.
+pub type Causes = Arc<Mutex<Vec<Arc<Diagnosis>>>>;
+
+/// The last thing that any of the clients complained of.
+fn cause(causes: &Causes) -> String {
+    let causes = causes
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    causes
+        .iter()
+        .find_map(|diagnosis| diagnosis.last())
+        .unwrap_or_else(|| {
+            "the broker reports no error; commits may be slow, or the memory for records is in use"
+                .to_owned()
+        })
+}
+
+/// Notices that nothing is read although records wait.
+struct Stall {
+    read: u64,
+    since: Instant,
+}
+
+impl Stall {
+    fn new() -> Stall {
+        Stall {
+            read: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Whether it is time to say so; then again after another [`STALL_AFTER`].
+    fn is_due(&mut self, now: Instant, read: u64, lag: u64) -> bool {
+        if read != self.read || lag == 0 {
+            self.read = read;
+            self.since = now;
+        }
+        let due = now.duration_since(self.since) >= STALL_AFTER;
+        if due {
+            self.since = now;
+        }
+        due
+    }
+}
+
+/// How far a run was at some moment.
+struct Mark {
+    at: Instant,
+    read: u64,
+}
+
+fn watch(
+    job: &str,
+    observed: &Observed,
+    causes: &Causes,
+    on_failure: &OnFailure,
+    done: &AtomicBool,
+) {
+    let mut stall = Stall::new();
+    let terminal = std::io::stderr().is_terminal();
+    let interval = if terminal {
+        TERMINAL_INTERVAL
+    } else {
+        LOG_INTERVAL
+    };
+    let mut said = Mark {
+        at: Instant::now(),
+        read: 0,
+    };
+    // When the figures of durable progress last changed, or nothing was waiting to become durable.
+    let mut moved = (Instant::now(), None);
+    while !done.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK_INTERVAL);
+        let now = Instant::now();
+        let read = observed.records_read.load(Ordering::Relaxed);
+        let view = observed.committed_view();
+        let lag = observed.lag.load(Ordering::Relaxed);
+        if stall.is_due(now, read, lag) {
+            tracing::warn!(
+                job,
+                lag,
+                "nothing has been read for {} s although records wait: {}",
+                STALL_AFTER.as_secs(),
+                cause(causes)
+            );
+        }
+        if moved.1 != view.epoch || !observed.waits.load(Ordering::Relaxed) {
+            moved = (now, view.epoch);
+        } else if now.duration_since(moved.0) > HANG_TIMEOUT {
+            on_failure(
+                Error::internal(format!(
+                    "records were read, but no epoch has become durable for {} s",
+                    HANG_TIMEOUT.as_secs()
+                ))
+                .hint("a peer or the catalog hangs; the job starts again from the table")
+                .context(format!("job {job}")),
+            );
+            return;
+        }
+        if now.duration_since(said.at) < interval {
+            continue;
+        }
+        let rate = (read - said.read) as f64 / now.duration_since(said.at).as_secs_f64();
+        said = Mark { at: now, read };
+        let watermark = observed
+            .watermark()
+            .map_or_else(|| "none".to_owned(), |w| w.to_string());
+        if terminal {
+            // Nobody reads a terminal that is gone.
+            let _ = write!(
+                std::io::stderr(),
+                "\r\x1b[K{job}: {} events/s, {} consumed, {} landed, lag {}, watermark {watermark}",
+                grouped(rate as u64),
+                grouped(view.account.consumed),
+                grouped(view.account.landed),
+                grouped(lag)
+            );
+        } else {
+            let epoch = view
+                .epoch
+                .map_or_else(|| "none".to_owned(), |e| e.to_string());
+            tracing::info!(
+                job,
+                events_per_second = rate as u64,
+                consumed = view.account.consumed,
+                landed = view.account.landed,
+                lag,
+                watermark,
+                epoch,
+                "running"
+            );
+        }
+    }
+    if terminal {
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_wait_unread_are_told_of_every_ten_seconds() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut stall = Stall {
+            read: 5,
+            since: start,
+        };
+        assert!(!stall.is_due(at(9), 5, 100));
+        assert!(stall.is_due(at(10), 5, 100));
+        assert!(!stall.is_due(at(19), 5, 100));
+        assert!(stall.is_due(at(20), 5, 100));
+        assert!(!stall.is_due(at(29), 6, 100), "it reads again");
+        assert!(!stall.is_due(at(60), 6, 0), "nothing waits");
+    }
+}

@@ -1,0 +1,179 @@
+//! The workers of this process: timely threads that run the dataflow on the real ports.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use strandline_operators::clock::Clock;
+use strandline_operators::context::{Context, OnFailure, WorkerContext};
+use strandline_operators::control::control;
+use strandline_operators::credit::Budget;
+use strandline_operators::dead_letter::to_json;
+use strandline_operators::flow::{DedupState, Ports, bronze};
+use strandline_operators::io::{DeadLetterTopic, Files, Table};
+use strandline_operators::observed::Observed;
+use strandline_operators::partitions::WorkerPartitions;
+use strandline_operators::{Error, Result};
+use timely::dataflow::ProbeHandle;
+use timely::worker::Worker;
+
+use crate::connectors::kafka::dead_letters::KafkaDeadLetters;
+use crate::connectors::kafka::log::KafkaLog;
+use crate::engine::JobRun;
+use crate::engine::cluster::Cluster;
+use crate::engine::start::StartingPoint;
+use crate::engine::watch::Causes;
+
+/// The longest that a worker parks without looking for itself.
+const PARK: Duration = Duration::from_millis(100);
+
+/// The part of a job's memory that records in flight may take; the rest is for filters, caches, open
+/// files and the client's fetch queues.
+const RECORDS_SHARE: u64 = 16;
+
+/// The part of a job's memory that the client's fetch queues may take, all workers together.
+const FETCH_SHARE: u64 = 16;
+
+/// What the workers of this process are given. Each takes its own part out of it.
+pub struct WorkerParts {
+    /// The run.
+    pub run: JobRun,
+    /// Where the generation starts.
+    pub start: StartingPoint,
+    /// Where data files are written.
+    pub files: Arc<dyn Files>,
+    /// The commit point, in process 0.
+    pub table: Mutex<Option<Box<dyn Table>>>,
+    /// The deduplication state of each local worker, by its index in this process.
+    pub dedup: Mutex<Vec<Option<DedupState>>>,
+    /// What people see.
+    pub observed: Arc<Observed>,
+    /// Where each worker's client tells what it retries.
+    pub causes: Causes,
+    /// Asks for a drain.
+    pub stop: Arc<AtomicBool>,
+    /// Ends the job.
+    pub on_failure: OnFailure,
+}
+
+/// Runs the workers of this process until the job has drained.
+///
+/// # Errors
+/// Workers that cannot be started. What fails while they run goes to `on_failure`.
+pub fn work(cluster: Cluster, parts: WorkerParts) -> Result<()> {
+    let (allocators, guard) = cluster.allocators()?;
+    let budget = Budget::new(parts.run.settings.memory / RECORDS_SHARE);
+    let parts = Arc::new(parts);
+    let guards = timely::execute::execute_from(
+        allocators,
+        guard,
+        timely::WorkerConfig::default(),
+        move |worker| {
+            if let Err(error) = run_worker(worker, &parts, &budget) {
+                (parts.on_failure)(error);
+            }
+        },
+    )
+    .map_err(|e| Error::internal(format!("cannot start the workers: {e}")))?;
+    for result in guards.join() {
+        result.map_err(|e| Error::internal(format!("a worker ended early: {e}")))?;
+    }
+    Ok(())
+}
+
+fn run_worker(worker: &mut Worker, parts: &Arc<WorkerParts>, budget: &Budget) -> Result<()> {
+    let context = context(worker, parts, budget);
+    let ports = ports(worker, parts)?;
+    control(worker, &context);
+    bronze(worker, &context, ports)?;
+    while !context.durable.done() {
+        worker.step_or_park(Some(PARK));
+    }
+    context.finished.set(true);
+    Ok(())
+}
+
+fn context(worker: &Worker, parts: &WorkerParts, budget: &Budget) -> Context {
+    let (index, peers) = (worker.index(), worker.peers());
+    let settings = Arc::new(parts.run.settings.clone());
+    let clock = (index == 0).then(|| {
+        RefCell::new(Clock::new(
+            settings.commit,
+            parts.start.time(),
+            peers,
+            parts.run.until_caught_up,
+            Instant::now(),
+        ))
+    });
+    Rc::new(WorkerContext {
+        worker: index as u32,
+        peers: peers as u32,
+        start: parts.start.time(),
+        budget: budget.clone(),
+        on_failure: Arc::clone(&parts.on_failure),
+        observed: Arc::clone(&parts.observed),
+        stop: Arc::clone(&parts.stop),
+        durable: ProbeHandle::new(),
+        partitions: RefCell::new(WorkerPartitions::new(settings.watermark)),
+        ticks: RefCell::new(VecDeque::new()),
+        report: RefCell::new(None),
+        clock,
+        finished: Cell::new(false),
+        settings,
+    })
+}
+
+fn ports(worker: &Worker, parts: &WorkerParts) -> Result<Ports> {
+    let settings = &parts.run.settings;
+    let index = worker.index();
+    let queue_bytes = settings.memory / FETCH_SHARE / parts.run.shape.workers as u64;
+    let log = KafkaLog::open(
+        &parts.run.kafka,
+        &settings.group_id,
+        &parts.start.positions_of(index),
+        settings.on_gap,
+        queue_bytes,
+    )?;
+    let mut causes = parts
+        .causes
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    causes.push(log.diagnosis());
+    drop(causes);
+    let dead_letter_topic = settings
+        .dead_letter_topic
+        .as_ref()
+        .map(|topic| -> Result<Box<dyn DeadLetterTopic>> {
+            Ok(Box::new(KafkaDeadLetters::open(
+                &parts.run.kafka,
+                topic,
+                &settings.name,
+                to_json,
+            )?))
+        })
+        .transpose()?;
+    let table = if index == 0 { take(&parts.table) } else { None };
+    let local = index % parts.run.shape.workers;
+    let dedup = parts
+        .dedup
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+        .get_mut(local)
+        .and_then(Option::take);
+    Ok(Ports {
+        log: Box::new(log),
+        files: Arc::clone(&parts.files),
+        table,
+        dead_letter_topic,
+        dedup,
+    })
+}
+
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    slot.lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+        .take()
+}

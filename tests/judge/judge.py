@@ -1,0 +1,125 @@
+"""The judge: says whether a table is what it must be, with no code of the engine's.
+
+    judge.py events   topic, table and dead letters against a naive model
+    judge.py readers  DuckDB and PyIceberg read the same table
+
+Prints a JSON report on stdout. Exit status 0: as it must be; 1: not, with the differences on stderr;
+2: usage; 3: something cannot be read.
+"""
+
+import argparse
+import gc
+import json
+import sys
+from collections import Counter
+
+import model
+import readers
+import verdict
+
+
+def main(argv=None):
+    args = command_line().parse_args(argv)
+    gc.disable()  # millions of records that all stay, and no cycles: collecting costs a third of the time
+    try:
+        report, failure = args.judge(args)
+    except readers.Unreadable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 3
+    print(json.dumps({"ok": not failure, **report}, default=str))
+    if failure:
+        print(f"the judge finds:\n{failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def judge_events(args):
+    settings = model.Settings(
+        columns=model.columns_of(args.columns),
+        id=None if args.no_dedup else args.id,
+        event_time=args.event_time,
+        out_of_orderness_us=int(args.out_of_orderness_s * model.SECOND_US),
+        max_future_skew_us=int(args.max_future_skew_s * model.SECOND_US),
+        allowed_lateness_us=int(args.allowed_lateness_s * model.SECOND_US),
+        too_late=args.too_late,
+        ttl_us=int(args.ttl_s * model.SECOND_US),
+        max_record_bytes=args.max_record_bytes,
+    )
+    if args.records:
+        records, gaps = readers.read_record_file(args.records), None
+    else:
+        records, gaps = readers.read_topic(args.bootstrap, args.topic)
+    expectation = model.expect(records, settings)
+    catalog = readers.open_catalog(args)
+    table = readers.load_table(catalog, args.table)
+    letters = topic_letters = account = None
+    if args.dead_letters:
+        # A secondary table with no rows gets no commit, but exists.
+        letters = readers.rows_of(readers.load_table(catalog, args.dead_letters))
+    if args.dead_letter_topic:
+        topic_letters, _ = readers.read_topic(args.bootstrap, args.dead_letter_topic)
+    if args.account:
+        with open(args.account, encoding="utf-8") as file:
+            account = json.load(file)["account"]
+    report, differences = verdict.judge(
+        expectation, settings, readers.rows_of(table), letters, topic_letters, account, gaps
+    )
+    return report, differences
+
+
+def judge_readers(args):
+    table = readers.load_table(readers.open_catalog(args), args.table)
+    columns = args.compare.split(",")
+    by_pyiceberg = Counter(tuple(row[name] for name in columns) for row in readers.rows_of(table))
+    by_duckdb = Counter(readers.read_with_duckdb(table.metadata_location, columns))
+    differences = verdict.Differences()
+    for row in (by_pyiceberg - by_duckdb).elements():
+        differences.add("a row that only PyIceberg sees", row)
+    for row in (by_duckdb - by_pyiceberg).elements():
+        differences.add("a row that only DuckDB sees", row)
+    rows = {"pyiceberg": by_pyiceberg.total(), "duckdb": by_duckdb.total()}
+    return {"rows": rows, "differences": differences.kinds}, differences
+
+
+def command_line():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    modes = parser.add_subparsers(required=True, metavar="MODE")
+
+    events = modes.add_parser("events", help="topic, table and dead letters against a naive model")
+    add_catalog(events)
+    events.add_argument("--topic")
+    events.add_argument("--bootstrap", help="Kafka's bootstrap servers")
+    events.add_argument("--records", metavar="FILE", help="records as JSON lines, instead of a topic")
+    events.add_argument("--dead-letters", metavar="TABLE")
+    events.add_argument("--dead-letter-topic", metavar="TOPIC")
+    events.add_argument("--account", metavar="FILE", help="what `--json` printed, to be compared too")
+    events.add_argument("--columns", default=model.ROMAN_NUMERALS, help="name:type,name:type! (! is required)")
+    events.add_argument("--id", default="event_id")
+    events.add_argument("--no-dedup", action="store_true")
+    events.add_argument("--event-time", default="event_time")
+    events.add_argument("--out-of-orderness-s", type=float, default=300)
+    events.add_argument("--max-future-skew-s", type=float, default=3600)
+    events.add_argument("--allowed-lateness-s", type=float, default=3600)
+    events.add_argument("--too-late", choices=["dead_letter", "land", "drop"], default="dead_letter")
+    events.add_argument("--ttl-s", type=float, default=86_400)
+    events.add_argument("--max-record-bytes", type=int, default=8 << 20)
+    events.set_defaults(judge=judge_events)
+
+    both = modes.add_parser("readers", help="DuckDB and PyIceberg read the same table")
+    add_catalog(both)
+    both.add_argument("--compare", default="kafka_topic,kafka_partition,kafka_offset", help="columns, no timestamps")
+    both.set_defaults(judge=judge_readers)
+    return parser
+
+
+def add_catalog(parser):
+    parser.add_argument("--table", required=True, metavar="NAMESPACE.TABLE")
+    catalog = parser.add_mutually_exclusive_group(required=True)
+    catalog.add_argument("--catalog-uri", metavar="sqlite://PATH", help="an SQL catalog")
+    catalog.add_argument("--rest", metavar="URI", help="a REST catalog")
+    parser.add_argument("--catalog-name", default="strandline", help="the SQL catalog's name in its database")
+    parser.add_argument("--warehouse")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

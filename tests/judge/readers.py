@@ -1,0 +1,137 @@
+"""Reads topics with confluent-kafka and tables with PyIceberg or DuckDB. None of it is the engine's."""
+
+import base64
+import json
+import os
+import time
+
+from model import Record
+
+# A broker that gives nothing for this long, before the end of a partition, has failed.
+SILENCE_LIMIT_S = 60
+
+
+class Unreadable(Exception):
+    """Something outside cannot be read; not a verdict."""
+
+
+# Topics -----------------------------------------------------------------------------------------------
+
+
+def read_topic(bootstrap, topic):
+    """All committed records of a topic, and how many offsets of it hold none."""
+    from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "strandline-judge",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+            "fetch.message.max.bytes": 32 << 20,
+            "fetch.wait.max.ms": 50,
+        }
+    )
+    try:
+        metadata = consumer.list_topics(topic, timeout=30).topics[topic]
+        if metadata.error is not None:
+            raise Unreadable(f"cannot read topic `{topic}` at {bootstrap}: {metadata.error}")
+        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in metadata.partitions])
+        records, ends = [], {}
+        heard = time.monotonic()
+        while len(ends) < len(metadata.partitions):
+            messages = consumer.consume(10_000, timeout=0.1)  # waits that long for the last of them
+            if messages:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > SILENCE_LIMIT_S:
+                raise Unreadable(f"topic `{topic}` at {bootstrap} was silent for {SILENCE_LIMIT_S} s before its end")
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    kind, timestamp = message.timestamp()
+                    place = (topic, message.partition(), message.offset())
+                    records.append(Record(*place, timestamp if kind else None, message.key(), message.value()))
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ends[message.partition()] = message.offset()
+                else:
+                    raise Unreadable(f"cannot read topic `{topic}` at {bootstrap}: {error}")
+        starts = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[0] for p in ends}
+        gaps = sum(ends[p] - starts[p] for p in ends) - len(records)
+        return records, gaps
+    finally:
+        consumer.close()
+
+
+def read_record_file(path):
+    """Records from a file of JSON lines: topic, partition, offset, timestamp_ms, key and value in base64."""
+    decode = lambda text: None if text is None else base64.b64decode(text, validate=True)  # noqa: E731
+    records = []
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            r = json.loads(line)
+            place = (r["topic"], r["partition"], r["offset"])
+            records.append(Record(*place, r["timestamp_ms"], decode(r["key"]), decode(r["value"])))
+    return records
+
+
+# Tables -----------------------------------------------------------------------------------------------
+
+
+def open_catalog(args):
+    """The catalog that the command line names: REST, or the SQL catalog in an SQLite file."""
+    from pyiceberg.catalog.rest import RestCatalog
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    warehouse = {"warehouse": args.warehouse} if args.warehouse else {}
+    if args.rest:
+        return RestCatalog("rest", uri=args.rest, **warehouse)
+    path = args.catalog_uri.removeprefix("sqlite:").split("?")[0]
+    path = path.removeprefix("//") if not path.startswith("////") else path[3:]
+    if not os.path.isfile(path):
+        raise Unreadable(f"there is no catalog `{path}`")
+    return SqlCatalog(args.catalog_name, uri=f"sqlite:///{os.path.abspath(path)}", init_catalog_tables="false", **warehouse)
+
+
+def load_table(catalog, name):
+    from pyiceberg.exceptions import NoSuchTableError
+
+    try:
+        return catalog.load_table(name)
+    except NoSuchTableError as error:
+        raise Unreadable(f"there is no table `{name}`: {error}") from error
+
+
+def rows_of(table):
+    """The rows of a table, as dictionaries; timestamps as microseconds."""
+    for batch in table.scan().to_arrow_batch_reader():
+        yield from rows_of_batch(batch)
+
+
+def rows_of_batch(batch):
+    import pyarrow as pa
+
+    columns = []
+    for column in batch.columns:
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
+        columns.append(column.to_pylist())
+    names = batch.schema.names
+    for values in zip(*columns, strict=True):
+        yield dict(zip(names, values, strict=True))
+
+
+def read_with_duckdb(metadata_location, columns):
+    """Those columns of a table, as tuples, by DuckDB."""
+    import duckdb
+    from duckdb_extensions import import_extension
+
+    connection = duckdb.connect()
+    for extension in ("avro", "iceberg"):
+        import_extension(extension)
+        connection.execute(f"LOAD {extension}")
+    path = metadata_location.removeprefix("file:")
+    path = "/" + path.lstrip("/") if path.startswith("/") else path
+    names = ", ".join(f'"{name}"' for name in columns)
+    return connection.execute(f"select {names} from iceberg_scan(?)", [path]).fetchall()

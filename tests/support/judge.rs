@@ -1,0 +1,27 @@
+//! The judge: a program in Python that shares no code with the engine.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::stack::variable;
+
+/// Runs `tests/judge/judge.py ARGS` and returns its report; panics with what the judge finds wrong.
+#[track_caller]
+pub fn judge(args: &[String]) -> Value {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judge/judge.py");
+    let output = Command::new(variable("STRANDLINE_PYTHON"))
+        .arg(program)
+        .args(args)
+        .output()
+        .expect("run the judge's Python");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "judge.py {}: {}\n{stderr}",
+        args.join(" "),
+        output.status
+    );
+    serde_json::from_slice(&output.stdout).expect("the judge's report is JSON")
+}

@@ -1,0 +1,25 @@
+//! What the integration tests share: the real services, topics, runs of the program, the judge.
+
+// Every test file takes its own part of it.
+#![allow(dead_code, unused_imports)]
+
+mod events;
+mod judge;
+mod roman_numerals;
+mod run;
+mod stack;
+mod topic;
+mod wait;
+
+pub use events::{events, every_kind_of_bad_input};
+pub use judge::judge;
+pub use roman_numerals::{Catalog, RomanNumerals};
+pub use run::{Finished, Running, spawn};
+pub use stack::{OwnStack, Stack, stack};
+pub use topic::{Message, Topic, create_topic};
+pub use wait::wait_until;
+
+/// A name that no other test has, in any run: `prefix-0123...`.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
+}

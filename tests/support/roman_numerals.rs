@@ -1,0 +1,219 @@
+//! The job `roman-numerals` in a folder of the test's own, on the shared services.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::run::{Finished, Running, spawn};
+use super::{Stack, Topic, judge, stack, unique};
+
+/// The kinds of catalog that a job can be run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Catalog {
+    /// SQLite in the test's folder.
+    Sql,
+    /// The shared REST server; tables in a namespace of the test's own.
+    Rest,
+}
+
+/// The job with its topics, tables and configuration, and none of them anyone else's.
+pub struct RomanNumerals {
+    folder: TempDir,
+    stack: Stack,
+    catalog: Catalog,
+    /// The topic it reads.
+    pub topic: Topic,
+    /// The topic of its dead letters.
+    pub dead_letters: Topic,
+    /// Its table.
+    pub table: String,
+    /// The table of its dead letters.
+    pub dead_letter_table: String,
+}
+
+impl RomanNumerals {
+    /// On the shared services, with this many partitions. `settings` are further lines of the job's
+    /// configuration, not indented, as `commit: { interval: 200ms }`.
+    #[track_caller]
+    pub fn new(catalog: Catalog, partitions: i32, settings: &str) -> RomanNumerals {
+        RomanNumerals::on(&stack(), catalog, partitions, settings)
+    }
+
+    /// On the services of a stack.
+    #[track_caller]
+    pub fn on(stack: &Stack, catalog: Catalog, partitions: i32, settings: &str) -> RomanNumerals {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let name = unique("roman-numeral-events");
+        let topic = Topic::create(&stack.bootstrap_servers, &name, partitions);
+        let dead_letters = Topic::create(&stack.bootstrap_servers, &format!("{name}-dlq"), 1);
+        let namespace = name.replace('-', "_");
+        let job = RomanNumerals {
+            folder,
+            stack: stack.clone(),
+            catalog,
+            topic,
+            dead_letters,
+            table: format!("{namespace}.conversion_events"),
+            dead_letter_table: format!("{namespace}.conversion_events_dead_letters"),
+        };
+        fs::write(
+            job.path().join("strandline.yaml"),
+            job.configuration(settings),
+        )
+        .expect("write the configuration");
+        job
+    }
+
+    fn configuration(&self, settings: &str) -> String {
+        let folder = self.path().display();
+        let catalog = match self.catalog {
+            Catalog::Sql => {
+                format!(
+                    "type: sql\n  uri: sqlite://{folder}/catalog.db\n  warehouse: {folder}/warehouse"
+                )
+            }
+            Catalog::Rest => {
+                format!(
+                    "type: rest\n  uri: {}\n  warehouse: {}",
+                    self.stack.rest_uri, self.stack.rest_warehouse
+                )
+            }
+        };
+        let settings: String = settings
+            .lines()
+            .map(|line| format!("    {line}\n"))
+            .collect();
+        format!(
+            "\
+kafka:
+  bootstrap_servers: {}
+catalog:
+  {catalog}
+state_dir: {folder}/state
+http: \"off\"
+jobs:
+  roman-numerals:
+    topics: [{}]
+    table: {}
+    dead_letters: {{ topic: {}, table: {} }}
+{settings}",
+            self.stack.bootstrap_servers,
+            self.topic.name,
+            self.table,
+            self.dead_letters.name,
+            self.dead_letter_table,
+        )
+    }
+
+    /// The test's folder: `strandline.yaml`, `state`, with an SQL catalog also `catalog.db` and `warehouse`.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Adds a line at the top level of the configuration.
+    #[track_caller]
+    pub fn configure(&self, line: &str) {
+        self.rewrite(|text| format!("{text}{line}\n"));
+    }
+
+    /// Replaces text of the configuration.
+    #[track_caller]
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        self.rewrite(|text| {
+            assert!(
+                text.contains(from),
+                "the configuration has no `{from}`: {text}"
+            );
+            text.replace(from, to)
+        });
+    }
+
+    fn rewrite(&self, change: impl FnOnce(&str) -> String) {
+        let file = self.path().join("strandline.yaml");
+        let text = fs::read_to_string(&file).expect("read the configuration");
+        fs::write(&file, change(&text)).expect("write the configuration");
+    }
+
+    /// Deletes the state folder, as if the job were moved to another machine.
+    pub fn delete_state(&self) {
+        match fs::remove_dir_all(self.path().join("state")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                panic!("cannot delete the state: {error}")
+            }
+            _ => {}
+        }
+    }
+
+    /// Starts `strandline ARGS`.
+    #[track_caller]
+    pub fn spawn(&self, args: &[&str]) -> Running {
+        spawn(self.path(), args)
+    }
+
+    /// Runs `strandline ARGS` to its end.
+    #[track_caller]
+    pub fn run(&self, args: &[&str], deadline: Duration) -> Finished {
+        self.spawn(args).wait(deadline)
+    }
+
+    /// Runs `strandline run roman-numerals --until-caught-up --json MORE`, asserts that it ends well, and
+    /// returns what it printed.
+    #[track_caller]
+    pub fn run_until_caught_up(&self, more: &[&str], deadline: Duration) -> Value {
+        let args = [
+            &["run", "roman-numerals", "--until-caught-up", "--json"],
+            more,
+        ]
+        .concat();
+        self.run(&args, deadline).expect_exit(0).json()
+    }
+
+    /// Has the judge compare topic, table and dead letters (in table and topic); panics when it finds
+    /// anything wrong. `more` are further arguments of `judge.py events`. Returns its report.
+    #[track_caller]
+    pub fn judge(&self, more: &[&str]) -> Value {
+        let mut args = self.judge_table("events");
+        for (option, value) in [
+            ("--topic", &self.topic.name),
+            ("--bootstrap", &self.stack.bootstrap_servers),
+            ("--dead-letters", &self.dead_letter_table),
+            ("--dead-letter-topic", &self.dead_letters.name),
+        ] {
+            args.extend([option.to_owned(), value.clone()]);
+        }
+        args.extend(more.iter().map(|&arg| arg.to_owned()));
+        judge(&args)
+    }
+
+    /// As [`RomanNumerals::judge`], and the account that the run printed must be the judge's too. Only for
+    /// the account of one run over the whole topic.
+    #[track_caller]
+    pub fn judge_with_account(&self, printed: &Value) -> Value {
+        let file = self.path().join(unique("account"));
+        fs::write(&file, printed.to_string()).expect("write the account");
+        self.judge(&["--account", &file.to_string_lossy()])
+    }
+
+    /// Has DuckDB and PyIceberg read the table; panics when they disagree. Returns the report.
+    #[track_caller]
+    pub fn judge_readers(&self) -> Value {
+        judge(&self.judge_table("readers"))
+    }
+
+    fn judge_table(&self, mode: &str) -> Vec<String> {
+        let catalog = match self.catalog {
+            Catalog::Sql => [
+                "--catalog-uri".to_owned(),
+                format!("sqlite://{}/catalog.db", self.path().display()),
+            ],
+            Catalog::Rest => ["--rest".to_owned(), self.stack.rest_uri.clone()],
+        };
+        let mut args = vec![mode.to_owned()];
+        args.extend(catalog);
+        args.extend(["--table".to_owned(), self.table.clone()]);
+        args
+    }
+}

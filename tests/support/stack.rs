@@ -1,0 +1,123 @@
+//! The real services that `cargo xtask test` started, and stacks of a test's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Where the real services are.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// Kafka's bootstrap servers; empty when this stack has no Kafka.
+    pub bootstrap_servers: String,
+    /// The REST catalog's address; empty when this stack has none.
+    pub rest_uri: String,
+    /// The REST catalog's warehouse.
+    pub rest_warehouse: String,
+}
+
+/// The stack that all tests share. A test must not stop its services.
+#[track_caller]
+pub fn stack() -> Stack {
+    Stack::read(&PathBuf::from(variable("STRANDLINE_STACK")))
+}
+
+/// What `cargo xtask test` hands to the tests.
+#[track_caller]
+pub fn variable(name: &str) -> String {
+    match std::env::var(name) {
+        Ok(value) => value,
+        Err(_) => panic!(
+            "{name} is not set: this test needs the real services, run it through `cargo xtask test`"
+        ),
+    }
+}
+
+impl Stack {
+    fn read(description: &Path) -> Stack {
+        let text = fs::read_to_string(description)
+            .unwrap_or_else(|e| panic!("cannot read `{}`: {e}", description.display()));
+        let json: Value = serde_json::from_str(&text).expect("the stack's description is JSON");
+        let text =
+            |service: &str, key: &str| json[service][key].as_str().unwrap_or_default().to_owned();
+        Stack {
+            bootstrap_servers: text("kafka", "bootstrap_servers"),
+            rest_uri: text("rest", "uri"),
+            rest_warehouse: text("rest", "warehouse"),
+        }
+    }
+}
+
+/// A stack that one test has for itself, so that it may stop and kill services. Ends with the value.
+pub struct OwnStack {
+    folder: tempfile::TempDir,
+}
+
+impl OwnStack {
+    /// Starts services: `["kafka"]`, `["kafka", "rest"]`.
+    #[track_caller]
+    pub fn up(services: &[&str]) -> OwnStack {
+        let stack = OwnStack {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        stack.control(&["up", "--only", &services.join(",")]);
+        stack
+    }
+
+    /// Where its services are now.
+    pub fn description(&self) -> Stack {
+        Stack::read(&self.folder.path().join("stack.json"))
+    }
+
+    /// Stops a service in good order.
+    #[track_caller]
+    pub fn stop(&self, service: &str) {
+        self.control(&[service, "stop"]);
+    }
+
+    /// Kills a service (-9). Kafka then takes 12 s to start.
+    #[track_caller]
+    pub fn kill(&self, service: &str) {
+        self.control(&[service, "kill"]);
+    }
+
+    /// Starts a stopped service on its data and port; returns once it answers.
+    #[track_caller]
+    pub fn start(&self, service: &str) {
+        self.control(&[service, "start"]);
+    }
+
+    #[track_caller]
+    fn control(&self, args: &[&str]) {
+        let output = self.command(args).output().expect("run xtask");
+        assert!(
+            output.status.success(),
+            "xtask stack {args:?}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(variable("STRANDLINE_XTASK"));
+        command
+            .arg("stack")
+            .args(args)
+            .arg("--dir")
+            .arg(self.folder.path());
+        command
+    }
+}
+
+impl Drop for OwnStack {
+    fn drop(&mut self) {
+        // Not asserted: a test that has failed already should be heard, not this.
+        if let Err(error) = self.command(&["down"]).output() {
+            eprintln!(
+                "cannot stop the stack in {}: {error}",
+                self.folder.path().display()
+            );
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `cargo xtask ci`: everything that must hold before a change lands.
+
+use crate::cargo::{announce_build, cargo};
+use crate::command::{run as run_command, say};
+use crate::{Result, machine, test};
+
+/// Runs the checks, the cheap ones first, up to the first that fails.
+pub fn run() -> Result {
+    machine::provide(&[
+        machine::TO_BUILD,
+        machine::TO_RUN_THE_STACK,
+        machine::TO_JUDGE,
+    ])?;
+
+    say("format");
+    let formatted = |args: &[&str]| {
+        run_command(cargo()?.arg("fmt").args(args))
+            .map_err(|e| format!("{e}\n  hint: run `cargo fmt`"))
+    };
+    formatted(&["--all", "--check"])?;
+    formatted(&["--manifest-path", test::OWN_JOB, "--check"])?;
+
+    say("clippy");
+    announce_build()?;
+    let clippy = [
+        "clippy",
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    run_command(cargo()?.args(clippy))?;
+
+    say("docs");
+    let docs = ["doc", "--release", "--workspace", "--no-deps", "--locked"];
+    run_command(cargo()?.args(docs).env("RUSTDOCFLAGS", "-D warnings"))?;
+
+    say("tests");
+    test::run(&[])
+}

@@ -1,0 +1,86 @@
+//! `stack.json`: what tests read to find the services.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::process::Process;
+use super::service::Service;
+use super::{kafka, rest};
+use crate::{Result, jars, places};
+
+/// Where the description is.
+pub fn path(stack: &Path) -> PathBuf {
+    stack.join("stack.json")
+}
+
+/// Describes the services that run.
+pub fn write(stack: &Path) -> Result {
+    let mut services = Vec::new();
+    for service in Service::ALL {
+        let folder = service.folder(stack);
+        let Some(process) = Process::of(&folder).filter(Process::is_alive) else {
+            continue;
+        };
+        let address = service.address(&process.ports);
+        let text = |path: &Path| path.display().to_string();
+        let facts = match service {
+            Service::Kafka => {
+                vec![
+                    ("bootstrap_servers", address),
+                    ("lib", text(&jars::folder_of(&kafka::DISTRIBUTION)?)),
+                ]
+            }
+            Service::Rest => vec![
+                ("uri", address),
+                ("warehouse", rest::warehouse(&folder)),
+                ("database", text(&rest::database(&folder))),
+            ],
+        };
+        let facts: String = facts
+            .iter()
+            .map(|(key, value)| format!("{}: {}, ", quoted(key), quoted(value)))
+            .collect();
+        services.push(format!(
+            "{}: {{{facts}\"pid\": {}}}",
+            quoted(service.name()),
+            process.pid
+        ));
+    }
+    services.push(format!(
+        "\"folder\": {}",
+        quoted(&stack.display().to_string())
+    ));
+    // Renamed into place, so that a test never reads half of it.
+    let unfinished = stack.join("stack.json.new");
+    places::write_file(
+        &unfinished,
+        &format!("{{\n  {}\n}}\n", services.join(",\n  ")),
+    )?;
+    fs::rename(&unfinished, path(stack))
+        .map_err(|e| format!("cannot rename `{}`: {e}", unfinished.display()))
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c < ' ' => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn any_path_makes_a_json_string() {
+        assert_eq!(super::quoted("/a \"b\"\\\n"), r#""/a \"b\"\\\u000a""#);
+    }
+}

@@ -1,0 +1,82 @@
+//! Apache Iceberg's REST catalog server (the fixture its own clients are tested with), on SQLite.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::jars::{self, Distribution};
+use crate::{Result, places};
+
+/// The main jar holds everything; its declared dependencies must stay out. 1.11.0 is listed without a jar.
+const DISTRIBUTION: Distribution = Distribution {
+    name: "iceberg-rest-1.10.1",
+    dependencies: "
+    <dependency><groupId>org.apache.iceberg</groupId><artifactId>iceberg-open-api</artifactId><version>1.10.1</version>
+      <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency>
+  ",
+};
+
+/// How long one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The catalog's SQLite database, in the service's folder.
+pub fn database(folder: &Path) -> PathBuf {
+    folder.join("catalog.db")
+}
+
+/// The warehouse, as the catalog names it.
+pub fn warehouse(folder: &Path) -> String {
+    format!("file://{}", folder.join("warehouse").display())
+}
+
+/// The command that starts the server.
+pub fn command(folder: &Path, ports: &[u16]) -> Result<Command> {
+    let port = *ports.first().ok_or("the REST catalog wants a port")?;
+    let lib = jars::folder_of(&DISTRIBUTION)?;
+    places::create_folder(&folder.join("warehouse"))?;
+    let mut server = Command::new("java");
+    // In these names `_` stands for a dot and `__` for a hyphen.
+    server
+        .current_dir(folder)
+        .env("CATALOG_REST_PORT", port.to_string())
+        .env(
+            "CATALOG_CATALOG__IMPL",
+            "org.apache.iceberg.jdbc.JdbcCatalog",
+        )
+        .env(
+            "CATALOG_URI",
+            format!("jdbc:sqlite:{}", database(folder).display()),
+        )
+        .env("CATALOG_JDBC_USER", "strandline")
+        .env("CATALOG_JDBC_PASSWORD", "strandline")
+        .env("CATALOG_WAREHOUSE", warehouse(folder))
+        .args(["-Xmx512m", "-XX:+UseSerialGC", "-cp"])
+        .arg(lib.join("*"))
+        .arg("org.apache.iceberg.rest.RESTCatalogServer");
+    Ok(server)
+}
+
+/// Asks for the catalog's configuration.
+pub fn ask(ports: &[u16]) -> Result {
+    let port = *ports.first().ok_or("the REST catalog wants a port")?;
+    let status = config_status(port).map_err(|e| format!("GET /v1/config: {e}"))?;
+    if status.split(' ').nth(1) == Some("200") {
+        Ok(())
+    } else {
+        Err(format!("GET /v1/config: {status}"))
+    }
+}
+
+fn config_status(port: u16) -> std::io::Result<String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, REQUEST_TIMEOUT)?;
+    stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
+    stream.set_write_timeout(Some(REQUEST_TIMEOUT))?;
+    stream.write_all(b"GET /v1/config HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+    let mut response = Vec::new();
+    stream.take(1 << 20).read_to_end(&mut response)?;
+    let text = String::from_utf8_lossy(&response);
+    Ok(text.lines().next().unwrap_or("no answer").to_owned())
+}
