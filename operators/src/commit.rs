@@ -16,9 +16,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -27,10 +25,10 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::order::PartialOrder;
 use timely::progress::frontier::MutableAntichain;
-use timely::scheduling::SyncActivator;
 
+use crate::background::Background;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::io::{Committed, Table, WrittenFile};
 use crate::progress::EpochCommit;
 use crate::route::Accounted;
@@ -38,21 +36,6 @@ use crate::time::{Epoch, IngestTime};
 
 /// A commit that is done, and where the table stands.
 type Done = (EpochCommit, Committed);
-
-fn commit_epochs(
-    queue: &Receiver<EpochCommit>,
-    replies: &Sender<Result<Done>>,
-    wake: &SyncActivator,
-    mut table: Box<dyn Table>,
-) {
-    for epoch in queue {
-        let reply = table.commit(&epoch).map(|committed| (epoch, committed));
-        let failed = reply.is_err();
-        if replies.send(reply).is_err() || wake.activate().is_err() || failed {
-            return;
-        }
-    }
-}
 
 /// What has arrived of the epochs that are not durable. No timely in sight.
 #[derive(Debug, Default)]
@@ -147,20 +130,17 @@ impl<'scope> CommitEpochs<'scope> for StreamVec<'scope, IngestTime, WrittenFile>
             if let Some(capability) = capability.as_mut() {
                 capability.downgrade(&context.start);
             }
-            let (queue, epochs) = unbounded();
-            let (answers, replies) = unbounded();
-            let mut failed = false;
-            if let Some(table) = table {
-                let spawned = thread::Builder::new()
-                    .name("commit".to_owned())
-                    .spawn(move || commit_epochs(&epochs, &answers, &wake, table));
-                if let Err(error) = spawned {
-                    failed = true;
-                    context.fail(Error::internal(format!(
-                        "cannot start the thread that commits: {error}"
-                    )));
-                }
-            }
+            let is_committer = table.is_some();
+            let mut thread = table.and_then(|mut table| {
+                let serve = move |epoch: EpochCommit| -> Result<Option<Done>> {
+                    let committed = table.commit(&epoch)?;
+                    Ok(Some((epoch, committed)))
+                };
+                let name = "commit".to_owned();
+                let thread = Background::start(&*context.host, name, None, wake, serve);
+                thread.map_err(|error| context.fail(error)).ok()
+            });
+            let mut failed = is_committer && thread.is_none();
             let mut gathering = Gathering::default();
             // The first epoch that has not been handed to the committer, and the last that has.
             let mut next = context.start.epoch;
@@ -188,8 +168,8 @@ impl<'scope> CommitEpochs<'scope> for StreamVec<'scope, IngestTime, WrittenFile>
                 else {
                     return;
                 };
-                for reply in replies.try_iter() {
-                    match reply {
+                while let Some(answer) = thread.as_mut().and_then(Background::answer) {
+                    match answer {
                         Ok((commit, committed)) => {
                             let watermark = in_flight
                                 .take()
@@ -215,8 +195,10 @@ impl<'scope> CommitEpochs<'scope> for StreamVec<'scope, IngestTime, WrittenFile>
                         let coordinate = watermark.map_or(0, |w| w.to_coordinate());
                         in_flight = Some((next, coordinate.max(held.time().watermark)));
                         next = next.next();
-                        // A send fails only after the thread reported why it ended.
-                        let _ = queue.send(commit);
+                        if let Some(thread) = &thread {
+                            // The queue has no bound of its own, and is never closed.
+                            let _ = thread.order(commit);
+                        }
                     } else if frontiers.iter().all(|f| f.frontier().is_empty())
                         && next > context.start.epoch
                     {

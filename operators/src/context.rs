@@ -11,7 +11,9 @@ use timely::order::PartialOrder;
 
 use crate::clock::{Clock, Report, Tick};
 use crate::credit::Budget;
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::failpoint::{Failpoint, reached};
+use crate::host::Host;
 use crate::job::JobSettings;
 use crate::observed::Observed;
 use crate::partitions::WorkerPartitions;
@@ -24,6 +26,8 @@ pub type OnFailure = Arc<dyn Fn(Error) + Send + Sync>;
 /// What the operators of one worker share: settings, the probe of the durable frontier, and the cells by
 /// which the data dataflow and the control dataflow of the clock meet.
 pub struct WorkerContext {
+    /// Clocks and threads.
+    pub host: Arc<dyn Host>,
     /// The job's settings in force.
     pub settings: Arc<JobSettings>,
     /// This worker's index in the cluster.
@@ -60,6 +64,14 @@ impl WorkerContext {
         let end = IngestTime::end_of(epoch);
         self.durable
             .with_frontier(|frontier| !frontier.iter().any(|time| time.less_equal(&end)))
+    }
+
+    /// Says that a failpoint is reached.
+    ///
+    /// # Errors
+    /// What a test wants to go wrong here.
+    pub fn reached(&self, point: Failpoint) -> Result<()> {
+        reached(&*self.host, point)
     }
 
     /// Ends the job with `error`.

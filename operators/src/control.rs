@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -80,7 +80,7 @@ pub fn control(worker: &mut Worker, context: &Context) {
                         return;
                     };
                     if let Some(tick) =
-                        clock.tick(Instant::now(), |epoch| context.is_durable(epoch))
+                        clock.tick(context.host.now(), |epoch| context.is_durable(epoch))
                     {
                         output.session(capability).give(tick);
                     }

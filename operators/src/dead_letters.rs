@@ -19,10 +19,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
 
 use arrow_array::RecordBatch;
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -30,10 +28,12 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::order::PartialOrder;
-use timely::scheduling::SyncActivator;
 
+use crate::background::Background;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::failpoint::{Failpoint, reached};
+use crate::host::Host;
 use crate::io::{DeadLetterTopic, TableIndex};
 use crate::record::DeadLetter;
 use crate::route::{Landing, Letters, day_of};
@@ -47,24 +47,22 @@ enum Command {
     Flush(Epoch),
 }
 
-fn deliver(
-    commands: &Receiver<Command>,
-    replies: &Sender<Result<Epoch>>,
-    wake: &SyncActivator,
-    mut topic: Box<dyn DeadLetterTopic>,
-) {
-    for command in commands {
-        let reply = match command {
-            // The batch's credit is given back here: what the topic itself holds is bounded by its client.
-            Command::Send(letters) => topic.send(&letters.letters).err().map(Err),
-            Command::Flush(epoch) => Some(topic.flush().map(|()| epoch)),
-        };
-        if let Some(reply) = reply {
-            let failed = reply.is_err();
-            if replies.send(reply).is_err() || wake.activate().is_err() || failed {
-                return;
-            }
-        }
+fn serve(
+    host: &dyn Host,
+    topic: &mut dyn DeadLetterTopic,
+    command: Command,
+) -> Result<Option<Epoch>> {
+    reached(
+        host,
+        match command {
+            Command::Send(_) => Failpoint::LettersSend,
+            Command::Flush(_) => Failpoint::LettersFlush,
+        },
+    )?;
+    match command {
+        // The batch's credit is given back here: what the topic itself holds is bounded by its client.
+        Command::Send(letters) => topic.send(&letters.letters).map(|()| None),
+        Command::Flush(epoch) => topic.flush().map(|()| Some(epoch)),
     }
 }
 
@@ -106,21 +104,15 @@ impl<'scope> DeliverDeadLetters<'scope> for StreamVec<'scope, IngestTime, Letter
         let mut landing = OutputBuilder::<_, CapacityContainerBuilder<Vec<Landing>>>::from(landing);
         let wake = scope.worker().sync_activator_for(address.to_vec());
         builder.build(move |_capabilities| {
-            let (answers, replies) = unbounded();
-            let mut failed = false;
-            let commands = topic.map(|topic| {
-                let (commands, queue) = unbounded();
-                let spawned = thread::Builder::new()
-                    .name(format!("dead-letters-{}", context.worker))
-                    .spawn(move || deliver(&queue, &answers, &wake, topic));
-                if let Err(error) = spawned {
-                    failed = true;
-                    context.fail(Error::internal(format!(
-                        "cannot start the thread for dead letters: {error}"
-                    )));
-                }
-                commands
+            let has_topic = topic.is_some();
+            let mut thread = topic.and_then(|mut topic| {
+                let name = format!("dead-letters-{}", context.worker);
+                let host = Arc::clone(&context.host);
+                let serve = move |command| serve(&*host, &mut *topic, command);
+                let thread = Background::start(&*context.host, name, None, wake, serve);
+                thread.map_err(|error| context.fail(error)).ok()
             });
+            let mut failed = has_topic && thread.is_none();
             // Epochs with letters not yet acknowledged; `true` once the flush was asked for.
             let mut epochs: BTreeMap<Epoch, (Capability<IngestTime>, bool)> = BTreeMap::new();
             move |frontiers| {
@@ -153,19 +145,21 @@ impl<'scope> DeliverDeadLetters<'scope> for StreamVec<'scope, IngestTime, Letter
                                 }
                             }
                         }
-                        if let Some(commands) = &commands {
+                        if has_topic {
                             epochs
                                 .entry(epoch)
                                 .or_insert_with(|| (time.retain(1), false));
-                            // A send fails only after the thread reported why it ended.
-                            let _ = commands.send(Command::Send(letters));
+                        }
+                        if let Some(thread) = &thread {
+                            // The queue has no bound of its own, and is never closed.
+                            let _ = thread.order(Command::Send(letters));
                         }
                     }
                 });
                 if failed {
                     return;
                 }
-                if let Some(commands) = &commands {
+                if let Some(thread) = &thread {
                     for (&epoch, (_, flushing)) in &mut epochs {
                         let end = IngestTime::end_of(epoch);
                         if !*flushing
@@ -175,19 +169,19 @@ impl<'scope> DeliverDeadLetters<'scope> for StreamVec<'scope, IngestTime, Letter
                                 .any(|time| time.less_equal(&end))
                         {
                             *flushing = true;
-                            let _ = commands.send(Command::Flush(epoch));
+                            let _ = thread.order(Command::Flush(epoch));
                         }
                     }
                 }
-                for reply in replies.try_iter() {
-                    match reply {
+                while let Some(answer) = thread.as_mut().and_then(Background::answer) {
+                    match answer {
                         Ok(epoch) => {
                             epochs.remove(&epoch);
                         }
                         Err(error) => {
                             failed = true;
+                            thread = None;
                             context.fail(error);
-                            return;
                         }
                     }
                 }

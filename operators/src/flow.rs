@@ -120,6 +120,7 @@ fn dedup_config(state: Option<DedupState>, context: &Context) -> Result<Option<D
             let (job, worker) = (context.settings.name.clone(), context.worker);
             let on_failure = Arc::clone(&context.on_failure);
             Ok(Some(DedupConfig {
+                host: Arc::clone(&context.host),
                 retention,
                 generation: context.start.epoch.generation(),
                 store: state.store,

@@ -131,8 +131,6 @@ pub trait DataFileWriter: Send {
 pub struct Committed {
     /// The primary table's snapshot; `None` when the epoch had nothing to say and nothing was committed.
     pub snapshot_id: Option<i64>,
-    /// Where the primary table's metadata stands now.
-    pub metadata_location: String,
 }
 
 /// The commit point. One instance in the whole cluster, used from one thread.

@@ -5,6 +5,7 @@
 //! what lets whole-engine simulations run on fakes.
 
 pub mod account;
+pub mod background;
 pub mod clock;
 pub mod commit;
 pub mod context;
@@ -15,9 +16,12 @@ pub mod dead_letters;
 pub mod decode;
 pub mod dedup;
 pub mod error;
+pub mod failpoint;
 pub mod flow;
+pub mod host;
 pub mod io;
 pub mod job;
+pub mod landing;
 pub mod observed;
 pub mod partitions;
 pub mod progress;

@@ -35,8 +35,6 @@ pub struct CommittedView {
     pub account: Account,
     /// The last epoch.
     pub epoch: Option<Epoch>,
-    /// Where the primary table's metadata stands.
-    pub metadata_location: String,
     /// The next offset of each partition that this run consumed from.
     pub positions: BTreeMap<TopicPartition, i64>,
 }
@@ -61,8 +59,6 @@ impl Observed {
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         view.account += commit.account();
         view.epoch = Some(commit.epoch);
-        view.metadata_location
-            .clone_from(&committed.metadata_location);
         for (source, delta) in &commit.partitions {
             view.positions.insert(source.clone(), delta.next);
         }

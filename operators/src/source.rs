@@ -29,9 +29,10 @@ use timely::order::PartialOrder;
 
 use crate::clock::{Report, Tick};
 use crate::context::Context;
+use crate::failpoint::Failpoint;
 use crate::io::{Log, Polled};
 use crate::record::{RawBatch, RawRecord, TopicPartition};
-use crate::time::{Epoch, EventTime, IngestTime};
+use crate::time::{Epoch, IngestTime};
 
 /// Records taken from the log at a time.
 pub const BATCH_RECORDS: usize = 4096;
@@ -166,16 +167,21 @@ impl Source {
             }
             return Again::After(self.pace);
         }
-        let early = self
-            .emptied_at
-            .map(|at| self.pace.saturating_sub(at.elapsed()));
+        let early = self.emptied_at.map(|at| {
+            self.pace
+                .saturating_sub(self.context.host.now().duration_since(at))
+        });
         if let Some(wait) = early.filter(|wait| !wait.is_zero()) {
             return Again::After(wait);
         }
         let mut more = false;
-        let until = Instant::now() + READ_SLICE;
-        while Instant::now() < until && self.may_read() {
-            match self.log.poll(BATCH_RECORDS, &self.context.budget) {
+        let until = self.context.host.now() + READ_SLICE;
+        while self.context.host.now() < until && self.may_read() {
+            let polled = self
+                .context
+                .reached(Failpoint::Read)
+                .and_then(|()| self.log.poll(BATCH_RECORDS, &self.context.budget));
+            match polled {
                 Ok(Polled::Batch(batch)) => {
                     more = true;
                     self.follow_assignment();
@@ -192,7 +198,7 @@ impl Source {
                     self.context
                         .partitions
                         .borrow_mut()
-                        .reached_end(&source, Instant::now());
+                        .reached_end(&source, self.context.host.now());
                 }
                 Ok(Polled::Nothing) => {
                     more = false;
@@ -207,7 +213,7 @@ impl Source {
         }
         self.follow_assignment();
         self.report();
-        self.emptied_at = (!more).then(Instant::now);
+        self.emptied_at = (!more).then(|| self.context.host.now());
         if more {
             Again::Now
         } else {
@@ -261,7 +267,7 @@ impl Source {
             source: source.clone(),
             start: before,
             next,
-            received_at: EventTime::now(),
+            received_at: self.context.host.wall_clock(),
             arena: Bytes::new(),
             records: Vec::new(),
             credit: self.context.budget.take(0),
@@ -290,7 +296,14 @@ impl Source {
                 self.offsets = 0;
             }
             capability.downgrade(&time);
-            self.draining |= matches!(tick, Tick::Drain(_));
+            if matches!(tick, Tick::Drain(_)) {
+                self.draining = true;
+                if let Err(error) = self.context.reached(Failpoint::Drain) {
+                    self.failed = true;
+                    self.context.fail(error);
+                    return;
+                }
+            }
         }
     }
 
@@ -304,8 +317,15 @@ impl Source {
         {
             durable = self.closed.pop_front();
         }
-        if let Some((_, offsets)) = durable {
-            self.log.commit_group_offsets(&offsets);
+        let Some((_, offsets)) = durable else {
+            return;
+        };
+        match self.context.reached(Failpoint::GroupOffsets) {
+            Ok(()) => self.log.commit_group_offsets(&offsets),
+            Err(error) => {
+                self.failed = true;
+                self.context.fail(error);
+            }
         }
     }
 
@@ -317,7 +337,7 @@ impl Source {
         let report = Report {
             worker: self.context.worker,
             epoch: capability.time().epoch,
-            watermark: partitions.held(Instant::now()),
+            watermark: partitions.held(self.context.host.now()),
             bytes: self.bytes,
             offsets: self.offsets,
             lag: partitions.lag(&self.log.end_offsets()),

@@ -13,21 +13,21 @@
 //! Encoding runs on a thread of its own for each worker. Its queue is bounded by the credits that the
 //! rows carry: they are given back when the rows are encoded, and without room the source does not read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::{Capability, Operator};
 use timely::order::PartialOrder;
-use timely::scheduling::SyncActivator;
 
+use crate::background::Background;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::failpoint::{Failpoint, reached};
+use crate::host::Host;
 use crate::io::{DataFileWriter, FileKey, Files, WrittenFile};
 use crate::route::Landing;
 use crate::time::{Epoch, IngestTime};
@@ -41,29 +41,26 @@ enum Command {
     Close { epoch: Epoch },
 }
 
-enum Reply {
-    Closed {
-        epoch: Epoch,
-        files: Vec<WrittenFile>,
-    },
-    Failed(Error),
-}
+/// An epoch, and its files.
+type Closed = (Epoch, Vec<WrittenFile>);
 
 /// The encoder of one worker: open files and what is closed of each epoch. No timely in sight.
 pub struct Encoder {
+    host: Arc<dyn Host>,
     files: Arc<dyn Files>,
     worker: u32,
-    open: HashMap<FileKey, Box<dyn DataFileWriter>>,
+    open: BTreeMap<FileKey, Box<dyn DataFileWriter>>,
     closed: BTreeMap<Epoch, Vec<WrittenFile>>,
 }
 
 impl Encoder {
     /// An encoder for `worker`, with no file open.
-    pub fn new(files: Arc<dyn Files>, worker: u32) -> Encoder {
+    pub fn new(host: Arc<dyn Host>, files: Arc<dyn Files>, worker: u32) -> Encoder {
         Encoder {
+            host,
             files,
             worker,
-            open: HashMap::new(),
+            open: BTreeMap::new(),
             closed: BTreeMap::new(),
         }
     }
@@ -80,11 +77,13 @@ impl Encoder {
             worker: self.worker,
         };
         if !self.open.contains_key(&key) {
+            reached(&*self.host, Failpoint::FileOpen)?;
             if self.open.len() >= MAX_OPEN_FILES {
                 self.close_largest()?;
             }
             self.open.insert(key, self.files.open(key)?);
         }
+        reached(&*self.host, Failpoint::FileWrite)?;
         match self.open.get_mut(&key) {
             Some(file) => file.write(&landing.rows),
             None => Err(Error::internal("a file that was just opened is gone")),
@@ -105,7 +104,9 @@ impl Encoder {
 
     fn close_file(&mut self, key: FileKey) -> Result<()> {
         if let Some(file) = self.open.remove(&key) {
+            reached(&*self.host, Failpoint::FileClose)?;
             let written = file.close()?;
+            reached(&*self.host, Failpoint::FileClosed)?;
             self.closed.entry(key.epoch).or_default().push(written);
         }
         Ok(())
@@ -130,28 +131,21 @@ impl Encoder {
     }
 }
 
-fn encode(
-    commands: &Receiver<Command>,
-    replies: &Sender<Reply>,
-    wake: &SyncActivator,
-    mut encoder: Encoder,
-) {
-    for command in commands {
-        let reply = match command {
-            Command::Write { epoch, landing } => {
-                encoder.write(epoch, &landing).err().map(Reply::Failed)
-            }
-            Command::Close { epoch } => Some(match encoder.close(epoch) {
-                Ok(files) => Reply::Closed { epoch, files },
-                Err(error) => Reply::Failed(error),
-            }),
-        };
-        if let Some(reply) = reply {
-            let failed = matches!(reply, Reply::Failed(_));
-            if replies.send(reply).is_err() || wake.activate().is_err() || failed {
-                return;
-            }
+impl Encoder {
+    /// Carries out one command; the files of an epoch that it closed.
+    fn serve(&mut self, command: Command) -> Result<Option<Closed>> {
+        match command {
+            Command::Write { epoch, landing } => self.write(epoch, &landing).map(|()| None),
+            Command::Close { epoch } => self.close(epoch).map(|files| Some((epoch, files))),
         }
+    }
+}
+
+/// Orders what there is always room for. Without a thread the job has failed, and its rows are held back.
+fn order(thread: &Option<Background<Command, Closed>>, command: Command) {
+    if let Some(thread) = thread {
+        // The queue has no bound of its own, and is never closed.
+        let _ = thread.order(command);
     }
 }
 
@@ -178,19 +172,12 @@ impl<'scope> WriteFiles<'scope> for StreamVec<'scope, IngestTime, Landing> {
             "Write",
             move |_capability, info| {
                 let wake = scope.worker().sync_activator_for(info.address.to_vec());
-                let (commands, queue) = unbounded();
-                let (answers, replies) = unbounded();
-                let encoder = Encoder::new(files, context.worker);
-                let spawned = thread::Builder::new()
-                    .name(format!("write-{}", context.worker))
-                    .spawn(move || encode(&queue, &answers, &wake, encoder));
-                let mut failed = false;
-                if let Err(error) = spawned {
-                    failed = true;
-                    context.fail(Error::internal(format!(
-                        "cannot start the thread that writes files: {error}"
-                    )));
-                }
+                let mut encoder = Encoder::new(Arc::clone(&context.host), files, context.worker);
+                let name = format!("write-{}", context.worker);
+                let thread = Background::start(&*context.host, name, None, wake, move |command| {
+                    encoder.serve(command)
+                });
+                let mut thread = thread.map_err(|error| context.fail(error)).ok();
                 // Epochs with rows, each with the capability that holds it; `true` once it is closing.
                 let mut epochs: BTreeMap<Epoch, (Capability<IngestTime>, bool)> = BTreeMap::new();
                 move |(input, frontier), output| {
@@ -200,33 +187,29 @@ impl<'scope> WriteFiles<'scope> for StreamVec<'scope, IngestTime, Landing> {
                             .entry(epoch)
                             .or_insert_with(|| (time.retain(0), false));
                         for landing in landings.drain(..) {
-                            // A send fails only after the thread reported why it ended.
-                            let _ = commands.send(Command::Write { epoch, landing });
+                            order(&thread, Command::Write { epoch, landing });
                         }
                     });
-                    if failed {
-                        return;
-                    }
                     for (&epoch, (_, closing)) in &mut epochs {
                         let end = IngestTime::end_of(epoch);
-                        if !*closing
+                        if thread.is_some()
+                            && !*closing
                             && !frontier.frontier().iter().any(|time| time.less_equal(&end))
                         {
                             *closing = true;
-                            let _ = commands.send(Command::Close { epoch });
+                            order(&thread, Command::Close { epoch });
                         }
                     }
-                    for reply in replies.try_iter() {
-                        match reply {
-                            Reply::Closed { epoch, files } => {
+                    while let Some(answer) = thread.as_mut().and_then(Background::answer) {
+                        match answer {
+                            Ok((epoch, files)) => {
                                 if let Some((capability, _)) = epochs.remove(&epoch) {
                                     output.session(&capability).give_iterator(files.into_iter());
                                 }
                             }
-                            Reply::Failed(error) => {
-                                failed = true;
+                            Err(error) => {
+                                thread = None;
                                 context.fail(error);
-                                return;
                             }
                         }
                     }

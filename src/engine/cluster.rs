@@ -519,13 +519,8 @@ mod tests {
     use super::*;
 
     fn free_addresses(n: usize) -> Vec<String> {
-        let listeners: Vec<TcpListener> = (0..n)
-            .map(|_| TcpListener::bind("127.0.0.1:0").expect("bind"))
-            .collect();
-        listeners
-            .iter()
-            .map(|l| l.local_addr().expect("address").to_string())
-            .collect()
+        let ports = crate::engine::ports::free(n).expect("ports");
+        ports.iter().map(|p| format!("127.0.0.1:{p}")).collect()
     }
 
     /// A run that nobody stops.
@@ -541,31 +536,35 @@ mod tests {
         }
     }
 
+    /// Forms process `process` of a cluster; says what it heard and how many peers it has.
+    fn form_one(addresses: &[String], process: usize, configuration: &str) -> Result<String> {
+        let shape = ClusterShape {
+            workers: 1,
+            process,
+            addresses: addresses.to_vec(),
+        };
+        let start = || Ok(format!("from {process}"));
+        let formed = Cluster::form(&shape, &agreement(configuration), &RUNNING, start)?;
+        let (mut cluster, start) = formed.expect("nobody stopped it");
+        cluster.wait_until_all_are_ready()?;
+        let connected = cluster.sockets.iter().flatten().count();
+        Ok(format!("{start}, {connected} peers"))
+    }
+
     fn form_all(addresses: &[String], configurations: &[&str]) -> Vec<Result<String>> {
-        let handles: Vec<_> = configurations
-            .iter()
-            .enumerate()
-            .map(|(process, &configuration)| {
-                let shape = ClusterShape {
-                    workers: 1,
-                    process,
-                    addresses: addresses.to_vec(),
-                };
-                let agreement = agreement(configuration);
-                std::thread::spawn(move || {
-                    let start = || Ok(format!("from {process}"));
-                    let formed = Cluster::form(&shape, &agreement, &RUNNING, start)?;
-                    let (mut cluster, start) = formed.expect("nobody stopped it");
-                    cluster.wait_until_all_are_ready()?;
-                    let connected = cluster.sockets.iter().flatten().count();
-                    Ok(format!("{start}, {connected} peers"))
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = configurations
+                .iter()
+                .enumerate()
+                .map(|(process, configuration)| {
+                    scope.spawn(move || form_one(addresses, process, configuration))
                 })
-            })
-            .collect();
-        handles
-            .into_iter()
-            .map(|h| h.join().expect("thread"))
-            .collect()
+                .collect();
+            handles
+                .into_iter()
+                .map(|h| h.join().expect("thread"))
+                .collect()
+        })
     }
 
     #[test]
@@ -586,18 +585,18 @@ mod tests {
     #[test]
     fn a_stranger_on_the_port_does_no_harm() {
         let addresses = free_addresses(2);
-        let stranger = addresses[0].clone();
-        let handle = std::thread::spawn(move || {
-            let mut socket = connect(&stranger, &RUNNING).ok().expect("connect");
-            socket.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("write");
-            let mut rest = Vec::new();
-            // Closed by the other side, with or without a reset.
-            let _ = socket.read_to_end(&mut rest);
+        std::thread::scope(|scope| {
+            let coordinator = scope.spawn(|| form_one(&addresses, 0, "c"));
+            let mut stranger = connect(&addresses[0], &RUNNING).ok().expect("connect");
+            // Whether this and what follows succeed says only how fast the other side hangs up.
+            let _ = stranger.write_all(b"GET / HTTP/1.1\r\n\r\n");
+            let _ = stranger.read_to_end(&mut Vec::new());
+            // Only now, so that the listener was open for the stranger.
+            let peer = form_one(&addresses, 1, "c");
+            assert_eq!(peer.expect("formed"), "from 0, 1 peers");
+            let coordinator = coordinator.join().expect("process 0");
+            assert_eq!(coordinator.expect("formed"), "from 0, 1 peers");
         });
-        for result in form_all(&addresses, &["c", "c"]) {
-            assert_eq!(result.expect("formed"), "from 0, 1 peers");
-        }
-        handle.join().expect("stranger");
     }
 
     /// Runs process `process` of two until it forms or is stopped; its start ends only when it is stopped.

@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod interrupt;
 pub(crate) mod parent;
+pub(crate) mod ports;
 pub mod report;
 pub mod run;
 pub mod start;

@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use strandline_operators::account::Account;
 use strandline_operators::io::AssignedPartition;
+use strandline_operators::landing::claim::ClaimOptions;
 use strandline_operators::progress::Progress;
 use strandline_operators::time::{Epoch, IngestTime};
 use strandline_operators::{Error, Result};
 
-use crate::connectors::iceberg::{ClaimOptions, IcebergConnector, JobTables, TablesDescription};
+use crate::connectors::iceberg::{IcebergConnector, JobTables, TablesDescription};
 use crate::connectors::kafka::metadata::Cluster as KafkaCluster;
 use crate::connectors::kafka::positions::{self, Position};
 use crate::engine::JobRun;

@@ -5,7 +5,6 @@
 //! and the table, not the survivors, knows where to go on.
 
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -187,15 +186,8 @@ fn write_hostfile(processes: usize) -> Result<PathBuf> {
             "cannot find free ports for {processes} processes: {e}"
         ))
     };
-    let listeners = (0..processes)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(fail)?;
-    let lines = listeners
-        .iter()
-        .map(|l| l.local_addr().map(|a| format!("{a}\n")))
-        .collect::<io::Result<String>>()
-        .map_err(fail)?;
+    let ports = super::ports::free(processes).map_err(fail)?;
+    let lines: String = ports.iter().map(|p| format!("127.0.0.1:{p}\n")).collect();
     let path = std::env::temp_dir().join(format!("strandline-hosts-{}", uuid::Uuid::new_v4()));
     std::fs::write(&path, lines).map_err(fail)?;
     Ok(path)

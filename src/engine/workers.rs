@@ -109,6 +109,7 @@ fn context(worker: &Worker, parts: &WorkerParts, budget: &Budget) -> Context {
         ))
     });
     Rc::new(WorkerContext {
+        host: Arc::new(strandline_operators::host::Machine),
         worker: index as u32,
         peers: peers as u32,
         start: parts.start.time(),

@@ -26,6 +26,7 @@ use timely::dataflow::operators::Operator;
 use super::{Decode, Decoded};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::failpoint::Failpoint;
 use crate::record::{DecodeFailure, ErrorType, EventBatch, RawBatch};
 use crate::time::{EventTime, IngestTime};
 use crate::watermark::{EARLIEST_EVENT_TIME, Implausible, PartitionWatermark};
@@ -191,16 +192,19 @@ impl<'scope> DecodeRecords<'scope> for StreamVec<'scope, IngestTime, RawBatch> {
                             return;
                         }
                         for raw in batches.drain(..) {
-                            let decoded = decoder.decode(&raw);
-                            let mut partitions = context.partitions.borrow_mut();
-                            let events = match partitions.view_mut(&raw.source) {
-                                Some(view) => eventize.eventize(raw, decoded, &mut view.watermark),
-                                None => Err(Error::internal(format!(
-                                    "records of {}, which is not read here",
-                                    raw.source
-                                ))),
+                            let events = || {
+                                context.reached(Failpoint::Decode)?;
+                                let decoded = decoder.decode(&raw);
+                                let mut partitions = context.partitions.borrow_mut();
+                                let view = partitions.view_mut(&raw.source).ok_or_else(|| {
+                                    Error::internal(format!(
+                                        "records of {}, which is not read here",
+                                        raw.source
+                                    ))
+                                })?;
+                                eventize.eventize(raw, decoded, &mut view.watermark)
                             };
-                            drop(partitions);
+                            let events = events();
                             match events {
                                 Ok(events) => output.session(&time).give(events),
                                 Err(error) => {

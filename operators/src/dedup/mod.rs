@@ -27,6 +27,7 @@ pub mod operator;
 #[cfg(test)]
 mod operator_tests;
 mod owner;
+pub mod read_back;
 pub mod recover;
 mod reunite;
 mod store_threads;

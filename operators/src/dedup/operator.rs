@@ -23,12 +23,16 @@ use super::metrics::DedupMetrics;
 use super::owner::Owner;
 use super::reunite::{Reunite, SentBatch};
 use super::store_threads::{OnFailure, StoreThreads};
+use crate::failpoint::{Failpoint, reached};
+use crate::host::Host;
 use crate::io::IdStore;
 use crate::record::EventBatch;
 use crate::time::IngestTime;
 
 /// What one worker's deduplication works with.
 pub struct DedupConfig {
+    /// Clocks and threads.
+    pub host: Arc<dyn Host>,
     /// How long ids are remembered, and which.
     pub retention: Retention,
     /// The generation that this life of the job has claimed; it stands in the store's marker.
@@ -73,6 +77,7 @@ pub trait Deduplicate<'scope> {
     ///     };
     ///     let durable = timely::dataflow::ProbeHandle::new();
     ///     let config = DedupConfig {
+    ///         host: Arc::new(strandline_operators::host::Machine),
     ///         retention,
     ///         generation: 1,
     ///         store: Arc::new(MemoryIdStore::default()),
@@ -97,8 +102,9 @@ pub trait Deduplicate<'scope> {
 
 impl<'scope> Deduplicate<'scope> for Stream<'scope, IngestTime, Vec<EventBatch>> {
     fn deduplicate(self, config: DedupConfig) -> Stream<'scope, IngestTime, Vec<JudgedBatch>> {
-        let (batches, admissions) = admit(self, config.retention);
         let on_failure = Arc::clone(&config.on_failure);
+        let host = Arc::clone(&config.host);
+        let (batches, admissions) = admit(self, config.retention, host, Arc::clone(&on_failure));
         let verdicts = judge(admissions, config);
         reunite(batches, verdicts, on_failure)
     }
@@ -110,6 +116,8 @@ type IngestStream<'scope, D> = Stream<'scope, IngestTime, Vec<D>>;
 fn admit<'scope>(
     batches: IngestStream<'scope, EventBatch>,
     retention: Retention,
+    host: Arc<dyn Host>,
+    on_failure: OnFailure,
 ) -> (
     IngestStream<'scope, SentBatch>,
     IngestStream<'scope, Admissions>,
@@ -126,9 +134,18 @@ fn admit<'scope>(
     builder.build(move |capabilities| {
         drop(capabilities);
         let mut number = 0;
+        let mut failed = None;
         move |_frontiers| {
             let (mut sent, mut admitted) = (sent.activate(), admitted.activate());
             input.for_each(|capability, batches| {
+                if failed.is_some() {
+                    return;
+                }
+                if let Err(error) = reached(&*host, Failpoint::Exchange) {
+                    failed = Some((capability.retain(0), capability.retain(1)));
+                    on_failure(error);
+                    return;
+                }
                 for events in batches.drain(..) {
                     let mut admissions =
                         admissions_of(&events, &retention, worker, workers, number);
@@ -164,6 +181,7 @@ fn judge<'scope>(
     // Taken here, on the worker's own thread: it captures the current one.
     let wake = scope.worker().sync_activator_for(address.to_vec());
     let DedupConfig {
+        host,
         generation,
         store,
         judge,
@@ -173,13 +191,14 @@ fn judge<'scope>(
         ..
     } = config;
     let owner = StoreThreads::start(
+        &host,
         store,
         scope.index(),
         generation,
         wake,
         Arc::clone(&on_failure),
     )
-    .map(|threads| Owner::new(judge, threads, activator, metrics, durable));
+    .map(|threads| Owner::new(host, judge, threads, activator, metrics, durable));
     let mut owner = owner.map_err(|error| on_failure(error)).ok();
 
     let mut input = builder.new_input(

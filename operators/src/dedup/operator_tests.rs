@@ -55,6 +55,7 @@ fn at(n: u64) -> IngestTime {
 
 fn config(store: Arc<dyn IdStore>, judge: Judge, durable: &ProbeHandle<IngestTime>) -> DedupConfig {
     DedupConfig {
+        host: Arc::new(crate::host::Machine),
         retention: retention(),
         generation: GENERATION,
         store,

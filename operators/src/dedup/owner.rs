@@ -22,6 +22,9 @@ use super::judge::{Judge, Question};
 use super::metrics::DedupMetrics;
 use super::store_threads::{Questions, Reply, StoreThreads, Upkeep};
 use super::tiers::Flush;
+use crate::error::Error;
+use crate::failpoint::{Failpoint, Rule, in_force, reached};
+use crate::host::Host;
 use crate::time::{Epoch, EventTime, IngestTime};
 
 /// How often the durable frontier is looked at while an epoch is open.
@@ -55,6 +58,7 @@ struct Place {
 
 /// See the module's documentation.
 pub(super) struct Owner {
+    host: Arc<dyn Host>,
     judge: Judge,
     threads: StoreThreads,
     activator: Activator,
@@ -83,6 +87,7 @@ pub(super) struct Owner {
 
 impl Owner {
     pub(super) fn new(
+        host: Arc<dyn Host>,
         judge: Judge,
         threads: StoreThreads,
         activator: Activator,
@@ -90,6 +95,7 @@ impl Owner {
         durable: ProbeHandle<IngestTime>,
     ) -> Owner {
         Owner {
+            host,
             judge,
             threads,
             activator,
@@ -132,13 +138,16 @@ impl Owner {
         input: &MutableAntichain<IngestTime>,
         mut give: impl FnMut(&Capability<IngestTime>, Verdicts),
     ) -> bool {
-        let now = Instant::now();
+        let now = self.host.now();
         self.take_replies(&mut give);
         if self.failed {
             return false;
         }
         self.follow_durable(now);
         self.judge_ready(input, &mut give);
+        if self.failed {
+            return false;
+        }
         self.ask();
         if self.judge.retire(RETIRE_AT_ONCE) {
             self.activator.activate();
@@ -162,6 +171,11 @@ impl Owner {
         self.threads.have_ended()
     }
 
+    fn fail(&mut self, error: Error) {
+        self.failed = true;
+        self.threads.tell(error);
+    }
+
     fn take_replies(&mut self, give: &mut impl FnMut(&Capability<IngestTime>, Verdicts)) {
         while let Some(reply) = self.threads.reply() {
             match reply {
@@ -175,7 +189,6 @@ impl Owner {
                     self.is_flushing = false;
                     self.judge.ingested(ids);
                 }
-                Reply::Ended => {}
                 Reply::Failed => self.failed = true,
             }
         }
@@ -214,6 +227,12 @@ impl Owner {
         match frontier {
             Some((first_undurable, watermark)) => {
                 self.durable_seen = true;
+                if self.judge.open_epochs() > 0
+                    && let Err(error) = reached(&*self.host, Failpoint::Overlay)
+                {
+                    self.fail(error);
+                    return;
+                }
                 self.judge.commit(|epoch| epoch < first_undurable, now);
                 // The largest coordinate is the end of event time, not a watermark.
                 if watermark != u64::MAX {
@@ -236,10 +255,11 @@ impl Owner {
         let mut left = IDS_AT_ONCE;
         while let Some(mut waiting) = self.waiting.first_entry() {
             let epoch = *waiting.key();
-            let is_ready = epoch
-                .0
-                .checked_sub(1)
-                .is_none_or(|before| !input.less_equal(&IngestTime::end_of(Epoch(before))));
+            let is_ready = !in_force(&*self.host, Rule::EpochsInOrder)
+                || epoch
+                    .0
+                    .checked_sub(1)
+                    .is_none_or(|before| !input.less_equal(&IngestTime::end_of(Epoch(before))));
             let may_begin = self.begun == Some(epoch) || self.judge.has_room();
             if !is_ready || !may_begin {
                 return;
@@ -249,6 +269,10 @@ impl Owner {
                 continue;
             };
             self.begun = Some(epoch);
+            if let Err(error) = reached(&*self.host, Failpoint::Verdict) {
+                self.fail(error);
+                return;
+            }
             left = left.saturating_sub(admissions.hashes.len());
             self.judge_one(capability, admissions, give);
             if self.questions.len() >= QUESTIONS_AT_ONCE {

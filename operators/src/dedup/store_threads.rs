@@ -1,24 +1,24 @@
 //! The threads that ask and feed a worker's store, so that the worker itself never waits for a disk.
 //!
 //! Two a worker: one looks up, one ingests and expires. An id stays in memory until its ingestion is
-//! confirmed, so look-ups need not wait for ingestions. Neither thread touches a capability: they answer by
-//! channel and wake the operator. A failure is told once, and then nothing more comes from them: whoever
-//! waits for an answer keeps holding its capabilities.
+//! confirmed, so look-ups need not wait for ingestions.
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use timely::scheduling::SyncActivator;
 
 use super::filter::SLABS;
 use super::judge::Question;
 use super::lookup::Lookup;
 use super::tiers::Flush;
+use crate::background::Background;
 use crate::error::{Error, Result};
+use crate::failpoint::{Failpoint, reached};
+use crate::host::Host;
 use crate::io::{IdStore, IdsByBucket, StateMarker};
 
 /// Sets of questions on their way to a store.
-pub(super) const MAX_LOOKUPS_IN_FLIGHT: usize = 8;
+const MAX_LOOKUPS_IN_FLIGHT: usize = 8;
 
 /// Orders to the upkeep thread on their way: a flush and a few expiries.
 const MAX_UPKEEP_IN_FLIGHT: usize = 4;
@@ -38,61 +38,23 @@ pub(super) enum Upkeep {
     ExpireBelow(u32),
 }
 
+/// For each question, whether its id is known.
+type Answers = (Vec<Question>, Vec<bool>);
+
 pub(super) enum Reply {
     /// For each question, whether its id is known.
     Answers(Vec<Question>, Vec<bool>),
     /// The store holds these ids now.
     Ingested(IdsByBucket),
-    /// A thread has let go of the store.
-    Ended,
-    /// A thread failed, and has said so.
+    /// A thread failed, and it has been told.
     Failed,
 }
 
 /// The operator's end.
 pub(super) struct StoreThreads {
-    /// `None` once closed.
-    orders: Option<(Sender<Questions>, Sender<Upkeep>)>,
-    replies: Receiver<Reply>,
-    running: usize,
-}
-
-/// A thread's end: its last word is said even when it panics.
-struct Replies {
-    sender: Sender<Reply>,
-    wake: SyncActivator,
+    lookups: Background<Questions, Answers>,
+    upkeep: Background<Upkeep, IdsByBucket>,
     on_failure: OnFailure,
-    last_word_said: bool,
-}
-
-impl Replies {
-    fn send(&self, reply: Reply) {
-        // Without a receiver or a worker there is no one left to tell: the dataflow was dropped.
-        let _ = self.sender.send(reply);
-        let _ = self.wake.activate();
-    }
-
-    fn end(mut self, result: Result<()>) {
-        self.last_word_said = true;
-        match result {
-            Ok(()) => self.send(Reply::Ended),
-            Err(error) => {
-                (self.on_failure)(error.context("deduplication state"));
-                self.send(Reply::Failed);
-            }
-        }
-    }
-}
-
-impl Drop for Replies {
-    fn drop(&mut self) {
-        if !self.last_word_said {
-            (self.on_failure)(Error::internal(
-                "a thread of the deduplication state panicked",
-            ));
-            self.send(Reply::Failed);
-        }
-    }
 }
 
 impl StoreThreads {
@@ -101,37 +63,53 @@ impl StoreThreads {
     /// # Errors
     /// The system gives no thread.
     pub(super) fn start(
+        host: &Arc<dyn Host>,
         store: Arc<dyn IdStore>,
         worker: usize,
         generation: u32,
         wake: SyncActivator,
         on_failure: OnFailure,
     ) -> Result<StoreThreads> {
-        let (question_sender, questions) = bounded::<Questions>(MAX_LOOKUPS_IN_FLIGHT);
-        let (upkeep_sender, upkeep) = bounded::<Upkeep>(MAX_UPKEEP_IN_FLIGHT);
-        // Room for every reply that can be under way: no thread ever waits for the worker.
-        let (sender, replies) = bounded(2 * (MAX_LOOKUPS_IN_FLIGHT + MAX_UPKEEP_IN_FLIGHT) + 4);
-        let ends = || Replies {
-            sender: sender.clone(),
-            wake: wake.clone(),
-            on_failure: Arc::clone(&on_failure),
-            last_word_said: false,
-        };
-        let (lookup_end, upkeep_end, lookup_store) = (ends(), ends(), Arc::clone(&store));
-        spawn(format!("dedup-look-up-{worker}"), move || {
-            let result = look_up(&*lookup_store, &questions, &lookup_end);
-            drop(lookup_store);
-            lookup_end.end(result);
-        })?;
-        spawn(format!("dedup-upkeep-{worker}"), move || {
-            let result = keep_up(&*store, generation, &upkeep, &upkeep_end);
-            drop(store);
-            upkeep_end.end(result);
-        })?;
+        let mut lookup = Lookup::default();
+        let asked = Arc::clone(&store);
+        let failing = Arc::clone(host);
+        let lookups = Background::start(
+            &**host,
+            format!("dedup-look-up-{worker}"),
+            Some(MAX_LOOKUPS_IN_FLIGHT),
+            wake.clone(),
+            move |asking: Questions| {
+                let Questions {
+                    questions,
+                    slab_buckets,
+                } = asking;
+                reached(&*failing, Failpoint::LookUp)?;
+                let known = lookup.answer(&*asked, &questions, &slab_buckets)?;
+                Ok(Some((questions, known)))
+            },
+        )?;
+        let failing = Arc::clone(host);
+        let upkeep = Background::start(
+            &**host,
+            format!("dedup-upkeep-{worker}"),
+            Some(MAX_UPKEEP_IN_FLIGHT),
+            wake,
+            move |order| match order {
+                Upkeep::Ingest(mut flush) => {
+                    flush.sort();
+                    let Flush { ids, epoch } = flush;
+                    reached(&*failing, Failpoint::StateWrite)?;
+                    store.ingest(&ids, Some(StateMarker { generation, epoch }))?;
+                    reached(&*failing, Failpoint::StateWritten)?;
+                    Ok(Some(ids))
+                }
+                Upkeep::ExpireBelow(bucket) => store.expire_below(bucket).map(|()| None),
+            },
+        )?;
         Ok(StoreThreads {
-            orders: Some((question_sender, upkeep_sender)),
-            replies,
-            running: 2,
+            lookups,
+            upkeep,
+            on_failure,
         })
     }
 
@@ -141,74 +119,47 @@ impl StoreThreads {
         reason = "the questions come back to be asked again: no error, and no copy"
     )]
     pub(super) fn ask(&self, questions: Questions) -> Result<(), Questions> {
-        match &self.orders {
-            Some((sender, _)) => sender.try_send(questions).map_err(|e| e.into_inner()),
-            None => Err(questions),
-        }
+        self.lookups.order(questions)
     }
 
     /// Orders; gives the order back when the thread is busy.
     pub(super) fn order(&self, upkeep: Upkeep) -> Result<(), Upkeep> {
-        match &self.orders {
-            Some((_, sender)) => sender.try_send(upkeep).map_err(|e| e.into_inner()),
-            None => Err(upkeep),
-        }
+        self.upkeep.order(upkeep)
     }
 
     pub(super) fn reply(&mut self) -> Option<Reply> {
-        let reply = self.replies.try_recv().ok()?;
-        self.running -= usize::from(matches!(reply, Reply::Ended));
-        Some(reply)
+        if let Some(answer) = self.lookups.answer() {
+            return Some(self.told(answer, |(questions, known)| {
+                Reply::Answers(questions, known)
+            }));
+        }
+        let answer = self.upkeep.answer()?;
+        Some(self.told(answer, Reply::Ingested))
+    }
+
+    fn told<T>(&self, answer: Result<T>, reply: impl FnOnce(T) -> Reply) -> Reply {
+        match answer {
+            Ok(answer) => reply(answer),
+            Err(error) => {
+                self.tell(error);
+                Reply::Failed
+            }
+        }
+    }
+
+    /// Tells of a failure.
+    pub(super) fn tell(&self, error: Error) {
+        (self.on_failure)(error.context("deduplication state"));
     }
 
     /// Lets the threads finish what was ordered and end.
     pub(super) fn close(&mut self) {
-        self.orders = None;
+        self.lookups.close();
+        self.upkeep.close();
     }
 
     /// Whether both threads have let go of the store.
     pub(super) fn have_ended(&self) -> bool {
-        self.running == 0
+        self.lookups.has_ended() && self.upkeep.has_ended()
     }
-}
-
-fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<()> {
-    let spawned = std::thread::Builder::new().name(name.clone()).spawn(body);
-    spawned.map(drop).map_err(|e| {
-        Error::unreachable(format!("cannot start the thread `{name}`: {e}"))
-            .hint("raise the limit of threads (ulimit -u)")
-    })
-}
-
-fn look_up(store: &dyn IdStore, questions: &Receiver<Questions>, replies: &Replies) -> Result<()> {
-    let mut lookup = Lookup::default();
-    for Questions {
-        questions,
-        slab_buckets,
-    } in questions
-    {
-        let known = lookup.answer(store, &questions, &slab_buckets)?;
-        replies.send(Reply::Answers(questions, known));
-    }
-    Ok(())
-}
-
-fn keep_up(
-    store: &dyn IdStore,
-    generation: u32,
-    orders: &Receiver<Upkeep>,
-    replies: &Replies,
-) -> Result<()> {
-    for order in orders {
-        match order {
-            Upkeep::Ingest(mut flush) => {
-                flush.sort();
-                let Flush { ids, epoch } = flush;
-                store.ingest(&ids, Some(StateMarker { generation, epoch }))?;
-                replies.send(Reply::Ingested(ids));
-            }
-            Upkeep::ExpireBelow(bucket) => store.expire_below(bucket)?,
-        }
-    }
-    Ok(())
 }

@@ -292,7 +292,6 @@ impl Table for FakeTable {
         store.commits.push(epoch.clone());
         Ok(Committed {
             snapshot_id: Some(1),
-            metadata_location: "fake".to_owned(),
         })
     }
 }
@@ -361,6 +360,7 @@ pub fn run(setup: Setup, store: &Arc<Mutex<Store>>) -> Option<Error> {
         let failed = Arc::clone(&failed);
         let on_failure = Arc::clone(&failed);
         let context: Context = Rc::new(WorkerContext {
+            host: Arc::new(strandline_operators::host::Machine),
             worker: index as u32,
             peers: peers as u32,
             start,

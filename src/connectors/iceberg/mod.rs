@@ -8,23 +8,16 @@
 //! | recovery | rows by epoch and by expiry, streamed: [`read_back`] |
 //! | for people | what `check`, `audit` and `demo` show: [`IcebergConnector::inspect`] |
 //!
-//! How a commit stays exactly once:
-//! - A commit is made for one version of a table, on which fence and progress were checked, and carries
-//!   requirements that only this version meets (`pointer`). Nothing retries below us.
-//! - A conflict or a lost answer leads back to reading the table, never to sending blindly (`open_table`).
-//! - Progress is a property in the same commit as the data (`commit`), and every claim of a generation
-//!   moves the branch, so that whatever an older generation has in flight no longer fits (`claim`).
-//! - What secondary tables still lack is listed in a file whose path is in the progress (`pending`).
+//! How a commit stays exactly once is decided in [`strandline_operators::landing`]. Here a change carries
+//! requirements that only the version meets that it was made for (`pointer`), what came of it is told apart
+//! (`open_table`), and nothing retries below us.
 //!
 //! One process of the job prepares and commits. The others get a [`TablesDescription`] and write files.
 
 mod blocking;
 mod catalog;
-mod claim;
-mod commit;
 mod data_file;
 mod description;
-mod fence;
 mod files;
 mod inspect;
 mod litter;
@@ -37,30 +30,34 @@ mod producer;
 mod readback;
 mod rest;
 mod sql;
-mod summary;
 mod tables;
+mod version;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use strandline_operators::arrow_schema::SchemaRef;
+use strandline_operators::host::Machine;
 use strandline_operators::io::{Table, TableIndex};
 use strandline_operators::job::JobSettings;
+use strandline_operators::landing::claim::{ClaimOptions, Claimant, claim};
+use strandline_operators::landing::committer::{Committer, Secondary};
+use strandline_operators::landing::pending::{Marks, roll_forward};
+use strandline_operators::landing::table::VersionedTable;
 use strandline_operators::progress::Progress;
 use strandline_operators::schema::{bronze_schema, dead_letter_schema};
 use strandline_operators::{Error, Result};
 
 pub use catalog::{CatalogKind, CatalogSettings};
-pub use claim::ClaimOptions;
 pub use description::{TableDescription, TablesDescription};
 pub use files::open_files;
 pub use inspect::{SnapshotFacts, TableFacts};
-pub use readback::{ReadBack, read_back};
+pub use readback::read_back;
 
 use catalog::OpenCatalog;
-use commit::{Committer, Secondary};
 use open_table::OpenTable;
+use pending::PendingFolder;
 use tables::TableShape;
 
 /// An open catalog and warehouse.
@@ -101,33 +98,40 @@ impl IcebergConnector {
             columns: bronze_schema(&settings.columns),
             day_of: settings.event_time.clone(),
         };
-        let mut primary = OpenTable::new(
-            Arc::clone(&self.catalog),
-            tables::ensure(&self.catalog, &shape).map_err(in_job)?,
-        );
+        let (name, catalog) = (&settings.name, &self.catalog);
+        let open = |shape: &TableShape| {
+            let table = tables::ensure(catalog, shape).map_err(in_job)?;
+            Ok(OpenTable::new(Arc::clone(catalog), table, Some(shape.clone())))
+        };
+        let mut primary = open(&shape)?;
         let mut secondaries = Vec::new();
-        if let Some(name) = &settings.dead_letter_table {
-            let shape = dead_letter_shape(name, dead_letter_schema());
-            let table = OpenTable::new(
-                Arc::clone(&self.catalog),
-                tables::ensure(&self.catalog, &shape).map_err(in_job)?,
-            );
+        let letters = settings
+            .dead_letter_table
+            .as_ref()
+            .map(|name| dead_letter_shape(name, dead_letter_schema()));
+        if let Some(shape) = &letters {
             secondaries.push(Secondary {
                 index: TableIndex::DEAD_LETTERS,
-                shape,
-                table,
+                name: shape.name.clone(),
+                table: open(shape)?,
             });
         }
-        let progress = claim::claim(
-            &self.catalog,
-            &mut primary,
-            &secondaries,
-            &settings.name,
-            &settings.fingerprint(),
+        let versions = secondaries.iter().map(|s| s.table.version());
+        let marks = Marks::read(versions, name).map_err(in_job)?;
+        let claimant = Claimant {
+            job: name,
+            fingerprint: &settings.fingerprint(),
+            new_hash_seed: rand::random(),
             options,
-            examine,
-        )
-        .map_err(in_job)?;
+        };
+        let progress =
+            claim(&Machine, &mut primary, &marks, claimant, examine).map_err(in_job)?;
+        let pending_files = PendingFolder::of(primary.table());
+        let mut open_again = |name: &str| {
+            let table = catalog.load(&tables::ident(name)?)?;
+            Ok(OpenTable::new(Arc::clone(catalog), table, None))
+        };
+        roll_forward(&Machine, &pending_files, &mut open_again, &progress).map_err(in_job)?;
         for secondary in &mut secondaries {
             // A pending file may just have been rolled forward.
             secondary.table.reload().map_err(in_job)?;
@@ -136,9 +140,10 @@ impl IcebergConnector {
             job: settings.name.clone(),
             generation: progress.generation(),
             primary_uuid: progress.table_uuid.clone(),
-            tables: std::iter::once((TableIndex::PRIMARY, &shape, &primary))
-                .chain(secondaries.iter().map(|s| (s.index, &s.shape, &s.table)))
-                .map(|(index, shape, table)| TableDescription::of(index, shape, table.table()))
+            tables: std::iter::once((TableIndex::PRIMARY, &primary))
+                .chain(secondaries.iter().map(|s| (s.index, &s.table)))
+                .zip([Some(&shape), letters.as_ref()].into_iter().flatten())
+                .map(|((index, table), shape)| TableDescription::of(index, shape, table.table()))
                 .collect(),
         };
         orphans::remove(
@@ -148,7 +153,6 @@ impl IcebergConnector {
             secondaries.iter().map(|s| s.table.table()),
         );
         Ok(JobTables {
-            shape,
             primary,
             secondaries,
             progress,
@@ -168,9 +172,8 @@ fn dead_letter_shape(name: &str, columns: SchemaRef) -> TableShape {
 /// The job's tables under a claimed generation.
 #[derive(Debug)]
 pub struct JobTables {
-    shape: TableShape,
     primary: OpenTable,
-    secondaries: Vec<Secondary>,
+    secondaries: Vec<Secondary<OpenTable>>,
     progress: Progress,
     description: TablesDescription,
 }
@@ -193,10 +196,12 @@ impl JobTables {
 
     /// The commit point. There is one, so the tables are given up for it.
     pub fn into_committer(self) -> Box<dyn Table> {
+        let pending_files = PendingFolder::of(self.primary.table());
         Box::new(Committer::new(
+            Arc::new(Machine),
             self.primary,
-            self.shape,
             self.secondaries,
+            Box::new(pending_files),
             self.progress,
         ))
     }

@@ -15,6 +15,7 @@ use iceberg::spec::{
 };
 use iceberg::table::Table;
 use iceberg::{Result, TableUpdate};
+use strandline_operators::landing::table::Append;
 use uuid::Uuid;
 
 use super::pointer::Change;
@@ -31,19 +32,6 @@ const MERGE_FAN: usize = 50;
 
 /// Entries of a merged manifest, at most. Reading and writing one costs tens of microseconds an entry.
 const MERGED_ENTRIES_MAX: u64 = 10_000;
-
-/// What is to be appended.
-#[derive(Debug, Default)]
-pub(super) struct Append {
-    /// The job that appends; in the names of the metadata files, so that it can find its orphans.
-    pub job: String,
-    /// The data files; none is fine, the snapshot then carries only summary and properties.
-    pub files: Vec<DataFile>,
-    /// What people read in the snapshot's summary.
-    pub summary: HashMap<String, String>,
-    /// Table properties set in the same commit.
-    pub properties: HashMap<String, String>,
-}
 
 /// A snapshot ready to be committed: its files are written and durable, nobody refers to them yet.
 #[derive(Debug)]
@@ -66,10 +54,11 @@ pub(super) struct Produced {
 
 /// Writes the manifests and the manifest list of an append to `base`.
 ///
-/// `known` are the manifests of the base's current snapshot where the caller still has them.
+/// `files` are the append's data files. `known` are the manifests of the base's current snapshot where the caller still has them.
 pub(super) async fn produce(
     base: &Table,
     append: &Append,
+    files: &[DataFile],
     known: Option<&[ManifestFile]>,
 ) -> Result<Produced> {
     let metadata = base.metadata();
@@ -92,8 +81,8 @@ pub(super) async fn produce(
         Some(picked) => writing.merge(&mut manifests, &picked).await?,
         None => Vec::new(),
     };
-    if !append.files.is_empty() {
-        manifests.push(writing.added_manifest(&append.files).await?);
+    if !files.is_empty() {
+        manifests.push(writing.added_manifest(files).await?);
     }
     let list = writing.manifest_list(&manifests).await?;
 
@@ -108,7 +97,7 @@ pub(super) async fn produce(
                 .max(metadata.last_updated_ms()),
         )
         .with_manifest_list(list)
-        .with_summary(summary(base, append))
+        .with_summary(summary(base, append, files))
         .with_schema_id(metadata.current_schema_id())
         .build();
     let (expired, retention) = expiry(metadata);
@@ -144,7 +133,7 @@ pub(super) async fn produce(
     });
     if !append.properties.is_empty() {
         updates.push(TableUpdate::SetProperties {
-            updates: append.properties.clone(),
+            updates: append.properties.clone().into_iter().collect(),
         });
     }
     Ok(Produced {
@@ -317,17 +306,17 @@ fn pick_for_merge(manifests: &[ManifestFile], spec_id: i32) -> Option<Vec<usize>
 }
 
 /// The summary: ours, then what is computed, so that nothing of ours can shadow a count.
-fn summary(base: &Table, append: &Append) -> Summary {
+fn summary(base: &Table, append: &Append, files: &[DataFile]) -> Summary {
     let metadata = base.metadata();
     let mut collector = SnapshotSummaryCollector::default();
-    for file in &append.files {
+    for file in files {
         collector.add_file(
             file,
             metadata.current_schema().clone(),
             metadata.default_partition_spec().clone(),
         );
     }
-    let mut properties = append.summary.clone();
+    let mut properties: HashMap<String, String> = append.summary.clone().into_iter().collect();
     let computed = collector.build();
     let previous = metadata.current_snapshot().map(|s| s.summary());
     for (total, added) in [

@@ -10,8 +10,8 @@ use iceberg::io::FileIO;
 use iceberg::spec::Datum;
 use iceberg::table::{StaticTable, Table};
 use strandline_operators::arrow_array::RecordBatch;
+use strandline_operators::dedup::read_back::ReadBack;
 use strandline_operators::io::TableIndex;
-use strandline_operators::time::{Epoch, EventTime};
 use strandline_operators::{Error, Result};
 
 use super::blocking::Blocking;
@@ -24,15 +24,6 @@ const BATCH_ROWS: usize = 16 * 1024;
 
 /// Data files read at a time. Each holds a row group of the chosen columns in memory.
 const FILES_AT_A_TIME: usize = 2;
-
-/// Which rows to read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReadBack {
-    /// Only rows of later epochs: those that the state does not have yet.
-    pub epoch_above: Option<Epoch>,
-    /// Only rows with `max(event_time, ingest_watermark)` above this: those whose id has not expired.
-    pub alive_after: Option<EventTime>,
-}
 
 /// Streams rows of the primary table, as the claim found it, to `visit`: the named columns, in that order.
 /// Works in every process of the job, without the catalog. Memory: a few batches and row groups.

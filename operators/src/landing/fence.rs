@@ -1,28 +1,19 @@
 //! What a table says of a job, and when to go no further: every read of progress passes here.
 
-use iceberg::spec::TableMetadata;
-use strandline_operators::progress::Progress;
-use strandline_operators::{Error, Result};
-
-use super::producer::ancestry;
-use super::summary;
+use crate::error::{Error, Result};
+use crate::landing::table::Version;
+use crate::progress::Progress;
 
 /// The job's progress, `None` when the job has never run against this table.
 ///
 /// # Errors
 /// Refuses a table with history of the job but no progress, with progress of another table, or one that
 /// was rolled back behind its progress: each would lose or double records without a word.
-pub(super) fn read_progress(
-    metadata: &TableMetadata,
-    table: &str,
-    job: &str,
-) -> Result<Option<Progress>> {
+pub fn read_progress(version: &impl Version, job: &str) -> Result<Option<Progress>> {
+    let table = version.name();
     let property = Progress::property(job);
-    let Some(json) = metadata.properties().get(&property) else {
-        if metadata
-            .snapshots()
-            .any(|snapshot| summary::is_of(snapshot, job))
-        {
+    let Some(json) = version.property(&property) else {
+        if version.has_snapshot_of(job) {
             return Err(Error::refused(format!(
                 "table `{table}` has snapshots of job `{job}`, but its property `{property}` is gone: \
                  nothing says where to go on"
@@ -32,7 +23,7 @@ pub(super) fn read_progress(
         return Ok(None);
     };
     let progress = Progress::parse(json).map_err(|e| e.context(format!("table {table}")))?;
-    let uuid = metadata.uuid().to_string();
+    let uuid = version.uuid();
     if progress.table_uuid != uuid {
         return Err(Error::refused(format!(
             "the progress in table `{table}` is that of another table: it names {}, this one is {uuid}",
@@ -40,58 +31,47 @@ pub(super) fn read_progress(
         ))
         .hint("the table was copied with its properties; remove the property, or use the original"));
     }
-    check_lineage(metadata, table, &progress)?;
+    check_lineage(version, &progress)?;
     Ok(Some(progress))
 }
 
 /// Refuses a table whose current snapshot does not descend from the one that the progress came with.
-fn check_lineage(metadata: &TableMetadata, table: &str, progress: &Progress) -> Result<()> {
+fn check_lineage(version: &impl Version, progress: &Progress) -> Result<()> {
     let expected = progress.sequence_number;
     let rolled_back = |found: String| {
         Err(Error::refused(format!(
-            "table `{table}` was rolled back: its progress came with sequence number {expected}, {found}"
+            "table `{}` was rolled back: its progress came with sequence number {expected}, {found}",
+            version.name()
         ))
         .hint(
             "records before the committed offsets would be missing; roll the table forward again \
              (set the main branch to the snapshot with that sequence number), or use a new table",
         ))
     };
-    let Some(current) = metadata.current_snapshot() else {
+    let lineage = version.lineage();
+    if lineage.is_empty() {
         return rolled_back("but it has no current snapshot".to_owned());
-    };
-    for id in ancestry(metadata, current.snapshot_id()) {
-        let Some(snapshot) = metadata.snapshot_by_id(id) else {
-            break;
-        };
-        if snapshot.sequence_number() == expected {
-            return Ok(());
-        }
-        if snapshot.sequence_number() < expected {
-            return rolled_back(format!(
-                "but its current snapshot descends from sequence number {} past it",
-                snapshot.sequence_number()
-            ));
-        }
     }
-    // The history before is expired: what is left is all newer than the progress, on one line.
-    Ok(())
+    // When the history down to it has expired, what is left is all newer than the progress, on one line.
+    match lineage.into_iter().find(|&number| number <= expected) {
+        Some(number) if number < expected => rolled_back(format!(
+            "but its current snapshot descends from sequence number {number} past it"
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses to go on when another generation is in force than `ours`.
-pub(super) fn check_generation(
-    metadata: &TableMetadata,
-    table: &str,
-    found: &Progress,
-    ours: u32,
-) -> Result<()> {
+pub fn check_generation(version: &impl Version, found: &Progress, ours: u32) -> Result<()> {
     let generation = found.generation();
     if generation == ours {
         return Ok(());
     }
     Err(Error::refused(format!(
-        "cannot commit to `{table}`: generation {ours} of job `{}` is fenced by generation {generation} since {}",
+        "cannot commit to `{}`: generation {ours} of job `{}` is fenced by generation {generation} since {}",
+        version.name(),
         found.job,
-        summary::since(metadata, &found.job, generation)
+        version.since(&found.job, generation)
     ))
     .hint("another process runs this job now; stop one of the two"))
 }

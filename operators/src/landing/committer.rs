@@ -1,47 +1,60 @@
 //! The commit point: one epoch, all of its tables, exactly once.
 
-use strandline_operators::io::{Committed, Table, TableIndex, WrittenFile};
-use strandline_operators::progress::{EpochCommit, Progress};
-use strandline_operators::{Error, Result};
+use std::sync::Arc;
 
-use super::fence;
-use super::open_table::{OpenTable, Verdict, property};
-use super::pending::{self, Pending};
-use super::producer::Append;
-use super::summary;
-use super::tables::{self, TableShape};
+use crate::error::{Error, Result};
+use crate::failpoint::{Failpoint, reached};
+use crate::host::Host;
+use crate::io::{Committed, Table, TableIndex, WrittenFile};
+use crate::landing::attempt::{Around, Verdict, commit};
+use crate::landing::fence;
+use crate::landing::pending::{Pending, commit_secondary};
+use crate::landing::summary;
+use crate::landing::table::{Append, PendingFiles, Version, VersionedTable};
+use crate::progress::{EpochCommit, Progress};
 
-/// A secondary table: its index in the job, its shape, and the table once something was committed to it.
+/// A secondary table of the job.
 #[derive(Debug)]
-pub(super) struct Secondary {
-    pub(super) index: TableIndex,
-    pub(super) shape: TableShape,
-    pub(super) table: OpenTable,
+pub struct Secondary<T> {
+    /// Its index in the job.
+    pub index: TableIndex,
+    /// Its name, `namespace.table`.
+    pub name: String,
+    /// The table.
+    pub table: T,
 }
 
 /// The job's tables, open for commits of one generation. Used from one thread of the whole cluster.
-#[derive(Debug)]
-pub(super) struct Committer {
-    primary: OpenTable,
-    primary_shape: TableShape,
-    secondaries: Vec<Secondary>,
+pub struct Committer<T> {
+    host: Arc<dyn Host>,
+    primary: T,
+    secondaries: Vec<Secondary<T>>,
+    pending_files: Box<dyn PendingFiles>,
     /// As the last commit of this generation left it.
     progress: Progress,
 }
 
-impl Committer {
-    pub(super) fn new(
-        primary: OpenTable,
-        primary_shape: TableShape,
-        secondaries: Vec<Secondary>,
+impl<T: VersionedTable> Committer<T> {
+    /// Commits to these tables from `progress` on, which has just been claimed.
+    pub fn new(
+        host: Arc<dyn Host>,
+        primary: T,
+        secondaries: Vec<Secondary<T>>,
+        pending_files: Box<dyn PendingFiles>,
         progress: Progress,
-    ) -> Committer {
+    ) -> Committer<T> {
         Committer {
+            host,
             primary,
-            primary_shape,
             secondaries,
+            pending_files,
             progress,
         }
+    }
+
+    /// The primary table.
+    pub fn primary(&self) -> &T {
+        &self.primary
     }
 
     /// The epoch's files by table, and what they must add up to.
@@ -63,7 +76,7 @@ impl Committer {
                         epoch.epoch, file.table.0
                     ))
                 })?;
-            pending.add(&secondary.shape.name, file.clone());
+            pending.add(&secondary.name, file.clone());
         }
         let account = epoch.account();
         let rows: u64 = primary.iter().map(|f| f.rows).sum();
@@ -97,22 +110,26 @@ impl Committer {
         files: &[WrittenFile],
         next: &mut Progress,
     ) -> Result<Option<i64>> {
-        let name = self.primary.name();
-        let job = self.progress.job.clone();
-        let ours = self.progress.generation();
         let before = &self.progress;
-        let shape = &self.primary_shape;
-        let data_files = self
-            .primary
-            .data_files(files.iter().map(|f| f.description.as_str()))?;
+        let job = &before.job;
+        let ours = before.generation();
         let account = epoch.account();
-        let snapshot = self.primary.commit(|base| {
-            let metadata = base.metadata();
-            let found = fence::read_progress(metadata, &name, &job)?.ok_or_else(|| {
-                Error::refused(format!("table `{name}` has lost the progress of job `{job}`"))
-                    .hint("the table was dropped and made again, or its property was removed; restore it")
+        let around = Around {
+            send: Failpoint::CommitSend,
+            sent: Failpoint::CommitSent,
+        };
+        let snapshot = commit(&*self.host, &mut self.primary, around, |table| {
+            let version = table.version();
+            let name = version.name();
+            let found = fence::read_progress(version, job)?.ok_or_else(|| {
+                Error::refused(format!(
+                    "table `{name}` has lost the progress of job `{job}`"
+                ))
+                .hint(
+                    "the table was dropped and made again, or its property was removed; restore it",
+                )
             })?;
-            fence::check_generation(metadata, &name, &found, ours)?;
+            fence::check_generation(version, &found, ours)?;
             if found.epoch == Some(epoch.epoch) {
                 // Our own commit, whose answer was lost.
                 *next = found;
@@ -126,68 +143,58 @@ impl Committer {
                 .hint("someone changed the table property by hand; restart the job, it goes on from what is there"));
             }
             // Columns or partitioning changed under us: the files were written for what was there before.
-            tables::verify(base, shape)?;
-            next.sequence_number = metadata.next_sequence_number();
-            Ok(Verdict::Append(Box::new(Append {
+            table.check_shape()?;
+            next.sequence_number = version.next_sequence_number();
+            Ok(Verdict::Append(Append {
                 job: job.clone(),
-                files: data_files.clone(),
+                files: files.to_vec(),
                 summary: summary::of(next, &account),
-                properties: property(Progress::property(&job), next.to_json()?),
-            })))
+                properties: [(Progress::property(job), next.to_json()?)].into(),
+            }))
         })?;
-        Ok(snapshot.or_else(|| self.primary.table().metadata().current_snapshot_id()))
+        Ok(snapshot.or_else(|| self.primary.version().head()))
     }
 }
 
-impl Table for Committer {
+impl<T: VersionedTable> Table for Committer<T> {
     fn commit(&mut self, epoch: &EpochCommit) -> Result<Committed> {
         let consumed_nothing = epoch.partitions.values().all(|p| p.start == p.next);
         if consumed_nothing && epoch.files.is_empty() {
-            return Ok(Committed {
-                snapshot_id: None,
-                metadata_location: self.metadata_location(),
-            });
+            return Ok(Committed { snapshot_id: None });
         }
         let (files, pending) = self.sort_files(epoch)?;
         let mut next = self.progress.clone();
         next.advance(epoch)?;
         let done = next.pending.take();
         if !pending.is_empty() {
-            next.pending = Some(pending.write(self.primary.table().metadata().location())?);
+            reached(&*self.host, Failpoint::PendingWrite)?;
+            next.pending = Some(self.pending_files.write(&pending)?);
         }
-        let committed = self.commit_primary(epoch, &files, &mut next);
-        let snapshot_id = match committed {
-            Ok(snapshot_id) => snapshot_id,
-            Err(error) => {
-                // The pending file stays: after an error nobody knows whether the commit is still to come.
-                return Err(error
-                    .context(format!("job {}", self.progress.job))
-                    .context(format!("epoch {}", epoch.epoch)));
-            }
-        };
+        let snapshot_id = self
+            .commit_primary(epoch, &files, &mut next)
+            // The pending file stays: after an error nobody knows whether the commit is still to come.
+            .map_err(|e| {
+                e.context(format!("job {}", self.progress.job))
+                    .context(format!("epoch {}", epoch.epoch))
+            })?;
         self.progress = next;
         if let Some(place) = done {
-            pending::delete(&place);
+            reached(&*self.host, Failpoint::PendingDelete)?;
+            self.pending_files.delete(&place);
         }
         for (name, files) in pending.tables() {
-            if let Some(secondary) = self.secondaries.iter_mut().find(|s| s.shape.name == name) {
-                pending::commit_secondary(&mut secondary.table, &self.progress, epoch.epoch, files)
-                    .map_err(|e| e.context(format!("epoch {}", epoch.epoch)))?;
+            if let Some(secondary) = self.secondaries.iter_mut().find(|s| s.name == name) {
+                commit_secondary(
+                    &*self.host,
+                    &mut secondary.table,
+                    &self.progress,
+                    epoch.epoch,
+                    files,
+                )
+                .map_err(|e| e.context(format!("epoch {}", epoch.epoch)))?;
             }
         }
-        Ok(Committed {
-            snapshot_id,
-            metadata_location: self.metadata_location(),
-        })
-    }
-}
-
-impl Committer {
-    fn metadata_location(&self) -> String {
-        self.primary
-            .table()
-            .metadata_location()
-            .unwrap_or_default()
-            .to_owned()
+        reached(&*self.host, Failpoint::Durable)?;
+        Ok(Committed { snapshot_id })
     }
 }

@@ -1,0 +1,297 @@
+//! Pending files: the data files of the secondary tables, listed where the primary's commit finds them.
+//!
+//! A job has one commit point, the primary table's. The path of the pending file is in the progress that
+//! goes into that commit; the secondaries follow, each idempotently by epoch. Whoever claims the table
+//! after a crash in between rolls the file forward before anything else.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::failpoint::{Failpoint, reached};
+use crate::host::Host;
+use crate::io::WrittenFile;
+use crate::landing::attempt::{Around, Verdict, commit};
+use crate::landing::summary;
+use crate::landing::table::{Append, PendingFiles, Version, VersionedTable};
+use crate::progress::{GenerationRecord, Progress};
+use crate::time::Epoch;
+
+/// The version of pending files and marks that this build writes.
+const VERSION: u32 = 1;
+
+/// What a secondary table says of the job under one primary table, in the property
+/// `strandline.secondary.<job>.<uuid of the primary>`. Another primary has a mark of its own, because it
+/// counts generations of its own: neither fences the other, nor takes its epochs for its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    version: u32,
+    /// The generation that committed last.
+    generation: u32,
+    /// The epoch whose files are in the table, with all before it.
+    epoch: Epoch,
+}
+
+fn mark_property(job: &str, primary_uuid: &str) -> String {
+    format!("strandline.secondary.{job}.{primary_uuid}")
+}
+
+fn parse_mark(table: &str, property: &str, json: &str) -> Result<Mark> {
+    serde_json::from_str(json).map_err(|e| {
+        Error::refused(format!("cannot read `{property}` of table `{table}`: {e}"))
+            .hint("the property was changed by hand; restore it from an earlier metadata file")
+    })
+}
+
+/// What the secondary tables say of the job before a claim, under whichever primary.
+#[derive(Debug, Default)]
+pub struct Marks(Vec<MarkOf>);
+
+#[derive(Debug)]
+struct MarkOf {
+    table: String,
+    primary_uuid: String,
+    mark: Mark,
+}
+
+impl Marks {
+    /// Reads them from the secondaries' versions.
+    ///
+    /// # Errors
+    /// A mark that cannot be understood.
+    pub fn read<'a, V: Version + 'a>(
+        secondaries: impl Iterator<Item = &'a V>,
+        job: &str,
+    ) -> Result<Marks> {
+        let prefix = mark_property(job, "");
+        let mut marks = Vec::new();
+        for secondary in secondaries {
+            let table = secondary.name();
+            for (primary_uuid, json) in secondary.properties_with_prefix(&prefix) {
+                // A job whose name goes on after ours with a dot leaves no UUID here.
+                if is_uuid(primary_uuid) {
+                    let property = mark_property(job, primary_uuid);
+                    marks.push(MarkOf {
+                        mark: parse_mark(&table, &property, json)?,
+                        table: table.clone(),
+                        primary_uuid: primary_uuid.to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(Marks(marks))
+    }
+
+    /// Where the generations of a new primary go on.
+    pub(super) fn last(&self) -> Option<GenerationRecord> {
+        Some(GenerationRecord {
+            generation: self.0.iter().map(|m| m.mark.generation).max()?,
+            last_epoch: self.0.iter().map(|m| m.mark.epoch).max()?,
+        })
+    }
+
+    /// Refuses a secondary table that is ahead of the primary: its epochs would be used twice.
+    ///
+    /// A pending file cannot be the cause: it is of an epoch that the progress has.
+    pub(super) fn check(&self, progress: &Progress, primary: &str) -> Result<()> {
+        let last_epoch = progress.generations.last().map(|g| g.last_epoch);
+        let ahead = |m: &&MarkOf| {
+            m.mark.generation > progress.generation() || Some(m.mark.epoch) > last_epoch
+        };
+        let Some(MarkOf {
+            table,
+            primary_uuid,
+            mark,
+        }) = self.0.iter().find(ahead)
+        else {
+            return Ok(());
+        };
+        let at = format!(
+            "it is at epoch {} of generation {}, `{primary}` at generation {}",
+            mark.epoch,
+            mark.generation,
+            progress.generation()
+        );
+        if *primary_uuid == progress.table_uuid {
+            return Err(Error::refused(format!(
+                "table `{table}` is ahead of the primary table `{primary}` of job `{}`: {at}",
+                progress.job
+            ))
+            .hint("the primary was restored from an older copy; restore its newest version, or let the job write to new tables"));
+        }
+        Err(Error::refused(format!(
+            "the dead-letter table `{table}` belongs to another primary table of job `{}`, with UUID {primary_uuid}, \
+             not to `{primary}`: {at}",
+            progress.job
+        ))
+        .hint("set `dead_letters.table` to another table, or `table` to the primary that this one belongs to"))
+    }
+}
+
+/// Whether a text has the form of a UUID, `8-4-4-4-12` hexadecimal digits.
+fn is_uuid(text: &str) -> bool {
+    let lengths = text.split('-').map(str::len);
+    lengths.eq([8, 4, 4, 4, 12])
+        && text
+            .bytes()
+            .all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+/// The data files of one epoch's secondaries, by the table's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    version: u32,
+    /// The job.
+    pub job: String,
+    /// The epoch.
+    pub epoch: Epoch,
+    tables: BTreeMap<String, Vec<WrittenFile>>,
+}
+
+impl Pending {
+    /// Nothing pending yet for `epoch`.
+    pub fn new(job: &str, epoch: Epoch) -> Pending {
+        Pending {
+            version: VERSION,
+            job: job.to_owned(),
+            epoch,
+            tables: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, table: &str, file: WrittenFile) {
+        self.tables.entry(table.to_owned()).or_default().push(file);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    pub(super) fn tables(&self) -> impl Iterator<Item = (&str, &[WrittenFile])> {
+        self.tables
+            .iter()
+            .map(|(name, files)| (name.as_str(), files.as_slice()))
+    }
+
+    /// The file's text.
+    ///
+    /// # Errors
+    /// None that data can cause.
+    pub fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self)
+            .map_err(|e| Error::internal(format!("cannot write a pending file: {e}")))
+    }
+
+    /// Reads the text of the file at `place`.
+    ///
+    /// # Errors
+    /// `Refused` when it cannot be understood, or a newer build wrote it.
+    pub fn parse(place: &str, json: &[u8]) -> Result<Pending> {
+        let pending: Pending = serde_json::from_slice(json).map_err(|e| {
+            Error::refused(format!("cannot understand the pending file `{place}`: {e}"))
+        })?;
+        if pending.version > VERSION {
+            return Err(Error::refused(format!(
+                "the pending file `{place}` has version {}, this build reads up to {VERSION}",
+                pending.version
+            ))
+            .hint("run the newer build that wrote it"));
+        }
+        Ok(pending)
+    }
+}
+
+/// Commits one epoch's files to a secondary table, unless they are there already.
+///
+/// # Errors
+/// `Refused` when a newer generation, or a later epoch, holds the table.
+pub fn commit_secondary<T: VersionedTable>(
+    host: &dyn Host,
+    table: &mut T,
+    progress: &Progress,
+    epoch: Epoch,
+    files: &[WrittenFile],
+) -> Result<()> {
+    let job = &progress.job;
+    let generation = progress.generation();
+    let property = mark_property(job, &progress.table_uuid);
+    let around = Around {
+        send: Failpoint::SecondarySend,
+        sent: Failpoint::SecondarySent,
+    };
+    commit(host, table, around, |table| {
+        let version = table.version();
+        if let Some(json) = version.property(&property) {
+            let name = version.name();
+            let mark = parse_mark(&name, &property, json)?;
+            if mark.epoch == epoch {
+                return Ok(Verdict::Done);
+            }
+            if mark.generation > generation || mark.epoch > epoch {
+                return Err(Error::refused(format!(
+                    "cannot commit epoch {epoch} to `{name}`: generation {generation} of job `{job}` is fenced by \
+                     generation {}, which is at epoch {} there",
+                    mark.generation, mark.epoch
+                ))
+                .hint("another process runs this job now; stop one of the two"));
+            }
+        }
+        let mark = Mark {
+            version: VERSION,
+            generation,
+            epoch,
+        };
+        let json = serde_json::to_string(&mark)
+            .map_err(|e| Error::internal(format!("cannot write a mark: {e}")))?;
+        let summary = [
+            (summary::JOB, job.clone()),
+            (summary::GENERATION, generation.to_string()),
+            (summary::EPOCH, epoch.0.to_string()),
+        ];
+        Ok(Verdict::Append(Append {
+            job: job.clone(),
+            files: files.to_vec(),
+            summary: summary
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+            properties: [(property.clone(), json)].into(),
+        }))
+    })?;
+    Ok(())
+}
+
+/// Rolls the pending file of the committed progress forward. `open` opens a table by the name that stands
+/// in the file, so that it works after the job's settings have changed. Returns the names of the tables.
+///
+/// # Errors
+/// `Refused` when the file is gone, or is not that of the progress.
+pub fn roll_forward<T: VersionedTable>(
+    host: &dyn Host,
+    files: &dyn PendingFiles,
+    open: &mut dyn FnMut(&str) -> Result<T>,
+    progress: &Progress,
+) -> Result<Vec<String>> {
+    let Some(place) = &progress.pending else {
+        return Ok(Vec::new());
+    };
+    reached(host, Failpoint::RollForward)?;
+    let pending = files.read(place)?;
+    if pending.job != progress.job || Some(pending.epoch) != progress.epoch {
+        return Err(Error::refused(format!(
+            "the pending file `{place}` is of epoch {} of job `{}`, expected epoch {:?} of `{}`",
+            pending.epoch, pending.job, progress.epoch, progress.job
+        ))
+        .hint("the table's progress or the file was changed by hand; restore both"));
+    }
+    let mut names = Vec::new();
+    for (name, files) in pending.tables() {
+        commit_secondary(host, &mut open(name)?, progress, pending.epoch, files)?;
+        names.push(name.to_owned());
+    }
+    if !names.is_empty() {
+        tracing::info!(job = %progress.job, tables = ?names, epoch = ?progress.epoch, "pending files are committed");
+    }
+    Ok(names)
+}

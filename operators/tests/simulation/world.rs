@@ -1,0 +1,331 @@
+//! Everything outside of the engine: topic, tables, local disks, time, and what goes wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use strandline_operators::dedup::memory_store::MemoryIdStore;
+use strandline_operators::io::{TableIndex, WrittenFile};
+use strandline_operators::landing::pending::Pending;
+use strandline_operators::landing::table::Append;
+use strandline_operators::progress::Progress;
+use strandline_operators::record::{DeadLetter, TopicPartition};
+
+use crate::baton::Thread;
+use crate::fakes::{Seeded, Topic};
+
+pub const PRIMARY: &str = "bronze.test";
+pub const LETTERS: &str = "bronze.test_dead_letters";
+
+/// A rule of the engine that is taken away, to see that the simulation notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// The table accepts a commit on a version that it was not made for.
+    FenceOff,
+    /// Whoever claims does not roll the pending file forward.
+    PendingIgnored,
+    /// Owners judge epochs in any order.
+    DedupOrderRelaxed,
+    /// The state's marker says more than the state holds.
+    MarkerEarly,
+    /// An epoch commits without waiting for its dead letters.
+    LettersNotFlushed,
+}
+
+/// A row of a table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    pub partition: i32,
+    pub offset: i64,
+    pub id: String,
+    pub late: bool,
+    pub event_time: i64,
+    pub watermark: Option<i64>,
+    pub epoch: i64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub parent: Option<i64>,
+    pub sequence: i64,
+    pub summary: BTreeMap<String, String>,
+}
+
+/// One version of a table.
+#[derive(Clone, Debug)]
+pub struct TableState {
+    pub name: String,
+    pub head: Option<i64>,
+    pub sequence: i64,
+    pub snapshots: BTreeMap<i64, Snapshot>,
+    pub properties: BTreeMap<String, String>,
+    pub files: Vec<WrittenFile>,
+}
+
+/// A commit that the network still carries.
+pub struct InFlight {
+    pub table: &'static str,
+    pub head: Option<i64>,
+    pub snapshot_id: i64,
+    pub append: Append,
+}
+
+/// By partition, the offsets of records whose ids have copies anywhere, and the number of the id.
+pub type Spread = Vec<Vec<(i64, usize)>>;
+
+pub struct State {
+    pub seeded: Seeded,
+    pub mutation: Option<Mutation>,
+    /// Things that may still go wrong.
+    pub faults_left: u32,
+    pub trace: Vec<String>,
+    pub turn: u64,
+    /// A guarantee that was broken.
+    pub violation: Option<String>,
+    elapsed: Duration,
+    pub wall_micros: i64,
+    pub topic: Topic,
+    spread: Spread,
+    /// Records of each partition that have been produced so far.
+    pub produced: Vec<usize>,
+    pub tables: BTreeMap<&'static str, Arc<TableState>>,
+    pub in_flight: Vec<InFlight>,
+    pub pending_files: BTreeMap<String, Pending>,
+    next_id: i64,
+    /// Local disks, by the number of workers and the worker.
+    pub stores: BTreeMap<(usize, usize), Arc<MemoryIdStore>>,
+    /// What the dead-letter topic holds.
+    pub letters: Vec<DeadLetter>,
+    /// The generation that each life has claimed.
+    pub generations: BTreeMap<usize, u32>,
+    landed: BTreeSet<(i32, i64)>,
+    ids: BTreeSet<String>,
+    /// Threads that were started since the scheduler looked.
+    pub newborn: Vec<(usize, Thread)>,
+    pub commits: u64,
+}
+
+/// Shared by every thread of a simulation; only the one whose turn it is looks.
+#[derive(Clone)]
+pub struct World {
+    state: Arc<Mutex<State>>,
+    began: Instant,
+}
+
+impl World {
+    pub fn new(
+        seed: u64,
+        topic: Topic,
+        spread: Spread,
+        faults: u32,
+        mutation: Option<Mutation>,
+    ) -> World {
+        let tables = [PRIMARY, LETTERS].map(|name| {
+            let state = TableState {
+                name: name.to_owned(),
+                head: None,
+                sequence: 0,
+                snapshots: BTreeMap::new(),
+                properties: BTreeMap::new(),
+                files: Vec::new(),
+            };
+            (name, Arc::new(state))
+        });
+        let state = State {
+            seeded: Seeded::new(seed),
+            mutation,
+            faults_left: faults,
+            trace: Vec::new(),
+            turn: 0,
+            violation: None,
+            elapsed: Duration::ZERO,
+            wall_micros: 1_800_000_000_000_000,
+            produced: vec![0; topic.partitions.len()],
+            topic,
+            spread,
+            tables: tables.into(),
+            in_flight: Vec::new(),
+            pending_files: BTreeMap::new(),
+            next_id: 0,
+            stores: BTreeMap::new(),
+            letters: Vec::new(),
+            generations: BTreeMap::new(),
+            landed: BTreeSet::new(),
+            ids: BTreeSet::new(),
+            newborn: Vec::new(),
+            commits: 0,
+        };
+        World {
+            state: Arc::new(Mutex::new(state)),
+            began: Instant::now(),
+        }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|p| p.into_inner())
+    }
+
+    pub fn now(&self) -> Instant {
+        self.began + self.lock().elapsed
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.lock().elapsed += by;
+    }
+
+    /// A number below `bound`, decided by the seed.
+    pub fn below(&self, bound: u64) -> u64 {
+        self.lock().seeded.below(bound)
+    }
+
+    pub fn note(&self, what: impl FnOnce() -> String) {
+        self.lock().note(what());
+    }
+
+    /// Whether something goes wrong here, one time in `odds` as long as faults are left.
+    pub fn fault(&self, odds: u64, what: impl FnOnce() -> String) -> bool {
+        let mut state = self.lock();
+        let fault = state.faults_left > 0 && state.seeded.below(odds) == 0;
+        if fault {
+            state.faults_left -= 1;
+            state.note(format!("FAULT {}", what()));
+        }
+        fault
+    }
+}
+
+impl State {
+    pub fn note(&mut self, what: String) {
+        let turn = self.turn;
+        self.trace.push(format!("{turn:>7} {what}"));
+    }
+
+    pub fn new_id(&mut self) -> i64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// The offset that follows everything produced.
+    pub fn end(&self, partition: usize) -> i64 {
+        let (records, end) = &self.topic.partitions[partition];
+        records
+            .get(self.produced[partition])
+            .map_or(*end, |next| next.offset)
+    }
+
+    /// Whether nobody has claimed after this life: then nothing may refuse it. A life that has not claimed
+    /// yet has no one before it either.
+    pub fn is_in_force(&self, life: usize) -> bool {
+        let own = self.generations.get(&life);
+        own.is_none() || own == self.generations.values().max()
+    }
+
+    pub fn is_all_produced(&self) -> bool {
+        self.topic
+            .partitions
+            .iter()
+            .zip(&self.produced)
+            .all(|((records, _), &produced)| produced == records.len())
+    }
+
+    /// What a catalog does: the commit, if the table is still at the version that it was made for.
+    pub fn apply(&mut self, commit: InFlight) -> bool {
+        let InFlight {
+            table,
+            head,
+            snapshot_id,
+            append,
+        } = commit;
+        let mut state = (*self.tables[table]).clone();
+        if state.head != head && self.mutation != Some(Mutation::FenceOff) {
+            self.note(format!("{table}: snapshot {snapshot_id} refused"));
+            return false;
+        }
+        state.sequence += 1;
+        state.snapshots.insert(
+            snapshot_id,
+            Snapshot {
+                parent: state.head,
+                sequence: state.sequence,
+                summary: append.summary,
+            },
+        );
+        state.head = Some(snapshot_id);
+        state.properties.extend(append.properties);
+        let rows: u64 = append.files.iter().map(|f| f.rows).sum();
+        self.note(format!(
+            "{table}: snapshot {snapshot_id} committed, {rows} rows"
+        ));
+        for file in &append.files {
+            self.check(table, file);
+        }
+        state.files.extend(append.files);
+        self.tables.insert(table, Arc::new(state));
+        if table == PRIMARY {
+            self.check_prefix();
+        }
+        self.commits += 1;
+        true
+    }
+
+    /// No row is landed twice, and no id.
+    fn check(&mut self, table: &str, file: &WrittenFile) {
+        if file.table != TableIndex::PRIMARY {
+            return;
+        }
+        for row in rows_of(file) {
+            let place = (row.partition, row.offset);
+            let broken = if table != PRIMARY {
+                Some(format!("{place:?} landed in {table}"))
+            } else if !self.landed.insert(place) {
+                Some(format!("{place:?} landed twice"))
+            } else if !self.ids.insert(row.id.clone()) {
+                Some(format!("id {} landed twice, now from {place:?}", row.id))
+            } else {
+                None
+            };
+            if let Some(broken) = broken {
+                self.note(format!("VIOLATION {broken}"));
+                self.violation.get_or_insert(broken);
+            }
+        }
+    }
+
+    /// Every snapshot is complete by itself: of the records before its offsets, every id has landed.
+    fn check_prefix(&mut self) {
+        let property = self.tables[PRIMARY]
+            .properties
+            .get(&Progress::property("test"));
+        let Some(progress) = property.and_then(|json| Progress::parse(json).ok()) else {
+            return;
+        };
+        let missing = self
+            .spread
+            .iter()
+            .enumerate()
+            .find_map(|(partition, copies)| {
+                let source = TopicPartition::new("t", partition as i32);
+                let next = progress.partition(&source)?.next;
+                let mut before = copies.iter().filter(|(offset, _)| *offset < next);
+                before.find(|(_, n)| !self.ids.contains(&format!("x-{n}")))
+            });
+        if let Some((offset, n)) = missing.copied() {
+            let broken = format!(
+                "the snapshot of epoch {:?} lacks x-{n}, consumed at offset {offset}",
+                progress.epoch
+            );
+            self.note(format!("VIOLATION {broken}"));
+            self.violation.get_or_insert(broken);
+        }
+    }
+
+    /// Every row of a table.
+    pub fn rows(&self, table: &str) -> Vec<Row> {
+        self.tables[table].files.iter().flat_map(rows_of).collect()
+    }
+}
+
+fn rows_of(file: &WrittenFile) -> Vec<Row> {
+    serde_json::from_str(&file.description).expect("rows")
+}
