@@ -27,7 +27,7 @@ pub trait Task: Send {
 }
 
 /// Clocks and threads.
-pub trait Host: Send + Sync {
+pub trait Host: std::fmt::Debug + Send + Sync {
     /// Time that never goes back, for intervals.
     fn now(&self) -> Instant;
 

@@ -4,6 +4,7 @@
 //! dataflow on the real ports, `watch` tells people how it goes, `supervise` starts it all again.
 
 pub mod cluster;
+pub(crate) mod failpoints;
 pub mod interrupt;
 pub(crate) mod parent;
 pub(crate) mod ports;

@@ -10,6 +10,7 @@ use strandline_operators::{Error, Result};
 
 use crate::connectors::iceberg::{IcebergConnector, JobTables, open_files};
 use crate::engine::cluster::{Agreement, Cluster};
+use crate::engine::failpoints;
 use crate::engine::interrupt::Interrupt;
 use crate::engine::report::{RunReport, TableReport};
 use crate::engine::start;
@@ -33,7 +34,8 @@ pub fn run(
     let _lock = (run.shape.process == 0)
         .then(|| lock(&run.job_dir()))
         .transpose()?;
-    let iceberg = IcebergConnector::open(&run.catalog)?;
+    let host = failpoints::host()?;
+    let iceberg = IcebergConnector::open(&run.catalog)?.on(Arc::clone(&host));
     let agreement = Agreement {
         job: run.settings.name.clone(),
         configuration: format!("{:?}", run.settings),
@@ -48,7 +50,7 @@ pub fn run(
         return Ok(None);
     };
     let files = open_files(&start.tables)?;
-    let dedup = state::open(run, &start)?;
+    let dedup = state::open(run, &start, &*host)?;
     cluster.wait_until_all_are_ready()?;
     let table = tables.map(JobTables::into_committer);
     let causes = Causes::default();
@@ -65,6 +67,7 @@ pub fn run(
         .transpose()?;
     let before = start.account();
     let parts = WorkerParts {
+        host,
         run: run.clone(),
         start,
         files,

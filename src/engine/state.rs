@@ -12,7 +12,9 @@ use strandline_operators::dedup::expiry::{Retention, first_live_bucket};
 use strandline_operators::dedup::metrics::DedupMetrics;
 use strandline_operators::dedup::read_back::{ReadBack, missing, stored_ids};
 use strandline_operators::dedup::recover::{Share, recover};
+use strandline_operators::failpoint::{Failpoint, reached};
 use strandline_operators::flow::DedupState;
+use strandline_operators::host::Host;
 use strandline_operators::io::{IdStore, StateMarker, StoredId};
 use strandline_operators::{Error, Result};
 
@@ -34,7 +36,11 @@ const WAITING_BATCHES: usize = 4;
 ///
 /// # Errors
 /// A state directory that cannot be used, or a table that cannot be read back.
-pub fn open(run: &JobRun, start: &StartingPoint) -> Result<Vec<Option<DedupState>>> {
+pub fn open(
+    run: &JobRun,
+    start: &StartingPoint,
+    host: &dyn Host,
+) -> Result<Vec<Option<DedupState>>> {
     let workers = run.shape.workers;
     let Some(retention) = Retention::of(&run.settings) else {
         return Ok((0..workers).map(|_| None).collect());
@@ -77,8 +83,13 @@ pub fn open(run: &JobRun, start: &StartingPoint) -> Result<Vec<Option<DedupState
         generation: epoch.generation(),
         epoch,
     });
-    let complete = stores.iter().map(|(_, store)| store.marker().map(|m| m.epoch));
+    let complete = stores
+        .iter()
+        .map(|(_, store)| store.marker().map(|m| m.epoch));
     let missing = missing(complete, progress, retention);
+    if missing.is_some() {
+        reached(host, Failpoint::Rebuild)?;
+    }
     let live_from = progress.watermark.map(first_live_bucket);
     let metrics = Arc::new(DedupMetrics::default());
     let filter_bytes = share(FILTER_SHARE) / workers as u64;

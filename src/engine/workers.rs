@@ -13,6 +13,7 @@ use strandline_operators::control::control;
 use strandline_operators::credit::Budget;
 use strandline_operators::dead_letter::to_json;
 use strandline_operators::flow::{DedupState, Ports, bronze};
+use strandline_operators::host::Host;
 use strandline_operators::io::{DeadLetterTopic, Files, Table};
 use strandline_operators::observed::Observed;
 use strandline_operators::partitions::WorkerPartitions;
@@ -39,6 +40,8 @@ const FETCH_SHARE: u64 = 16;
 
 /// What the workers of this process are given. Each takes its own part out of it.
 pub struct WorkerParts {
+    /// Clocks and threads.
+    pub host: Arc<dyn Host>,
     /// The run.
     pub run: JobRun,
     /// Where the generation starts.
@@ -109,7 +112,7 @@ fn context(worker: &Worker, parts: &WorkerParts, budget: &Budget) -> Context {
         ))
     });
     Rc::new(WorkerContext {
-        host: Arc::new(strandline_operators::host::Machine),
+        host: Arc::clone(&parts.host),
         worker: index as u32,
         peers: peers as u32,
         start: parts.start.time(),

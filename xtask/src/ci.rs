@@ -28,11 +28,17 @@ pub fn run() -> Result {
         "--workspace",
         "--all-targets",
         "--locked",
+        "--features",
+        "strandline/failpoints",
         "--",
         "-D",
         "warnings",
     ];
     run_command(cargo()?.args(clippy))?;
+
+    say("the build that people run, which has no failpoints");
+    let check = ["check", "--release", "--workspace", "--locked"];
+    run_command(cargo()?.args(check))?;
 
     say("docs");
     let docs = ["doc", "--release", "--workspace", "--no-deps", "--locked"];

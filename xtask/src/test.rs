@@ -53,7 +53,8 @@ fn run_tests(args: &[String], repository: &Path, python: &Path, stack: &Path) ->
     judge.arg(repository.join("tests/judge/self_test.py"));
     note(run_command(&mut with_stack(judge, python, stack)?));
     say("the workspace's tests");
-    note(run_command(&mut tests(&["--workspace", "--no-fail-fast"])?));
+    let workspace = [packages(&[]), &["--no-fail-fast"]].concat();
+    note(run_command(&mut tests(&workspace)?));
     say("a job of one's own");
     note(run_command(&mut tests(&["--manifest-path", OWN_JOB])?));
     if failed.is_empty() {
@@ -64,6 +65,7 @@ fn run_tests(args: &[String], repository: &Path, python: &Path, stack: &Path) ->
 }
 
 /// The whole workspace, unless the arguments choose packages themselves.
+/// With failpoints, which do nothing unless a test asks for it.
 fn packages(args: &[String]) -> &'static [&'static str] {
     let choose = |arg: &String| {
         let long = ["--package", "--manifest-path"];
@@ -72,7 +74,7 @@ fn packages(args: &[String]) -> &'static [&'static str] {
     if args.iter().any(choose) {
         &[]
     } else {
-        &["--workspace"]
+        &["--workspace", "--features", "strandline/failpoints"]
     }
 }
 

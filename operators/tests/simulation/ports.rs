@@ -28,7 +28,7 @@ use crate::world::{Mutation, Row, World};
 const FAILPOINT_ODDS: u64 = 4000;
 
 /// The machine of one life.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct SimHost {
     pub world: World,
     pub life: usize,

@@ -113,6 +113,12 @@ pub struct World {
     began: Instant,
 }
 
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("World")
+    }
+}
+
 impl World {
     pub fn new(
         seed: u64,

@@ -31,14 +31,14 @@ mod readback;
 mod rest;
 mod sql;
 mod tables;
-mod version;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::sync::Arc;
 
 use strandline_operators::arrow_schema::SchemaRef;
-use strandline_operators::host::Machine;
+use strandline_operators::host::{Host, Machine};
 use strandline_operators::io::{Table, TableIndex};
 use strandline_operators::job::JobSettings;
 use strandline_operators::landing::claim::{ClaimOptions, Claimant, claim};
@@ -63,6 +63,7 @@ use tables::TableShape;
 /// An open catalog and warehouse.
 #[derive(Clone, Debug)]
 pub struct IcebergConnector {
+    host: Arc<dyn Host>,
     catalog: Arc<OpenCatalog>,
 }
 
@@ -73,8 +74,15 @@ impl IcebergConnector {
     /// `Unreachable` within 10 s when the catalog does not answer; it names the URI.
     pub fn open(settings: &CatalogSettings) -> Result<IcebergConnector> {
         Ok(IcebergConnector {
+            host: Arc::new(Machine),
             catalog: Arc::new(OpenCatalog::open(settings)?),
         })
+    }
+
+    /// The same on another host than this machine.
+    #[must_use]
+    pub fn on(self, host: Arc<dyn Host>) -> IcebergConnector {
+        IcebergConnector { host, ..self }
     }
 
     /// Creates or verifies the job's tables, claims the next generation, and rolls forward what an earlier
@@ -98,10 +106,14 @@ impl IcebergConnector {
             columns: bronze_schema(&settings.columns),
             day_of: settings.event_time.clone(),
         };
-        let (name, catalog) = (&settings.name, &self.catalog);
+        let (name, catalog, host) = (&settings.name, &self.catalog, &*self.host);
         let open = |shape: &TableShape| {
             let table = tables::ensure(catalog, shape).map_err(in_job)?;
-            Ok(OpenTable::new(Arc::clone(catalog), table, Some(shape.clone())))
+            Ok(OpenTable::new(
+                Arc::clone(catalog),
+                table,
+                Some(shape.clone()),
+            ))
         };
         let mut primary = open(&shape)?;
         let mut secondaries = Vec::new();
@@ -124,14 +136,13 @@ impl IcebergConnector {
             new_hash_seed: rand::random(),
             options,
         };
-        let progress =
-            claim(&Machine, &mut primary, &marks, claimant, examine).map_err(in_job)?;
+        let progress = claim(host, &mut primary, &marks, claimant, examine).map_err(in_job)?;
         let pending_files = PendingFolder::of(primary.table());
         let mut open_again = |name: &str| {
             let table = catalog.load(&tables::ident(name)?)?;
             Ok(OpenTable::new(Arc::clone(catalog), table, None))
         };
-        roll_forward(&Machine, &pending_files, &mut open_again, &progress).map_err(in_job)?;
+        roll_forward(host, &pending_files, &mut open_again, &progress).map_err(in_job)?;
         for secondary in &mut secondaries {
             // A pending file may just have been rolled forward.
             secondary.table.reload().map_err(in_job)?;
@@ -153,6 +164,7 @@ impl IcebergConnector {
             secondaries.iter().map(|s| s.table.table()),
         );
         Ok(JobTables {
+            host: Arc::clone(&self.host),
             primary,
             secondaries,
             progress,
@@ -172,6 +184,7 @@ fn dead_letter_shape(name: &str, columns: SchemaRef) -> TableShape {
 /// The job's tables under a claimed generation.
 #[derive(Debug)]
 pub struct JobTables {
+    host: Arc<dyn Host>,
     primary: OpenTable,
     secondaries: Vec<Secondary<OpenTable>>,
     progress: Progress,
@@ -198,7 +211,7 @@ impl JobTables {
     pub fn into_committer(self) -> Box<dyn Table> {
         let pending_files = PendingFolder::of(self.primary.table());
         Box::new(Committer::new(
-            Arc::new(Machine),
+            self.host,
             self.primary,
             self.secondaries,
             Box::new(pending_files),

@@ -64,6 +64,7 @@ impl Place {
         let mut catalog = OpenCatalog::open(&settings_in(self.folder.path())).expect("open");
         catalog.pointer = wrap(catalog.pointer);
         IcebergConnector {
+            host: Arc::new(Machine),
             catalog: Arc::new(catalog),
         }
     }
