@@ -5,9 +5,9 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use strandline_operators::ErrorKind;
+use strandline_operators::account::Account;
 use strandline_operators::job::{Job, JobSettings};
 use strandline_operators::landing::table::Append;
-use strandline_operators::progress::Progress;
 use strandline_operators::schema::{Column, ColumnType};
 
 use timely::communication::WorkerGuards;
@@ -131,7 +131,7 @@ pub fn run(seed: u64, mutation: Option<Mutation>) -> Outcome {
 /// that they move no watermark. Returns, by partition, the offsets of the copies and the numbers of their ids.
 fn add_copies(topic: &mut Topic, expected: &mut Expected, seed: u64) -> Spread {
     let mut seeded = Seeded::new(seed ^ 0x00C0_FFEE);
-    let mut copies = vec![0; SPREAD_IDS];
+    let mut copies = [0; SPREAD_IDS];
     let mut spread = vec![Vec::new(); topic.partitions.len()];
     let mut landed = BTreeMap::new();
     for (partition, (records, end)) in topic.partitions.iter_mut().enumerate() {
@@ -427,13 +427,9 @@ impl Simulation {
         self.lives.retain(|l| !l.threads.is_empty());
         let world = self.world.lock();
         let ends: Vec<i64> = (0..world.produced.len()).map(|p| world.end(p)).collect();
-        let Some(json) = world.tables[PRIMARY]
-            .properties
-            .get(&Progress::property("test"))
-        else {
+        let Some(progress) = world.progress() else {
             return false;
         };
-        let progress = Progress::parse(json).expect("progress");
         let reached = progress.topics["t"]
             .partitions
             .values()
@@ -529,8 +525,9 @@ impl Simulation {
                 "\n  the dead-letter topic has other letters than the table"
             );
         }
-        let json = &world.tables[PRIMARY].properties[&Progress::property("test")];
-        let account = Progress::parse(json).expect("progress").account();
+        let account = world
+            .progress()
+            .map_or_else(Account::default, |p| p.account());
         let sums = (
             account.landed,
             account.duplicates,

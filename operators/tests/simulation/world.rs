@@ -223,8 +223,17 @@ impl State {
     /// Whether nobody has claimed after this life: then nothing may refuse it. A life that has not claimed
     /// yet has no one before it either.
     pub fn is_in_force(&self, life: usize) -> bool {
-        let own = self.generations.get(&life);
-        own.is_none() || own == self.generations.values().max()
+        let Some(own) = self.generations.get(&life) else {
+            return true;
+        };
+        self.progress().is_some_and(|p| p.generation() == *own)
+    }
+
+    /// What the primary table says.
+    pub fn progress(&self) -> Option<Progress> {
+        let properties = &self.tables[PRIMARY].properties;
+        let json = properties.get(&Progress::property("test"))?;
+        Some(Progress::parse(json).expect("progress"))
     }
 
     pub fn is_all_produced(&self) -> bool {
@@ -300,10 +309,7 @@ impl State {
 
     /// Every snapshot is complete by itself: of the records before its offsets, every id has landed.
     fn check_prefix(&mut self) {
-        let property = self.tables[PRIMARY]
-            .properties
-            .get(&Progress::property("test"));
-        let Some(progress) = property.and_then(|json| Progress::parse(json).ok()) else {
+        let Some(progress) = self.progress() else {
             return;
         };
         let missing = self
