@@ -206,6 +206,7 @@ impl Run {
 
     /// Now.
     pub(super) fn mark(&self) -> Mark {
+        self.reader.hurry(true);
         Mark {
             since: Instant::now(),
             at: SystemTime::now(),
@@ -222,6 +223,7 @@ impl Run {
         };
         loop {
             if let Some(commit) = self.reader.commit_after(mark.since, above) {
+                self.reader.hurry(false);
                 return commit.seen - mark.since;
             }
             if mark.since.elapsed() > RECOVERY_DEADLINE {
