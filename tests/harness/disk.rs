@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use strandline::generator::GeneratorConfig;
 
-use super::cluster::JOB;
+use super::cluster::{JOB, tail};
 use super::judge;
 use super::load::Load;
 use super::processes;
 use super::reader::Reader;
 use super::run::Run;
 use super::schedule::{Fault, Step};
-use crate::support::{Catalog, RomanNumerals, Running, wait_until};
+use crate::support::{Catalog, RomanNumerals, Running};
 
 /// Big enough for a minute's rows and their metadata, small enough to be filled at once.
 const DISK_SIZE: &str = "48m";
@@ -26,6 +26,10 @@ const ROUNDS: u64 = 2;
 const LEFT_FREE: u64 = 96 << 10;
 /// A job that cannot write must have ended within this, and one that can must have committed.
 const DEADLINE: Duration = Duration::from_secs(240);
+/// The job of the episode, without a supervisor.
+const ARGS: [&str; 5] = ["run", JOB, "-w", "2", "--json"];
+/// How often a condition is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// What any message about a full disk says.
 const WORDS: [&str; 3] = ["No space left on device", "no space left", "disk is full"];
 
@@ -58,16 +62,15 @@ pub fn fill(run: &mut Run, step: Step) {
     let load = Load::start(&job.topic, config, 0);
     load.go_on(run.options.rate.min(5000));
     let reader = Reader::start(&stack.rest_uri, &job.table);
-    let args = ["run", JOB, "-w", "2", "--json"];
-    let mut running = job.spawn(&args);
+    let mut running = job.spawn(&ARGS);
     for round in 0..ROUNDS {
-        await_commit(&reader, Instant::now());
+        running = await_commit(run, &job, running, &reader, Instant::now());
         disk.fill((step.draw >> (8 * round)) % LEFT_FREE);
         if step.fault == Fault::FullState {
             // The state is written seldom; at a start it always is.
             processes::signal("KILL", running.pid());
             running.wait(DEADLINE);
-            running = job.spawn(&args);
+            running = job.spawn(&ARGS);
         }
         let ended = running.wait(DEADLINE);
         run.tally.ended(&ended);
@@ -81,8 +84,8 @@ pub fn fill(run: &mut Run, step: Step) {
         }
         disk.free();
         let since = Instant::now();
-        running = job.spawn(&args);
-        await_commit(&reader, since);
+        running = job.spawn(&ARGS);
+        running = await_commit(run, &job, running, &reader, since);
     }
     let produced = load.finish();
     running.terminate();
@@ -98,10 +101,29 @@ pub fn fill(run: &mut Run, step: Step) {
     *run.tally.faults.entry(name).or_default() += ROUNDS;
 }
 
-fn await_commit(reader: &Reader, since: Instant) {
-    wait_until("a commit on a disk with room", DEADLINE, || {
-        reader.commit_after(since, 0)
-    });
+/// Waits for a commit on a disk with room; a job that ends meanwhile is a finding, and started again.
+fn await_commit(
+    run: &mut Run,
+    job: &RomanNumerals,
+    mut running: Running,
+    reader: &Reader,
+    since: Instant,
+) -> Running {
+    while reader.commit_after(since, 0).is_none() {
+        assert!(since.elapsed() < DEADLINE, "no commit on a disk with room");
+        if !running.is_running() {
+            let ended = running.wait(DEADLINE);
+            run.tally.ended(&ended);
+            run.tally.find(format!(
+                "with room on the disk the job ended with {}, and said {}",
+                ended.status,
+                tail(&ended.stderr)
+            ));
+            running = job.spawn(&ARGS);
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    running
 }
 
 /// A small file system in memory; gone with the value.
