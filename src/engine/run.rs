@@ -41,7 +41,9 @@ pub fn run(
         configuration: format!("{:?}", run.settings),
     };
     let mut tables = None;
+    let mut met = None;
     let formed = Cluster::form::<StartingPoint>(&run.shape, &agreement, &interrupt.flag(), || {
+        met = Some(started.elapsed());
         let (start, prepared) = start::prepare(run, &iceberg)?;
         tables = Some(prepared);
         Ok(start)
@@ -49,9 +51,24 @@ pub fn run(
     let Some((mut cluster, start)) = formed else {
         return Ok(None);
     };
+    let claimed = started.elapsed();
     let files = open_files(&start.tables)?;
     let dedup = state::open(run, &start, &*host)?;
+    let loaded = started.elapsed();
     cluster.wait_until_all_are_ready()?;
+    if let Some(met) = met {
+        let all_ready = started.elapsed();
+        let ms = |from: Duration, to: Duration| (to - from).as_millis() as u64;
+        tracing::info!(
+            job = run.settings.name,
+            generation = start.generation(),
+            meet_ms = ms(Duration::ZERO, met),
+            claim_ms = ms(met, claimed),
+            state_ms = ms(claimed, loaded),
+            wait_ms = ms(loaded, all_ready),
+            "reading begins"
+        );
+    }
     let table = tables.map(JobTables::into_committer);
     let causes = Causes::default();
     let watch = (run.shape.process == 0)

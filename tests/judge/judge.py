@@ -1,6 +1,7 @@
 """The judge: says whether a table is what it must be, with no code of the engine's.
 
     judge.py events   topic, table and dead letters against a naive model
+    judge.py stream   the same for tens of millions of records (stream.py says what is left out)
     judge.py readers  DuckDB and PyIceberg read the same table
 
 Prints a JSON report on stdout. Exit status 0: as it must be; 1: not, with the differences on stderr;
@@ -33,8 +34,8 @@ def main(argv=None):
     return 0
 
 
-def judge_events(args):
-    settings = model.Settings(
+def settings_of(args):
+    return model.Settings(
         columns=model.columns_of(args.columns),
         id=None if args.no_dedup else args.id,
         event_time=args.event_time,
@@ -45,6 +46,28 @@ def judge_events(args):
         ttl_us=int(args.ttl_s * model.SECOND_US),
         max_record_bytes=args.max_record_bytes,
     )
+
+
+def judge_stream(args):
+    import stream
+
+    settings = settings_of(args)
+    if settings.id is None or settings.too_late != "dead_letter" or args.records:
+        raise readers.Unreadable("`stream` judges topics with deduplication whose too late records are dead letters")
+    report, differences = stream.judge(args, settings)
+    if args.account:
+        with open(args.account, encoding="utf-8") as file:
+            account = json.load(file)["account"]
+        names = ["consumed", "landed", "late", "duplicates", "dropped", "gaps"]
+        counted = {name: report[name] for name in names}
+        counted["dead_letters"] = sum(report["dead_letters"].values())
+        verdict.check_account(account, counted, differences)
+    report["differences"] = differences.kinds
+    return report, differences
+
+
+def judge_events(args):
+    settings = settings_of(args)
     if args.records:
         records, gaps = readers.read_record_file(args.records), None
     else:
@@ -86,6 +109,20 @@ def command_line():
     modes = parser.add_subparsers(required=True, metavar="MODE")
 
     events = modes.add_parser("events", help="topic, table and dead letters against a naive model")
+    add_events(events)
+    events.set_defaults(judge=judge_events)
+    stream = modes.add_parser("stream", help="the same for tens of millions of records")
+    add_events(stream)
+    stream.set_defaults(judge=judge_stream)
+
+    both = modes.add_parser("readers", help="DuckDB and PyIceberg read the same table")
+    add_catalog(both)
+    both.add_argument("--compare", default="kafka_topic,kafka_partition,kafka_offset", help="columns, no timestamps")
+    both.set_defaults(judge=judge_readers)
+    return parser
+
+
+def add_events(events):
     add_catalog(events)
     events.add_argument("--topic")
     events.add_argument("--bootstrap", help="Kafka's bootstrap servers")
@@ -103,13 +140,6 @@ def command_line():
     events.add_argument("--too-late", choices=["dead_letter", "land", "drop"], default="dead_letter")
     events.add_argument("--ttl-s", type=float, default=86_400)
     events.add_argument("--max-record-bytes", type=int, default=8 << 20)
-    events.set_defaults(judge=judge_events)
-
-    both = modes.add_parser("readers", help="DuckDB and PyIceberg read the same table")
-    add_catalog(both)
-    both.add_argument("--compare", default="kafka_topic,kafka_partition,kafka_offset", help="columns, no timestamps")
-    both.set_defaults(judge=judge_readers)
-    return parser
 
 
 def add_catalog(parser):

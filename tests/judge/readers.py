@@ -20,6 +20,22 @@ class Unreadable(Exception):
 
 def read_topic(bootstrap, topic):
     """All committed records of a topic, and how many offsets of it hold none."""
+    records = []
+    reading = stream_topic(bootstrap, topic)
+    while True:
+        try:
+            messages = next(reading)
+        except StopIteration as end:
+            return records, sum(end - start for start, end in end.value.values()) - len(records)
+        for message in messages:
+            kind, timestamp = message.timestamp()
+            place = (topic, message.partition(), message.offset())
+            records.append(Record(*place, timestamp if kind else None, message.key(), message.value()))
+
+
+def stream_topic(bootstrap, topic):
+    """Yields the committed messages of a topic, many at a time; each partition's in the order of their
+    offsets. Returns the first and the next offset of each partition."""
     from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
     consumer = Consumer(
@@ -39,7 +55,7 @@ def read_topic(bootstrap, topic):
         if metadata.error is not None:
             raise Unreadable(f"cannot read topic `{topic}` at {bootstrap}: {metadata.error}")
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in metadata.partitions])
-        records, ends = [], {}
+        ends = {}
         heard = time.monotonic()
         while len(ends) < len(metadata.partitions):
             messages = consumer.consume(10_000, timeout=0.1)  # waits that long for the last of them
@@ -47,19 +63,17 @@ def read_topic(bootstrap, topic):
                 heard = time.monotonic()
             elif time.monotonic() - heard > SILENCE_LIMIT_S:
                 raise Unreadable(f"topic `{topic}` at {bootstrap} was silent for {SILENCE_LIMIT_S} s before its end")
-            for message in messages:
+            records = [message for message in messages if message.error() is None]
+            for message in messages if len(records) < len(messages) else ():
                 error = message.error()
                 if error is None:
-                    kind, timestamp = message.timestamp()
-                    place = (topic, message.partition(), message.offset())
-                    records.append(Record(*place, timestamp if kind else None, message.key(), message.value()))
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    ends[message.partition()] = message.offset()
-                else:
+                    continue
+                if error.code() != KafkaError._PARTITION_EOF:
                     raise Unreadable(f"cannot read topic `{topic}` at {bootstrap}: {error}")
+                ends[message.partition()] = message.offset()
+            yield records
         starts = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[0] for p in ends}
-        gaps = sum(ends[p] - starts[p] for p in ends) - len(records)
-        return records, gaps
+        return {p: (starts[p], ends[p]) for p in sorted(ends)}
     finally:
         consumer.close()
 

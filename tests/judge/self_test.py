@@ -6,8 +6,10 @@ and the real catalog.
 
 import base64
 import copy
+import datetime
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -15,8 +17,11 @@ import unittest
 import uuid
 from pathlib import Path
 
+import numpy as np
+
 import model
 import readers
+import stream
 import verdict
 from model import HOUR_US, MINUTE_US, Record, Settings, expect
 
@@ -310,6 +315,108 @@ class TheVerdict(unittest.TestCase):
     def test_what_cannot_be_decided_is_not_passed(self):
         records = log(event("a"), event("b", 24 * 60), event("a", 24 * 60), timestamp_ms=T0_MS + 10 * 86_400_000)
         self.assertIn("the model cannot decide", self.found(lambda *_: None, records=records))
+
+
+def plain_event(number, minutes):
+    """An event in the form that the stream knows; its time as text or as a number."""
+    ms = T0_MS + int(minutes * 60_000)
+    when = datetime.datetime.fromtimestamp(ms / 1000, datetime.timezone.utc)
+    time = ms if number % 3 == 0 else f'"{when:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"'
+    id = uuid.UUID(int=number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128)
+    return (
+        f'{{"event_id":"{id}","event_type":"conversion","event_time":{time},"user_id":"user-1","session_id":"0a",'
+        f'"input_value":7,"roman_numeral":"VII","response_time_ms":12,"source":"web"}}'
+    ).encode()
+
+
+def random_log(rng, partition):
+    """Copies, late, too late, malformed and foreign events; an id stays in its partition."""
+    values = []
+    for number in range(3000):
+        clock = number / 60
+        behind = rng.choice([0, 0, 0, 0.5, 6, 30, 80, 200])
+        kind = rng.random()
+        if kind < 0.15 and values:
+            values.append(rng.choice(values[-200:]))
+        elif kind < 0.2:
+            values.append(rng.choice([None, b"", b"{", b"\xff", plain_event(1, 0)[:-3], b'{"event_id":"x"}', event("x", 10_000)]))
+        elif kind < 0.3:
+            values.append(event(f"other-{partition}-{rng.randrange(number + 1)}", clock - behind, input_value=rng.choice([1, "1"])))
+        else:
+            values.append(plain_event(partition << 20 | rng.randrange(number + 1), clock - behind))
+    return log(*values, partition=partition)
+
+
+class TheStream(unittest.TestCase):
+    """Must come to the model's own verdict."""
+
+    def setUp(self):
+        seed = random.randrange(2**32)
+        print(f"the stream's records from seed {seed}", file=sys.stderr)
+        rng = random.Random(seed)
+        self.records = [record for partition in range(3) for record in random_log(rng, partition)]
+        self.expectation = expect(self.records, SETTINGS)
+        self.letters = right_letters(self.expectation)
+        self.rows = right_rows(self.expectation)
+        for row in self.rows:
+            row["kafka_topic"] = "t"
+
+    def found(self, rows):
+        partitions = {}
+        for r in self.records:
+            of = partitions.setdefault(r.partition, stream.Partition(SETTINGS))
+            of.add(r.topic, r.partition, r.offset, r.timestamp_ms, r.key, r.value)
+        ends = {n: 1 + max(r.offset for r in self.records if r.partition == n) for n in partitions}
+        ranges = {number: (0, end) for number, end in ends.items()}
+        column = lambda name: [row[name] for row in rows]  # noqa: E731
+        marks = [stream.NO_WATERMARK if mark is None else mark for mark in column("ingest_watermark")]
+        batch = (
+            set(column("kafka_topic")),
+            np.array(column("kafka_partition")),
+            np.array(column("kafka_offset")),
+            np.frombuffer(b"".join(map(stream.short_id, column("event_id"))), np.uint64).reshape(-1, 2),
+            np.array(column("event_time")),
+            np.array(column("is_late_arrival")),
+            np.array(marks),
+        )
+        return stream.compare("t", partitions, ranges, [batch], self.letters, None)
+
+    def test_comes_to_the_same_verdict_as_the_model(self):
+        self.assertEqual(self.expectation.undecided, [])
+        self.assertTrue(len({kind for _, kind in self.expectation.dead.values()}) >= 6 and self.expectation.duplicates)
+        report, differences = self.found(self.rows)
+        self.assertFalse(differences, str(differences))
+        self.assertEqual(report["landed"], len(self.expectation.landed))
+        self.assertEqual(report["late"], sum(row.late for row in self.expectation.landed.values()))
+        self.assertEqual(report["duplicates"], self.expectation.duplicates)
+        self.assertEqual(sum(report["dead_letters"].values()), len(self.expectation.dead))
+
+    def finds(self, kind, spoil):
+        rows = [dict(row) for row in self.rows]
+        spoil(rows)
+        _, differences = self.found(rows)
+        self.assertIn(kind, differences.kinds)
+
+    def test_each_way_of_being_wrong_is_found(self):
+        fates = {place[1:] for place in self.expectation.landed}
+        duplicate = next(r for r in self.records if r.place[1:] not in fates and r.place not in self.expectation.dead)
+        self.finds("a row is missing", lambda rows: rows.pop(17))
+        self.finds("a record landed twice", lambda rows: rows.append(rows[17]))
+        self.finds("is_late_arrival is wrong", lambda rows: rows[17].update(is_late_arrival=not rows[17]["is_late_arrival"]))
+        self.finds("event_time is wrong", lambda rows: rows[17].update(event_time=5))
+        self.finds("ingest_watermark is wrong", lambda rows: rows[17].update(ingest_watermark=5))
+        self.finds("event_id is wrong", lambda rows: rows[17].update(event_id="other"))
+        self.finds("a row that must not be there", lambda rows: rows[17].update(kafka_offset=duplicate.offset, kafka_partition=duplicate.partition))
+        self.finds("a row that must not be there", lambda rows: rows[17].update(kafka_offset=3000))
+        self.finds("a row that must not be there", lambda rows: rows[17].update(kafka_partition=7))
+        self.finds("a row that must not be there", lambda rows: rows[17].update(kafka_topic="u"))
+        self.letters.pop()
+        self.finds("a dead letter is missing", lambda rows: None)
+
+    def test_copies_in_several_partitions_are_refused(self):
+        for partition in range(2):
+            self.records += log(*[None] * 3000, plain_event(5, 50), partition=partition)[3000:]
+        self.finds("the model cannot decide", lambda rows: None)
 
 
 @unittest.skipUnless(os.environ.get("STRANDLINE_STACK"), "needs the stack: cargo xtask test")

@@ -68,11 +68,16 @@ def judge(expectation, settings, rows, letters=None, topic_letters=None, account
         names = ["consumed", "landed", "late", "dropped"] + (["gaps"] if gaps is not None else [])
         if letters is not None or not possible:
             names += ["duplicates", "dead_letters"]
-        for name in names:
-            if account.get(name) != own[name]:
-                differences.add("the account is wrong", f"{name}: it says {account.get(name)}, counted {own[name]}")
+        check_account(account, {name: own[name] for name in names}, differences)
     report["differences"] = differences.kinds
     return report, differences
+
+
+def check_account(account, counted, differences):
+    """The account that a run printed, against what was counted."""
+    for name, count in counted.items():
+        if account.get(name) != count:
+            differences.add("the account is wrong", f"{name}: it says {account.get(name)}, counted {count}")
 
 
 def check_rows(expectation, settings, rows, differences):

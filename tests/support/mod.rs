@@ -15,7 +15,7 @@ pub use events::{events, every_kind_of_bad_input};
 pub use judge::judge;
 pub use roman_numerals::{Catalog, RomanNumerals};
 pub use run::{Finished, Running, spawn};
-pub use stack::{OwnStack, Stack, stack};
+pub use stack::{OwnStack, Stack, stack, variable};
 pub use topic::{Message, Topic, create_topic};
 pub use wait::wait_until;
 

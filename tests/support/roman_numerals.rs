@@ -175,7 +175,14 @@ jobs:
     /// anything wrong. `more` are further arguments of `judge.py events`. Returns its report.
     #[track_caller]
     pub fn judge(&self, more: &[&str]) -> Value {
-        let mut args = self.judge_table("events");
+        let mut args = self.judge_arguments("events");
+        args.extend(more.iter().map(|&arg| arg.to_owned()));
+        judge(&args)
+    }
+
+    /// The judge's command line for a mode that compares topic, table and dead letters.
+    pub fn judge_arguments(&self, mode: &str) -> Vec<String> {
+        let mut args = self.judge_table(mode);
         for (option, value) in [
             ("--topic", &self.topic.name),
             ("--bootstrap", &self.stack.bootstrap_servers),
@@ -184,8 +191,7 @@ jobs:
         ] {
             args.extend([option.to_owned(), value.clone()]);
         }
-        args.extend(more.iter().map(|&arg| arg.to_owned()));
-        judge(&args)
+        args
     }
 
     /// As [`RomanNumerals::judge`], and the account that the run printed must be the judge's too. Only for

@@ -51,23 +51,38 @@ impl Stack {
 
 /// A stack that one test has for itself, so that it may stop and kill services. Ends with the value.
 pub struct OwnStack {
-    folder: tempfile::TempDir,
+    path: PathBuf,
+    /// Of a stack that was started here, and ends here.
+    folder: Option<tempfile::TempDir>,
 }
 
 impl OwnStack {
     /// Starts services: `["kafka"]`, `["kafka", "rest"]`.
     #[track_caller]
     pub fn up(services: &[&str]) -> OwnStack {
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let stack = OwnStack {
-            folder: tempfile::tempdir().expect("a temporary folder"),
+            path: folder.path().to_owned(),
+            folder: Some(folder),
         };
         stack.control(&["up", "--only", &services.join(",")]);
         stack
     }
 
+    /// The stack of `STRANDLINE_STACK`, by a program that has it for itself. Goes on after the value.
+    #[track_caller]
+    pub fn given() -> OwnStack {
+        let description = PathBuf::from(variable("STRANDLINE_STACK"));
+        let path = description.parent().expect("the stack's folder");
+        OwnStack {
+            path: path.to_owned(),
+            folder: None,
+        }
+    }
+
     /// Where its services are now.
     pub fn description(&self) -> Stack {
-        Stack::read(&self.folder.path().join("stack.json"))
+        Stack::read(&self.path.join("stack.json"))
     }
 
     /// Stops a service in good order.
@@ -101,23 +116,19 @@ impl OwnStack {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(variable("STRANDLINE_XTASK"));
-        command
-            .arg("stack")
-            .args(args)
-            .arg("--dir")
-            .arg(self.folder.path());
+        command.arg("stack").args(args).arg("--dir").arg(&self.path);
         command
     }
 }
 
 impl Drop for OwnStack {
     fn drop(&mut self) {
+        if self.folder.is_none() {
+            return;
+        }
         // Not asserted: a test that has failed already should be heard, not this.
         if let Err(error) = self.command(&["down"]).output() {
-            eprintln!(
-                "cannot stop the stack in {}: {error}",
-                self.folder.path().display()
-            );
+            eprintln!("cannot stop the stack in {}: {error}", self.path.display());
         }
     }
 }

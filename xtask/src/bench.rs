@@ -3,23 +3,33 @@
 use crate::cargo::{announce_build, cargo};
 use crate::command::run as run_command;
 use crate::stack::guarded::GuardedStack;
-use crate::{Result, machine};
+use crate::test::with_stack;
+use crate::{Result, machine, places, python};
 
-/// Runs a scenario of `benches/end_to_end.rs`; `args` are its own.
+/// Scenarios of `benches/kills.rs`; the others are those of `benches/end_to_end.rs`.
+const KILLS: [&str; 2] = ["kills", "soak"];
+
+/// Runs a scenario; `args` are its own.
 pub fn run(args: &[String]) -> Result {
-    machine::provide(&[machine::TO_BUILD, machine::TO_RUN_THE_STACK])?;
+    let kills = args
+        .first()
+        .is_some_and(|arg| KILLS.contains(&arg.as_str()));
+    machine::provide(&[
+        machine::TO_BUILD,
+        machine::TO_RUN_THE_STACK,
+        machine::TO_JUDGE,
+    ])?;
+    let python = python::environment(&places::repository()?)?;
     announce_build()?;
+    let target = if kills { "kills" } else { "end_to_end" };
     // The profile of everything else, so that nothing is built twice.
-    let bench = ["bench", "--profile", "release", "--bench", "end_to_end"];
+    let bench = ["bench", "--profile", "release", "--bench", target];
     run_command(cargo()?.args(bench).arg("--no-run"))?;
     let stack = GuardedStack::up()?;
-    let measured = run_command(
-        cargo()?
-            .args(bench)
-            .arg("--")
-            .args(args)
-            .env("STRANDLINE_STACK", stack.description()),
-    );
+    let mut measure = cargo()?;
+    measure.args(bench).arg("--").args(args);
+    let measured = with_stack(measure, &python, &stack.description())
+        .and_then(|mut measure| run_command(&mut measure));
     let downed = stack.down(measured.is_err());
     measured.and(downed)
 }

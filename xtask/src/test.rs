@@ -79,7 +79,7 @@ fn packages(args: &[String]) -> &'static [&'static str] {
 }
 
 /// What tests find the real services by.
-fn with_stack(mut command: Command, python: &Path, stack: &Path) -> Result<Command> {
+pub fn with_stack(mut command: Command, python: &Path, stack: &Path) -> Result<Command> {
     let xtask: PathBuf =
         std::env::current_exe().map_err(|e| format!("cannot tell this program's path: {e}"))?;
     command

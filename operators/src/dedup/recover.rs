@@ -74,6 +74,7 @@ pub fn recover(
         store.ingest(&batch, up_to)?;
     }
     read_back += batch_ids;
+    let read_in = started.elapsed();
 
     let mut judge = Judge::new(filter_memory_bytes, ttl_hours);
     judge.expire_below(live_from);
@@ -87,6 +88,7 @@ pub fn recover(
         worker = share.worker,
         ids = judge.entries(),
         read_back,
+        read_back_per_second = (read_back as f64 / read_in.as_secs_f64()) as u64,
         elapsed_ms = started.elapsed().as_millis() as u64,
         "deduplication state is complete"
     );

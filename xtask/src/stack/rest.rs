@@ -49,6 +49,9 @@ pub fn command(folder: &Path, ports: &[u16]) -> Result<Command> {
             "CATALOG_URI",
             format!("jdbc:sqlite:{}", database(folder).display()),
         )
+        // Of the two connections that it has by default, one comes to hold a read transaction for ever when
+        // readers and commits meet; SQLite then refuses the other's commits (500 "Unknown failure").
+        .env("CATALOG_CLIENTS", "1")
         .env("CATALOG_JDBC_USER", "strandline")
         .env("CATALOG_JDBC_PASSWORD", "strandline")
         .env("CATALOG_WAREHOUSE", warehouse(folder))

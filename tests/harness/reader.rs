@@ -1,0 +1,162 @@
+//! A reader that looks at the catalog all the time: when did which commit become visible?
+
+use std::collections::HashSet;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::Value;
+
+/// How often the catalog is asked while a recovery is timed; as exact as the times are.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// And otherwise: every answer costs the catalog CPU time, and no snapshot is expired so soon.
+const REST_INTERVAL: Duration = Duration::from_millis(500);
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A commit that holds records.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit {
+    /// When the reader first saw it.
+    pub seen: Instant,
+    /// The same on the wall clock, for logs.
+    pub seen_at: SystemTime,
+    /// The generation that made it.
+    pub generation: u64,
+}
+
+/// What the reader has seen.
+#[derive(Default)]
+pub struct Seen {
+    /// Commits that hold records, in the order in which they were seen.
+    pub commits: Vec<Commit>,
+    /// The newest generation, committed or only claimed.
+    pub generation: u64,
+    snapshots: HashSet<i64>,
+}
+
+/// A thread that reads until the value is dropped.
+pub struct Reader {
+    seen: Arc<Mutex<Seen>>,
+    stop: Arc<AtomicBool>,
+    hurry: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    /// Reads `namespace.table` from a REST catalog.
+    pub fn start(uri: &str, table: &str) -> Reader {
+        let (namespace, name) = table.split_once('.').expect("namespace.table");
+        let host = uri.trim_start_matches("http://").to_owned();
+        let path = format!("/v1/namespaces/{namespace}/tables/{name}");
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let hurry = Arc::new(AtomicBool::new(false));
+        let (shared, flag, hurried) = (Arc::clone(&seen), Arc::clone(&stop), Arc::clone(&hurry));
+        let thread = std::thread::Builder::new()
+            .name("reader".to_owned())
+            .spawn(move || {
+                while !flag.load(Ordering::Relaxed) {
+                    // Errors are expected: the catalog is killed, the table not there yet.
+                    if let Some(answer) = get(&host, &path) {
+                        lock(&shared).take_in(&answer);
+                    }
+                    let asked = Instant::now();
+                    while asked.elapsed() < LOOK_INTERVAL
+                        || (asked.elapsed() < REST_INTERVAL
+                            && !hurried.load(Ordering::Relaxed)
+                            && !flag.load(Ordering::Relaxed))
+                    {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                }
+            })
+            .expect("a thread");
+        Reader {
+            seen,
+            stop,
+            hurry,
+            thread: Some(thread),
+        }
+    }
+
+    /// What it has seen so far.
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        lock(&self.seen)
+    }
+
+    /// Whether a recovery is being timed.
+    pub fn hurry(&self, on: bool) {
+        self.hurry.store(on, Ordering::Relaxed);
+    }
+
+    /// The newest generation seen.
+    pub fn generation(&self) -> u64 {
+        self.seen().generation
+    }
+
+    /// The first commit seen after `since` of a generation above `generation`.
+    pub fn commit_after(&self, since: Instant, generation: u64) -> Option<Commit> {
+        let seen = self.seen();
+        let later = seen.commits.partition_point(|commit| commit.seen <= since);
+        let mut later = seen.commits[later..].iter();
+        later.find(|commit| commit.generation > generation).copied()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Seen {
+    fn take_in(&mut self, answer: &Value) {
+        let (seen, seen_at) = (Instant::now(), SystemTime::now());
+        let snapshots = answer["metadata"]["snapshots"].as_array();
+        for snapshot in snapshots.into_iter().flatten() {
+            let id = snapshot["snapshot-id"].as_i64().unwrap_or_default();
+            if !self.snapshots.insert(id) {
+                continue;
+            }
+            let number = |key: &str| {
+                let text = snapshot["summary"][key].as_str();
+                text.and_then(|text| text.parse::<u64>().ok())
+                    .unwrap_or_default()
+            };
+            let generation = number("strandline.generation");
+            self.generation = self.generation.max(generation);
+            if number("strandline.consumed") > 0 {
+                self.commits.push(Commit {
+                    seen,
+                    seen_at,
+                    generation,
+                });
+            }
+        }
+    }
+}
+
+/// The JSON at a path; `None` for everything that is not that.
+fn get(host: &str, path: &str) -> Option<Value> {
+    let address = host.to_socket_addrs().ok()?.next()?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).ok()?;
+    stream.set_read_timeout(Some(TIMEOUT)).ok()?;
+    stream.set_write_timeout(Some(TIMEOUT)).ok()?;
+    // HTTP/1.0, so that the answer is one piece.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let body = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    serde_json::from_slice(&answer[body..]).ok()
+}
