@@ -45,7 +45,7 @@ fn a_job_outlives_its_broker_and_says_what_it_waits_for() {
         job.wait_until_consumed(&mut running, produced, DEADLINE);
     }
     let log = running.stderr();
-    assert_eq!(log.matches("records come in again").count(), 2, "{log}");
+    assert!(log.matches("records come in again").count() >= 2, "{log}");
     running.terminate();
     let printed = running.wait(DEADLINE).expect_exit(143).json();
 

@@ -11,7 +11,7 @@ const PARTITIONS: i32 = 2;
 const DEADLINE: Duration = Duration::from_secs(300);
 /// The load: so many messages at a time, so often, so that it lasts for seconds.
 const CHUNK: usize = 1000;
-const CHUNKS: usize = 60;
+const CHUNKS: usize = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[test]

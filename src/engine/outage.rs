@@ -44,21 +44,19 @@ impl Outage {
             self.read = read;
             self.read_at = now;
         }
-        if losses != self.losses {
-            self.losses = losses;
-            self.read_at = now;
-            // Several clients lose the same broker.
-            return match self.since.replace(now) {
-                None => Some(Turn::Lost),
-                Some(earlier) => {
-                    self.since = Some(earlier);
-                    None
-                }
-            };
+        // Several clients lose the same broker, and each says so again with every attempt.
+        let lost = std::mem::replace(&mut self.losses, losses) != losses;
+        match self.since {
+            None if lost => {
+                self.since = Some(now);
+                Some(Turn::Lost)
+            }
+            Some(since) if came_in && was_quiet => {
+                self.since = None;
+                Some(Turn::Back(now.duration_since(since)))
+            }
+            _ => None,
         }
-        let since = self.since.filter(|_| came_in && was_quiet)?;
-        self.since = None;
-        Some(Turn::Back(now.duration_since(since)))
     }
 }
 
@@ -79,10 +77,10 @@ mod tests {
             "another worker's client"
         );
         assert_eq!(outage.look(at(5200), 2, 30), None, "out of the queues");
-        assert_eq!(outage.look(at(60_000), 2, 30), None);
+        assert_eq!(outage.look(at(59_999), 3, 30), None, "another attempt");
         let back = Turn::Back(Duration::from_secs(55));
-        assert_eq!(outage.look(at(60_000), 2, 31), Some(back));
-        assert_eq!(outage.look(at(70_000), 2, 40), None);
-        assert_eq!(outage.look(at(80_000), 3, 40), Some(Turn::Lost));
+        assert_eq!(outage.look(at(60_000), 3, 31), Some(back));
+        assert_eq!(outage.look(at(70_000), 3, 40), None);
+        assert_eq!(outage.look(at(80_000), 4, 40), Some(Turn::Lost));
     }
 }
