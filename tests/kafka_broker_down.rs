@@ -22,30 +22,17 @@ fn a_job_outlives_its_broker_and_says_what_it_waits_for() {
     let mut running = job.spawn(&["run", "roman-numerals", "-w", "2", "--json"]);
     job.wait_until_consumed(&mut running, 3000, DEADLINE);
 
-    // Once in good order, once as a power cut would.
-    let mut produced = 3000;
-    for end in [OwnStack::stop, OwnStack::kill] {
-        let said = running
-            .stderr()
-            .matches("no Kafka broker can be reached")
-            .count();
-        end(&stack, "kafka");
-        wait_until("the job to say what it waits for", DEADLINE, || {
-            assert!(running.is_running(), "it ended: {}", running.stderr());
-            let now = running
-                .stderr()
-                .matches("no Kafka broker can be reached")
-                .count();
-            (now > said).then_some(())
-        });
-        stack.start("kafka");
-        job.topic
-            .produce(later_events(produced as usize, 2000, PARTITIONS));
-        produced += 2000;
-        job.wait_until_consumed(&mut running, produced, DEADLINE);
-    }
+    stack.stop("kafka");
+    wait_until("the job to say what it waits for", DEADLINE, || {
+        assert!(running.is_running(), "it ended: {}", running.stderr());
+        let log = running.stderr();
+        log.contains("no Kafka broker can be reached").then_some(())
+    });
+    stack.start("kafka");
+    job.topic.produce(later_events(3000, 2000, PARTITIONS));
+    job.wait_until_consumed(&mut running, 5000, DEADLINE);
     let log = running.stderr();
-    assert!(log.matches("records come in again").count() >= 2, "{log}");
+    assert!(log.contains("records come in again"), "{log}");
     running.terminate();
     let printed = running.wait(DEADLINE).expect_exit(143).json();
 
