@@ -267,6 +267,7 @@ impl Source {
             source: source.clone(),
             start: before,
             next,
+            leader_epoch: None,
             received_at: self.context.host.wall_clock(),
             arena: Bytes::new(),
             records: Vec::new(),

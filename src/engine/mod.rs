@@ -6,6 +6,7 @@
 pub mod cluster;
 pub(crate) mod failpoints;
 pub mod interrupt;
+mod outage;
 pub(crate) mod parent;
 pub(crate) mod ports;
 pub mod report;

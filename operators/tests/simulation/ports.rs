@@ -186,6 +186,7 @@ impl Log for SimLog {
             source: reading.assigned.source.clone(),
             start: std::mem::replace(&mut reading.next, next),
             next,
+            leader_epoch: None,
             received_at: EventTime(world.wall_micros),
             credit: budget.take(arena.len() as u64),
             arena: Bytes::from(arena),
