@@ -1,8 +1,7 @@
 //! One process of a run, from the first handshake to the account.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use strandline_operators::context::OnFailure;
 use strandline_operators::observed::Observed;
@@ -10,13 +9,15 @@ use strandline_operators::{Error, Result};
 
 use crate::connectors::iceberg::{IcebergConnector, JobTables, open_files};
 use crate::engine::cluster::{Agreement, Cluster};
+use crate::engine::heartbeat::Heartbeats;
 use crate::engine::interrupt::Interrupt;
 use crate::engine::report::{RunReport, TableReport};
 use crate::engine::start;
 use crate::engine::state;
+use crate::engine::turns::Turns;
 use crate::engine::watch::{Causes, Watch};
 use crate::engine::workers::{WorkerParts, work};
-use crate::engine::{JobRun, start::StartingPoint};
+use crate::engine::{JobRun, lock, start::StartingPoint};
 
 /// Runs the job in this process until it has drained: caught up if so asked, or by a signal. Process 0
 /// returns the report, the others `None`, as it does when a signal came before its peers were there.
@@ -31,7 +32,10 @@ pub fn run(
 ) -> Result<Option<RunReport>> {
     let started = Instant::now();
     let _lock = (run.shape.process == 0)
-        .then(|| lock(&run.job_dir()))
+        .then(|| {
+            let command = format!("run {}", run.settings.name);
+            lock::take(&run.job_dir(), lock::RUN, &command)
+        })
         .transpose()?;
     let iceberg = IcebergConnector::open(&run.catalog)?;
     let agreement = Agreement {
@@ -39,17 +43,39 @@ pub fn run(
         configuration: format!("{:?}", run.settings),
     };
     let mut tables = None;
-    let formed = Cluster::form::<StartingPoint>(&run.shape, &agreement, &interrupt.flag(), || {
-        let (start, prepared) = start::prepare(run, &iceberg)?;
-        tables = Some(prepared);
-        Ok(start)
-    })?;
+    // Before anything that it watches, so that it is the last to be dropped.
+    let mut heartbeats = Heartbeats::new(&run.settings.name, Arc::clone(&on_failure));
+    let formed = Cluster::form::<StartingPoint>(
+        &run.shape,
+        &agreement,
+        &interrupt.flag(),
+        &mut heartbeats,
+        || {
+            let (start, prepared) = start::prepare(run, &iceberg)?;
+            tables = Some(prepared);
+            Ok(start)
+        },
+    )?;
     let Some((mut cluster, start)) = formed else {
         return Ok(None);
     };
     let files = open_files(&start.tables)?;
-    let dedup = state::open(run, &start)?;
+    // Beside the load of the state, which it does not delay.
+    let dedup = std::thread::scope(|scope| {
+        let agreed =
+            (run.shape.process != 0).then(|| scope.spawn(|| start::agree(run, &iceberg, &start)));
+        let dedup = state::open(run, &start);
+        if let Some(agreed) = agreed {
+            agreed.join().map_err(|_| {
+                Error::internal("the thread that compares Kafka and catalog panicked")
+            })??;
+        }
+        dedup
+    })?;
     cluster.wait_until_all_are_ready()?;
+    interrupt.can_drain();
+    let turns = Turns::new(run.shape.workers);
+    let turns_watch = turns.watch(&run.settings.name, Arc::clone(&on_failure))?;
     let table = tables.map(JobTables::into_committer);
     let causes = Causes::default();
     let watch = (run.shape.process == 0)
@@ -73,10 +99,11 @@ pub fn run(
         observed: Arc::clone(&observed),
         causes,
         stop: interrupt.flag(),
+        turns,
         on_failure,
     };
     work(cluster, parts)?;
-    drop(watch);
+    drop((watch, turns_watch));
     if run.shape.process != 0 {
         return Ok(None);
     }
@@ -104,42 +131,4 @@ pub fn run(
         reports,
         started.elapsed(),
     )))
-}
-
-/// How long a lock that is taken is tried again.
-const LOCK_PATIENCE: Duration = Duration::from_millis(200);
-
-/// Takes the lock that says that the job runs here; held until the value is dropped.
-fn lock(dir: &Path) -> Result<std::fs::File> {
-    let path = dir.join("lock");
-    let cannot = |e: std::io::Error| {
-        Error::configuration(format!(
-            "cannot use the state directory `{}`: {e}",
-            dir.display()
-        ))
-        .hint("set `state_dir` to a folder that this user may write")
-    };
-    std::fs::create_dir_all(dir).map_err(cannot)?;
-    let file = std::fs::File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(cannot)?;
-    // `list` holds the lock for a moment when it looks whether the job runs.
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    let mut locked = file.try_lock();
-    while matches!(locked, Err(std::fs::TryLockError::WouldBlock)) && Instant::now() < deadline {
-        std::thread::sleep(LOCK_PATIENCE / 10);
-        locked = file.try_lock();
-    }
-    match locked {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::unreachable(format!(
-            "the job runs already on this host: `{}` is locked",
-            path.display()
-        ))
-        .hint("end the other process first; `strandline list` shows what runs here")),
-        Err(std::fs::TryLockError::Error(e)) => Err(cannot(e)),
-    }
 }

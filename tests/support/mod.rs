@@ -5,6 +5,8 @@
 
 mod events;
 mod judge;
+mod load;
+mod processes;
 mod roman_numerals;
 mod run;
 mod stack;
@@ -13,8 +15,10 @@ mod wait;
 
 pub use events::{events, every_kind_of_bad_input};
 pub use judge::judge;
+pub use load::load;
+pub use processes::{children, go_on, is_alive, stop};
 pub use roman_numerals::{Catalog, RomanNumerals};
-pub use run::{Finished, Running, spawn};
+pub use run::{Finished, Running, signal, spawn};
 pub use stack::{OwnStack, Stack, stack};
 pub use topic::{Message, Topic, create_topic};
 pub use wait::wait_until;

@@ -88,10 +88,15 @@ pub(super) fn check_generation(
     if generation == ours {
         return Ok(());
     }
+    let by = found.claimed_by.as_ref();
     Err(Error::refused(format!(
-        "cannot commit to `{table}`: generation {ours} of job `{}` is fenced by generation {generation} since {}",
+        "cannot commit to `{table}`: generation {ours} of job `{}` is fenced by generation {generation}{} since {}",
         found.job,
-        summary::since(metadata, &found.job, generation)
+        by.map_or_else(String::new, |by| format!(" ({by})")),
+        by.map_or_else(
+            || summary::since(metadata, &found.job, generation),
+            |by| by.since.clone()
+        )
     ))
     .hint("another process runs this job now; stop one of the two"))
 }

@@ -6,6 +6,7 @@
 //! | port `Table` | one epoch into all of the job's tables, exactly once: [`JobTables::into_committer`] |
 //! | start | create or verify tables, claim a generation, roll pending files forward: [`IcebergConnector::prepare`] |
 //! | recovery | rows by epoch and by expiry, streamed: [`read_back`] |
+//! | savepoints | a tag on every table, and the way back to it: [`IcebergConnector::savepoint`], [`IcebergConnector::restore`] |
 //! | for people | what `check`, `audit` and `demo` show: [`IcebergConnector::inspect`] |
 //!
 //! How a commit stays exactly once:
@@ -20,8 +21,10 @@
 
 mod blocking;
 mod catalog;
+mod change;
 mod claim;
 mod commit;
+mod copy;
 mod data_file;
 mod description;
 mod fence;
@@ -36,6 +39,8 @@ mod pointer;
 mod producer;
 mod readback;
 mod rest;
+mod restore;
+mod savepoint;
 mod sql;
 mod summary;
 mod tables;
@@ -57,6 +62,8 @@ pub use description::{TableDescription, TablesDescription};
 pub use files::open_files;
 pub use inspect::{SnapshotFacts, TableFacts};
 pub use readback::{ReadBack, read_back};
+pub use restore::FromSavepoint;
+pub use savepoint::{Savepoint, TablePoint, validate_name as validate_savepoint_name};
 
 use catalog::OpenCatalog;
 use commit::{Committer, Secondary};
@@ -105,6 +112,12 @@ impl IcebergConnector {
             Arc::clone(&self.catalog),
             tables::ensure(&self.catalog, &shape).map_err(in_job)?,
         );
+        let metadata = primary.table().metadata();
+        if let Some(progress) =
+            fence::read_progress(metadata, &shape.name, &settings.name).map_err(in_job)?
+        {
+            restore::finish(&self.catalog, &progress).map_err(in_job)?;
+        }
         let mut secondaries = Vec::new();
         if let Some(name) = &settings.dead_letter_table {
             let shape = dead_letter_shape(name, dead_letter_schema());

@@ -29,16 +29,35 @@ const VERSION: u32 = 1;
 /// `strandline.secondary.<job>.<uuid of the primary>`. Another primary has a mark of its own, because it
 /// counts generations of its own: neither fences the other, nor takes its epochs for its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Mark {
+pub(super) struct Mark {
     version: u32,
     /// The generation that committed last.
-    generation: u32,
+    pub(super) generation: u32,
     /// The epoch whose files are in the table, with all before it.
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
 }
 
-fn mark_property(job: &str, primary_uuid: &str) -> String {
+pub(super) fn mark_property(job: &str, primary_uuid: &str) -> String {
     format!("strandline.secondary.{job}.{primary_uuid}")
+}
+
+/// What the table says of the job under this primary.
+pub(super) fn read_mark(table: &Table, job: &str, primary_uuid: &str) -> Result<Option<Mark>> {
+    let name = mark_property(job, primary_uuid);
+    let json = table.metadata().properties().get(&name);
+    json.map(|json| parse_mark(&table.identifier().to_string(), &name, json))
+        .transpose()
+}
+
+/// The text of a mark.
+pub(super) fn mark(generation: u32, epoch: Epoch) -> Result<String> {
+    let version = VERSION;
+    serde_json::to_string(&Mark {
+        version,
+        generation,
+        epoch,
+    })
+    .map_err(|e| Error::internal(format!("cannot write a mark: {e}")))
 }
 
 fn parse_mark(table: &str, property: &str, json: &str) -> Result<Mark> {

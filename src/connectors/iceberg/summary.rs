@@ -11,6 +11,9 @@ pub(super) const JOB: &str = "strandline.job";
 /// Its generation.
 pub(super) const GENERATION: &str = "strandline.generation";
 
+/// The last epoch in it.
+pub(super) const EPOCH: &str = "strandline.epoch";
+
 /// Offsets are written for up to so many partitions; more would swell every snapshot.
 const OFFSETS_PARTITIONS_MAX: usize = 64;
 
@@ -31,7 +34,7 @@ pub(super) fn of(progress: &Progress, account: &Account) -> HashMap<String, Stri
         .map(|(key, value)| (key.to_owned(), value)),
     );
     if let Some(epoch) = progress.epoch {
-        summary.insert("strandline.epoch".to_owned(), epoch.0.to_string());
+        summary.insert(EPOCH.to_owned(), epoch.0.to_string());
     }
     if let Some(watermark) = progress.watermark {
         summary.insert("strandline.watermark".to_owned(), watermark.to_string());
