@@ -73,9 +73,11 @@ fn end_on_panic() {
             let lost = Error::unreachable(format!("another process of the job is gone: {text}"))
                 .hint("its own log says why; start all processes again, they go on from the table");
             cli::output::print_error(&lost);
+            engine::supervised::last_words(&lost);
             exit_now(lost.kind().exit_code());
         }
         report(panic);
+        engine::supervised::last_words(&Error::internal(format!("a thread panicked: {text}")));
         exit_now(ErrorKind::Internal.exit_code());
     }));
 }

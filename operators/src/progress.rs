@@ -121,6 +121,48 @@ pub struct GenerationRecord {
     pub last_epoch: Epoch,
 }
 
+/// Who claimed the generation in force; for people, when it fences another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimant {
+    /// The name of the host.
+    pub host: String,
+    /// The process there.
+    pub pid: u32,
+    /// Since when: RFC 3339.
+    pub since: String,
+}
+
+/// That the table was taken back to a savepoint, the last time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The savepoint's name.
+    pub savepoint: String,
+    /// The start that asked for it: the same start does it once, however often it is tried again.
+    pub id: String,
+    /// The generation that took it up.
+    pub generation: u32,
+    /// Where the other tables are to be, until each says in its own mark that it is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secondaries: Vec<RestoredTable>,
+}
+
+/// Another table of the job, and the snapshot that it is taken back to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoredTable {
+    /// `namespace.table`.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: String,
+    /// The snapshot.
+    pub snapshot_id: i64,
+}
+
+impl std::fmt::Display for Claimant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "pid {} on {}", self.pid, self.host)
+    }
+}
+
 /// The progress document. See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
@@ -150,6 +192,12 @@ pub struct Progress {
     /// The file that lists the secondaries' data files of `epoch`, until they are known committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<String>,
+    /// Who claimed the generation in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_by: Option<Claimant>,
+    /// The last return to a savepoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Restored>,
 }
 
 impl Progress {
@@ -168,6 +216,8 @@ impl Progress {
             fingerprint: fingerprint.to_owned(),
             sequence_number: 0,
             pending: None,
+            claimed_by: None,
+            restored: None,
         }
     }
 
@@ -212,7 +262,13 @@ impl Progress {
 
     /// Starts the next generation and returns its number.
     pub fn claim(&mut self) -> u32 {
-        let generation = self.generation() + 1;
+        self.claim_after(self.generation())
+    }
+
+    /// Starts a generation above `generation` and above those of this document. After a return to an
+    /// earlier document others have been in force since.
+    pub fn claim_after(&mut self, generation: u32) -> u32 {
+        let generation = generation.max(self.generation()) + 1;
         let last_epoch = Epoch(Epoch::first_of(generation).0 - 1);
         self.generations.push(GenerationRecord {
             generation,
@@ -434,6 +490,25 @@ mod tests {
             "that epoch was aborted"
         );
         assert!(!progress.vouches_for(3, first));
+    }
+
+    #[test]
+    fn a_return_to_an_earlier_document_uses_no_generation_twice_and_vouches_for_nothing_later() {
+        let mut progress = claimed();
+        let first = Epoch::first_of(1);
+        progress.advance(&commit(first, 0, 10)).expect("first");
+        let mut earlier = progress.clone();
+        progress
+            .advance(&commit(first.next(), 10, 20))
+            .expect("second");
+        progress.claim();
+        assert_eq!(earlier.claim_after(progress.generation()), 3);
+        assert!(earlier.vouches_for(1, first));
+        assert!(!earlier.vouches_for(1, first.next()));
+        assert!(!earlier.vouches_for(2, Epoch::first_of(2)));
+        earlier
+            .advance(&commit(Epoch::first_of(3), 10, 30))
+            .expect("goes on from there");
     }
 
     #[test]

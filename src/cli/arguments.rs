@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap_complete::Shell;
 use strandline_operators::{Error, Result};
 
-use super::typed::{TypedCommand, TypedConfigAction, TypedRun};
+use super::typed::{TypedCommand, TypedConfigAction, TypedFromSavepoint, TypedRun};
+use crate::connectors::iceberg::{FromSavepoint, validate_savepoint_name};
 
 /// A command and its arguments.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub enum Command {
     Run(RunArgs),
     /// `launch`
     Launch(LaunchArgs),
+    /// `savepoint`
+    Savepoint(SavepointArgs),
     /// `check`
     Check(CheckArgs),
     /// `peek`
@@ -67,10 +70,14 @@ pub struct RunArgs {
     pub until_caught_up: bool,
     /// Whether a change of what the deduplication state means is accepted.
     pub accept_new_fingerprint: bool,
+    /// The savepoint to go on from.
+    pub from_savepoint: Option<FromSavepoint>,
     /// Overrides, `KEY=VALUE`.
     pub set: Vec<String>,
     /// Which process this is.
     pub cluster: Cluster,
+    /// Whether `launch` has started it.
+    pub supervised: bool,
     /// Whether to print JSON.
     pub json: bool,
 }
@@ -99,6 +106,21 @@ pub struct LaunchArgs {
     pub until_caught_up: bool,
     /// Whether a change of what the deduplication state means is accepted.
     pub accept_new_fingerprint: bool,
+    /// The savepoint to go on from.
+    pub from_savepoint: Option<FromSavepoint>,
+    /// Overrides, `KEY=VALUE`.
+    pub set: Vec<String>,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+/// What `savepoint` is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavepointArgs {
+    /// The job's name, as typed.
+    pub job: String,
+    /// The savepoint's name; `None` for the time.
+    pub name: Option<String>,
     /// Overrides, `KEY=VALUE`.
     pub set: Vec<String>,
     /// Whether to print JSON.
@@ -215,9 +237,21 @@ impl Command {
                 workers: t.workers as usize,
                 until_caught_up: t.until_caught_up,
                 accept_new_fingerprint: t.accept_new_fingerprint,
+                from_savepoint: from_savepoint(t.savepoint)?,
                 set: t.set,
                 json: t.json,
             }),
+            TypedCommand::Savepoint(t) => {
+                if let Some(name) = &t.name {
+                    validate_savepoint_name(name)?;
+                }
+                Command::Savepoint(SavepointArgs {
+                    job: t.job,
+                    name: t.name,
+                    set: t.set,
+                    json: t.json,
+                })
+            }
             TypedCommand::Check(t) => Command::Check(CheckArgs {
                 job: t.job,
                 json: t.json,
@@ -288,10 +322,27 @@ fn run_args(t: TypedRun) -> Result<RunArgs> {
         workers: t.workers as usize,
         until_caught_up: t.until_caught_up,
         accept_new_fingerprint: t.accept_new_fingerprint,
+        from_savepoint: from_savepoint(t.savepoint)?,
         set: t.set,
         cluster,
+        supervised: t.supervised,
         json: t.json,
     })
+}
+
+fn from_savepoint(t: TypedFromSavepoint) -> Result<Option<FromSavepoint>> {
+    let Some(name) = t.from_savepoint else {
+        return Ok(None);
+    };
+    validate_savepoint_name(&name)?;
+    Ok(Some(FromSavepoint {
+        name,
+        table: t.savepoint_table,
+        // Asked for by hand, it is a request of its own: whoever asks twice goes back twice.
+        id: t
+            .savepoint_request
+            .unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string()),
+    }))
 }
 
 fn peek_from(text: &str) -> Result<PeekFrom> {
@@ -353,6 +404,34 @@ mod tests {
             "run orders -w 0",
             "run",
             "launch orders -n 0",
+        ] {
+            assert!(command(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_savepoint_is_gone_on_from_once_a_request() {
+        let request = |line: &str| match command(line) {
+            Ok(Command::Run(args)) => args.from_savepoint,
+            Ok(Command::Launch(args)) => args.from_savepoint,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(request("run orders"), None);
+        let line = "launch orders --from-savepoint a --savepoint-table bronze.old";
+        let first = request(line).expect("a request");
+        let second = request(line).expect("a request");
+        assert_eq!(
+            (&*first.name, first.table.as_deref()),
+            ("a", Some("bronze.old"))
+        );
+        assert_ne!(first.id, second.id);
+        let again = request("run orders --from-savepoint a --savepoint-request 7");
+        assert_eq!(again.map(|again| again.id).as_deref(), Some("7"));
+        for line in [
+            "run orders --savepoint-table bronze.old",
+            "run orders --from-savepoint a/b",
+            "savepoint orders --name main",
+            "savepoint",
         ] {
             assert!(command(line).is_err(), "{line}");
         }

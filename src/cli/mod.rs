@@ -48,6 +48,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<()> {
         Command::List(args) => commands::list::run(context, args),
         Command::Run(args) => commands::run::run(context, args),
         Command::Launch(args) => commands::launch::run(context, args),
+        Command::Savepoint(args) => commands::savepoint::run(context, args),
         Command::Check(args) => commands::check::run(context, args),
         Command::Peek(args) => commands::peek::run(context, args),
         Command::Audit(args) => commands::audit::run(context, args),

@@ -40,6 +40,8 @@ pub enum TypedCommand {
     Run(TypedRun),
     /// Run a job as several processes on this host, restarted from the table when they fail
     Launch(TypedLaunch),
+    /// Tag every table of a job at one point, from which `run --from-savepoint` goes on; it may run meanwhile
+    Savepoint(TypedSavepoint),
     /// Find out whether a job can run: Kafka, topic, catalog, warehouse, a sample
     Check(TypedJob),
     /// Print records, decoded; touches no state
@@ -111,6 +113,9 @@ pub struct TypedRun {
     /// Go on although key, TTL, lateness or event time of the deduplication have changed
     #[arg(long)]
     pub accept_new_fingerprint: bool,
+    /// The savepoint to go on from, at any number of workers.
+    #[command(flatten)]
+    pub savepoint: TypedFromSavepoint,
     /// Override a setting, as in `--set commit.interval=250ms`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -123,7 +128,42 @@ pub struct TypedRun {
     /// `host:port` of every process, one a line
     #[arg(long, value_name = "F", requires = "processes")]
     pub hostfile: Option<PathBuf>,
+    /// Started by `launch`: standard input is its line
+    #[arg(long, hide = true)]
+    pub supervised: bool,
     /// Print the account as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `--from-savepoint` and what belongs to it.
+#[derive(Debug, Args)]
+pub struct TypedFromSavepoint {
+    /// Go on from this savepoint: the job's tables are taken back to it, Kafka is read again from there
+    #[arg(long, value_name = "N")]
+    pub from_savepoint: Option<String>,
+    /// The table that has the savepoint, when the job now lands in another, new one: that begins with a
+    /// copy of the savepoint's rows
+    #[arg(long, value_name = "TABLE", requires = "from_savepoint")]
+    pub savepoint_table: Option<String>,
+    /// The request to go on from it, which is carried out once
+    #[arg(long, hide = true, requires = "from_savepoint")]
+    pub savepoint_request: Option<String>,
+}
+
+/// `savepoint`.
+#[derive(Debug, Args)]
+pub struct TypedSavepoint {
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// Its name, and that of the tag on every table [default: the time, as 20261121T140501Z]
+    #[arg(long, value_name = "N")]
+    pub name: Option<String>,
+    /// Override a setting, as in `--set table=bronze.other`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print one JSON document
     #[arg(long)]
     pub json: bool,
 }
@@ -146,6 +186,9 @@ pub struct TypedLaunch {
     /// Go on although key, TTL, lateness or event time of the deduplication have changed
     #[arg(long)]
     pub accept_new_fingerprint: bool,
+    /// The savepoint to go on from, at any number of workers.
+    #[command(flatten)]
+    pub savepoint: TypedFromSavepoint,
     /// Override a setting, as in `--set commit.interval=250ms`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,

@@ -127,6 +127,7 @@ fn demo_run(job: &Job, kafka: &KafkaSettings, dir: &Path, workers: usize) -> Job
         shape: ClusterShape::alone(workers),
         until_caught_up: false,
         accept_new_fingerprint: false,
+        from_savepoint: None,
     }
 }
 

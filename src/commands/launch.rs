@@ -5,7 +5,9 @@ use strandline_operators::Result;
 use crate::cli::Context;
 use crate::cli::arguments::LaunchArgs;
 use crate::engine::interrupt::Interrupt;
-use crate::engine::supervise::{Launch, RestartPolicy, supervise};
+use crate::engine::lock;
+use crate::engine::restarts::{HEALTHY_RUN, RestartPolicy};
+use crate::engine::supervise::{Launch, supervise};
 
 /// Runs the command.
 ///
@@ -21,6 +23,7 @@ pub fn run(context: &Context, args: &LaunchArgs) -> Result<()> {
     arguments.extend([
         "run".to_owned(),
         args.job.clone(),
+        "--supervised".to_owned(),
         "-w".to_owned(),
         args.workers.to_string(),
     ]);
@@ -29,6 +32,20 @@ pub fn run(context: &Context, args: &LaunchArgs) -> Result<()> {
     }
     if args.accept_new_fingerprint {
         arguments.push("--accept-new-fingerprint".to_owned());
+    }
+    if let Some(from) = &args.from_savepoint {
+        // The same request for every start: those after a failure do not go back again.
+        for (option, value) in [
+            ("--from-savepoint", Some(&from.name)),
+            ("--savepoint-table", from.table.as_ref()),
+            ("--savepoint-request", Some(&from.id)),
+        ] {
+            arguments.extend(
+                value
+                    .into_iter()
+                    .flat_map(|v| [option.to_owned(), v.clone()]),
+            );
+        }
     }
     if args.json {
         arguments.push("--json".to_owned());
@@ -39,6 +56,7 @@ pub fn run(context: &Context, args: &LaunchArgs) -> Result<()> {
     let restart = RestartPolicy {
         attempts: config.engine.restart.attempts,
         delay: config.engine.restart.delay,
+        healthy: HEALTHY_RUN,
     };
     let launch = Launch {
         arguments,
@@ -46,6 +64,10 @@ pub fn run(context: &Context, args: &LaunchArgs) -> Result<()> {
         restart,
         job: args.job.clone(),
     };
+    // At once and here: a process that finds the job running would be started again and again.
+    let dir = config.engine.job_dir(&args.job);
+    let _lock = lock::take(&dir, lock::LAUNCH, &format!("launch {}", args.job))?;
+    lock::refuse_if_taken(&dir, lock::RUN)?;
     let interrupt = Interrupt::install()?;
     context.ended_with(supervise(&launch, &interrupt)?);
     Ok(())

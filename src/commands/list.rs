@@ -8,9 +8,7 @@ use strandline_operators::Result;
 
 use crate::cli::arguments::ListArgs;
 use crate::cli::{Context, output};
-
-/// The file in a job's folder that its process holds locked while it runs.
-pub const LOCK_FILE: &str = "lock";
+use crate::engine::lock;
 
 /// Prints the list.
 ///
@@ -54,7 +52,7 @@ pub fn run(context: &Context, args: &ListArgs) -> Result<()> {
 /// Whether a process of this host holds the job's lock. Asks for a shared lock, so that two who ask at the
 /// same time do not take each other for the job.
 fn is_running(job_dir: &Path) -> bool {
-    match File::open(job_dir.join(LOCK_FILE)) {
+    match File::open(job_dir.join(lock::RUN)) {
         Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
         Err(_) => false,
     }
@@ -68,11 +66,11 @@ mod tests {
     fn a_job_runs_while_its_lock_is_held() {
         let dir = tempfile::tempdir().expect("temporary folder");
         assert!(!is_running(dir.path()), "there is no lock file");
-        let lock = File::create(dir.path().join(LOCK_FILE)).expect("create");
+        let held = File::create(dir.path().join(lock::RUN)).expect("create");
         assert!(!is_running(dir.path()), "nobody holds it");
-        lock.try_lock().expect("lock");
+        held.try_lock().expect("lock");
         assert!(is_running(dir.path()), "it is held");
-        drop(lock);
+        drop(held);
         assert!(!is_running(dir.path()), "it was let go");
     }
 }

@@ -10,3 +10,4 @@ pub mod list;
 pub mod peek;
 pub mod plan;
 pub mod run;
+pub mod savepoint;

@@ -17,8 +17,10 @@ use crate::connectors::kafka::client::KafkaSettings;
 use crate::engine::JobRun;
 use crate::engine::cluster::ClusterShape;
 use crate::engine::interrupt::Interrupt;
+use crate::engine::parent::exit_now;
 use crate::engine::report::RunReport;
 use crate::engine::run::run as run_process;
+use crate::engine::supervised;
 
 /// The port of process 0 when no host file is given; the others follow. timely's own.
 const FIRST_PORT: usize = 2101;
@@ -28,11 +30,20 @@ const FIRST_PORT: usize = 2101;
 /// # Errors
 /// Whatever keeps the job from starting or going on.
 pub fn run(context: &Context, args: &RunArgs) -> Result<()> {
+    if args.supervised {
+        supervised::answer()?;
+    }
+    run_job(context, args).inspect_err(supervised::last_words)
+}
+
+fn run_job(context: &Context, args: &RunArgs) -> Result<()> {
     let config = context.config_for(&args.job, &args.set)?;
     let shape = shape(&args.cluster, args.workers)?;
     let mut run = job_run(&config, &args.job, shape, args.until_caught_up)?;
     run.accept_new_fingerprint = args.accept_new_fingerprint;
+    run.from_savepoint = args.from_savepoint.clone();
     let interrupt = Interrupt::install()?;
+    interrupt.end_while_starting()?;
     let report = run_process(&run, &interrupt, Arc::new(Observed::new()), end_process())?;
     if let Some(report) = report {
         print_report(&report, args.json)?;
@@ -62,6 +73,7 @@ pub fn job_run(
         shape,
         until_caught_up,
         accept_new_fingerprint: false,
+        from_savepoint: None,
     })
 }
 
@@ -143,7 +155,9 @@ fn read_hostfile(path: &Path, processes: usize) -> Result<Vec<String>> {
 pub fn end_process() -> OnFailure {
     Arc::new(|error: Error| {
         print_error(&error);
-        std::process::exit(i32::from(error.kind().exit_code()));
+        supervised::last_words(&error);
+        // Not through exit handlers: what hangs could hang them too.
+        exit_now(error.kind().exit_code());
     })
 }
 

@@ -17,6 +17,8 @@ use timely::communication::allocator::zero_copy::initialize::initialize_networki
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 use timely::communication::initialize::Hooks;
 
+use super::heartbeat::Heartbeats;
+
 /// How long a process waits for its peers.
 const PEER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a connected peer may take to say who it is; a stranger's connection costs this at most.
@@ -76,6 +78,17 @@ struct Hello {
     configuration: String,
     /// The run that process 0 started; unknown in the first greeting.
     run_id: Option<String>,
+    /// What the connection is for.
+    channel: Channel,
+}
+
+/// What a connection between two processes is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Channel {
+    /// The handshake, and timely afterwards.
+    Dataflow,
+    /// To process 0, heartbeats.
+    Heartbeats,
 }
 
 /// What everyone must agree on.
@@ -115,8 +128,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Finds the peers and agrees with them. Process 0 calls `start` once all others are here; what it
-    /// returns is given to every process. `None` when `stop` was raised before the cluster stood: there is
+    /// Finds the peers and agrees with them, with heartbeats from the first moment on. Process 0 calls
+    /// `start` once all others are here; what it returns is given to every process. `None` when `stop` was raised before the cluster stood: there is
     /// nothing to drain then. (A process on its own always starts, and drains at once.)
     ///
     /// # Errors
@@ -125,9 +138,10 @@ impl Cluster {
         shape: &ClusterShape,
         agreement: &Agreement,
         stop: &AtomicBool,
+        heartbeats: &mut Heartbeats,
         start: impl FnOnce() -> Result<S>,
     ) -> Result<Option<(Cluster, S)>> {
-        match Self::shake_hands(shape, agreement, stop, start) {
+        match Self::shake_hands(shape, agreement, stop, heartbeats, start) {
             Ok(formed) => Ok(Some(formed)),
             Err(Halt::Stopped) => Ok(None),
             Err(Halt::Failed(error)) => Err(error),
@@ -138,6 +152,7 @@ impl Cluster {
         shape: &ClusterShape,
         agreement: &Agreement,
         stop: &AtomicBool,
+        heartbeats: &mut Heartbeats,
         start: impl FnOnce() -> Result<S>,
     ) -> Result<(Cluster, S), Halt> {
         let mut sockets: Vec<Option<TcpStream>> = (0..shape.processes()).map(|_| None).collect();
@@ -153,7 +168,11 @@ impl Cluster {
         let listener = listen(&shape.addresses[shape.process])?;
         let run_id = uuid::Uuid::new_v4().to_string();
         let start = if shape.process == 0 {
-            accept_peers(&listener, shape, agreement, stop, None, &mut sockets)?;
+            let peers = Peers {
+                sockets: &mut sockets,
+                heartbeats: Some(heartbeats),
+            };
+            accept_peers(&listener, shape, agreement, stop, None, peers)?;
             let start = start()?;
             // The others look at their own flags; who has ended already is not to be sent to.
             go_on(stop)?;
@@ -165,6 +184,13 @@ impl Cluster {
         } else {
             let mut coordinator = connect(&shape.addresses[0], stop)?;
             send(&mut coordinator, &hello(shape, agreement, None))?;
+            let mut line = connect(&shape.addresses[0], stop)?;
+            let greeting = Hello {
+                channel: Channel::Heartbeats,
+                ..hello(shape, agreement, None)
+            };
+            send(&mut line, &greeting)?;
+            heartbeats.exchange(0, line)?;
             let received = receive(&mut coordinator, START_TIMEOUT, stop);
             let Started { run_id, start } = received.map_err(|halt| match halt {
                 Halt::Stopped => Halt::Stopped,
@@ -185,7 +211,11 @@ impl Cluster {
                 *slot = Some(socket);
             }
             let run_id = Some(run_id.as_str());
-            accept_peers(&listener, shape, agreement, stop, run_id, &mut sockets)?;
+            let peers = Peers {
+                sockets: &mut sockets,
+                heartbeats: None,
+            };
+            accept_peers(&listener, shape, agreement, stop, run_id, peers)?;
             start
         };
         Ok((
@@ -293,6 +323,7 @@ fn hello(shape: &ClusterShape, agreement: &Agreement, run_id: Option<&str>) -> H
         job: agreement.job.clone(),
         configuration: agreement.configuration.clone(),
         run_id: run_id.map(str::to_owned),
+        channel: Channel::Dataflow,
     }
 }
 
@@ -307,6 +338,14 @@ fn listen(address: &str) -> Result<TcpListener> {
         })
 }
 
+/// Where the connections of peers go.
+struct Peers<'a> {
+    /// By process, those for the dataflow.
+    sockets: &'a mut [Option<TcpStream>],
+    /// In process 0, those for heartbeats.
+    heartbeats: Option<&'a mut Heartbeats>,
+}
+
 /// Accepts every process above this one.
 fn accept_peers(
     listener: &TcpListener,
@@ -314,12 +353,13 @@ fn accept_peers(
     agreement: &Agreement,
     stop: &AtomicBool,
     run_id: Option<&str>,
-    sockets: &mut [Option<TcpStream>],
+    mut peers: Peers<'_>,
 ) -> Result<(), Halt> {
     let deadline = Instant::now() + PEER_TIMEOUT;
+    let mut beats = vec![peers.heartbeats.is_none(); shape.processes()];
     loop {
         let missing: Vec<usize> = (shape.process + 1..shape.processes())
-            .filter(|&p| sockets[p].is_none())
+            .filter(|&p| peers.sockets[p].is_none() || !beats[p])
             .collect();
         if missing.is_empty() {
             return Ok(());
@@ -358,6 +398,7 @@ fn accept_peers(
         }
         let expected = Hello {
             process: theirs.process,
+            channel: theirs.channel,
             ..hello(shape, agreement, run_id)
         };
         if theirs != expected {
@@ -369,8 +410,21 @@ fn accept_peers(
             .hint("use the same build, configuration, -n and -w for every process")
             .into());
         }
-        match sockets.get_mut(theirs.process) {
-            Some(slot) if slot.is_none() && theirs.process > shape.process => *slot = Some(socket),
+        let is_above = theirs.process > shape.process;
+        match (
+            theirs.channel,
+            peers.sockets.get_mut(theirs.process),
+            beats.get_mut(theirs.process),
+        ) {
+            (Channel::Dataflow, Some(slot), _) if slot.is_none() && is_above => {
+                *slot = Some(socket);
+            }
+            (Channel::Heartbeats, _, Some(beats)) if !*beats && is_above => {
+                *beats = true;
+                if let Some(heartbeats) = &mut peers.heartbeats {
+                    heartbeats.exchange(theirs.process, socket)?;
+                }
+            }
             _ => {
                 return Err(Error::configuration(format!(
                     "process {} connected from {from}, but it is here already",
@@ -536,6 +590,10 @@ mod tests {
         }
     }
 
+    fn heartbeats() -> Heartbeats {
+        Heartbeats::new("job", std::sync::Arc::new(|_| {}))
+    }
+
     /// Forms process `process` of a cluster; says what it heard and how many peers it has.
     fn form_one(addresses: &[String], process: usize, configuration: &str) -> Result<String> {
         let shape = ClusterShape {
@@ -544,7 +602,14 @@ mod tests {
             addresses: addresses.to_vec(),
         };
         let start = || Ok(format!("from {process}"));
-        let formed = Cluster::form(&shape, &agreement(configuration), &RUNNING, start)?;
+        let mut beats = heartbeats();
+        let formed = Cluster::form(
+            &shape,
+            &agreement(configuration),
+            &RUNNING,
+            &mut beats,
+            start,
+        )?;
         let (mut cluster, start) = formed.expect("nobody stopped it");
         cluster.wait_until_all_are_ready()?;
         let connected = cluster.sockets.iter().flatten().count();
@@ -612,7 +677,7 @@ mod tests {
             }
             Ok(String::new())
         };
-        let formed = Cluster::form(&shape, &agreement("c"), stop, start);
+        let formed = Cluster::form(&shape, &agreement("c"), stop, &mut heartbeats(), start);
         formed.expect("no error").is_none()
     }
 

@@ -2,15 +2,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use strandline_operators::{Error, Result};
+
+use super::parent::exit_now;
+
+/// How long after a signal a process that has not started yet may take to do so and drain, or to end by
+/// itself. Then it ends at once: it has read nothing, and a broker that does not answer keeps it for seconds.
+const START_PATIENCE: Duration = Duration::from_secs(1);
+/// How often the flag is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Whether a signal has asked for a drain, and which.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     stop: Arc<AtomicBool>,
     signal: Arc<AtomicUsize>,
+    can_drain: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -35,6 +45,36 @@ impl Interrupt {
                 .map_err(refused)?;
         }
         Ok(interrupt)
+    }
+
+    /// Ends the process soon after a signal as long as it has nothing to drain: until [`Interrupt::can_drain`].
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn end_while_starting(&self) -> Result<()> {
+        let interrupt = self.clone();
+        std::thread::Builder::new()
+            .name("interrupt".to_owned())
+            .spawn(move || {
+                while !interrupt.can_drain.load(Ordering::Relaxed) {
+                    if let Some(code) = interrupt.exit_code() {
+                        std::thread::sleep(START_PATIENCE);
+                        if !interrupt.can_drain.load(Ordering::Relaxed) {
+                            tracing::info!("ended by a signal before it had started");
+                            exit_now(code);
+                        }
+                        return;
+                    }
+                    std::thread::sleep(LOOK_INTERVAL);
+                }
+            })
+            .map_err(|e| Error::internal(format!("cannot start the thread for signals: {e}")))?;
+        Ok(())
+    }
+
+    /// From now on there is something to drain.
+    pub fn can_drain(&self) {
+        self.can_drain.store(true, Ordering::Relaxed);
     }
 
     /// The flag that asks for a drain.

@@ -1,19 +1,26 @@
 //! The engine around the dataflow: from settings to a running cluster and its account.
 //!
 //! `start` decides where a generation begins, `cluster` brings the processes together, `workers` runs the
-//! dataflow on the real ports, `watch` tells people how it goes, `supervise` starts it all again.
+//! dataflow on the real ports, `watch` tells people how it goes, `heartbeat` and `turns` find who hangs,
+//! `supervise` starts it all again.
 
 pub mod cluster;
 pub(crate) mod failpoints;
+pub mod heartbeat;
 pub mod interrupt;
+pub mod lock;
 mod outage;
 pub(crate) mod parent;
 pub(crate) mod ports;
 pub mod report;
+pub mod restarts;
 pub mod run;
+mod silence;
 pub mod start;
 mod state;
 pub mod supervise;
+pub mod supervised;
+mod turns;
 pub mod watch;
 mod workers;
 
@@ -21,7 +28,7 @@ use std::path::PathBuf;
 
 use strandline_operators::job::JobSettings;
 
-use crate::connectors::iceberg::CatalogSettings;
+use crate::connectors::iceberg::{CatalogSettings, FromSavepoint};
 use crate::connectors::kafka::client::KafkaSettings;
 use crate::engine::cluster::ClusterShape;
 
@@ -42,6 +49,8 @@ pub struct JobRun {
     pub until_caught_up: bool,
     /// Whether it goes on although the meaning of the deduplication state has changed.
     pub accept_new_fingerprint: bool,
+    /// The savepoint that it goes on from.
+    pub from_savepoint: Option<FromSavepoint>,
 }
 
 impl JobRun {

@@ -1,6 +1,5 @@
 //! One process of a run, from the first handshake to the account.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,13 +10,15 @@ use strandline_operators::{Error, Result};
 use crate::connectors::iceberg::{IcebergConnector, JobTables, open_files};
 use crate::engine::cluster::{Agreement, Cluster};
 use crate::engine::failpoints;
+use crate::engine::heartbeat::Heartbeats;
 use crate::engine::interrupt::Interrupt;
 use crate::engine::report::{RunReport, TableReport};
 use crate::engine::start;
 use crate::engine::state;
+use crate::engine::turns::Turns;
 use crate::engine::watch::{Causes, Watch};
 use crate::engine::workers::{WorkerParts, work};
-use crate::engine::{JobRun, start::StartingPoint};
+use crate::engine::{JobRun, lock, start::StartingPoint};
 
 /// Runs the job in this process until it has drained: caught up if so asked, or by a signal. Process 0
 /// returns the report, the others `None`, as it does when a signal came before its peers were there.
@@ -32,7 +33,10 @@ pub fn run(
 ) -> Result<Option<RunReport>> {
     let started = Instant::now();
     let _lock = (run.shape.process == 0)
-        .then(|| lock(&run.job_dir()))
+        .then(|| {
+            let command = format!("run {}", run.settings.name);
+            lock::take(&run.job_dir(), lock::RUN, &command)
+        })
         .transpose()?;
     let host = failpoints::host()?;
     let iceberg = IcebergConnector::open(&run.catalog)?.on(Arc::clone(&host));
@@ -41,19 +45,38 @@ pub fn run(
         configuration: format!("{:?}", run.settings),
     };
     let mut tables = None;
+    // Before anything that it watches, so that it is the last to be dropped.
     let mut met = None;
-    let formed = Cluster::form::<StartingPoint>(&run.shape, &agreement, &interrupt.flag(), || {
-        met = Some(started.elapsed());
-        let (start, prepared) = start::prepare(run, &iceberg)?;
-        tables = Some(prepared);
-        Ok(start)
-    })?;
+    let mut heartbeats = Heartbeats::new(&run.settings.name, Arc::clone(&on_failure));
+    let formed = Cluster::form::<StartingPoint>(
+        &run.shape,
+        &agreement,
+        &interrupt.flag(),
+        &mut heartbeats,
+        || {
+            met = Some(started.elapsed());
+            let (start, prepared) = start::prepare(run, &iceberg)?;
+            tables = Some(prepared);
+            Ok(start)
+        },
+    )?;
     let Some((mut cluster, start)) = formed else {
         return Ok(None);
     };
     let claimed = started.elapsed();
     let files = open_files(&start.tables)?;
-    let dedup = state::open(run, &start, &*host)?;
+    // Beside the load of the state, which it does not delay.
+    let dedup = std::thread::scope(|scope| {
+        let agreed =
+            (run.shape.process != 0).then(|| scope.spawn(|| start::agree(run, &iceberg, &start)));
+        let dedup = state::open(run, &start, &*host);
+        if let Some(agreed) = agreed {
+            agreed.join().map_err(|_| {
+                Error::internal("the thread that compares Kafka and catalog panicked")
+            })??;
+        }
+        dedup
+    })?;
     let loaded = started.elapsed();
     cluster.wait_until_all_are_ready()?;
     if let Some(met) = met {
@@ -69,6 +92,9 @@ pub fn run(
             "reading begins"
         );
     }
+    interrupt.can_drain();
+    let turns = Turns::new(run.shape.workers);
+    let turns_watch = turns.watch(&run.settings.name, Arc::clone(&on_failure))?;
     let table = tables.map(JobTables::into_committer);
     let causes = Causes::default();
     let watch = (run.shape.process == 0)
@@ -95,10 +121,11 @@ pub fn run(
         observed: Arc::clone(&observed),
         causes,
         stop: interrupt.flag(),
+        turns,
         on_failure,
     };
     work(cluster, parts)?;
-    drop((looking, watch));
+    drop((looking, watch, turns_watch));
     if run.shape.process != 0 {
         return Ok(None);
     }
@@ -126,42 +153,4 @@ pub fn run(
         reports,
         started.elapsed(),
     )))
-}
-
-/// How long a lock that is taken is tried again.
-const LOCK_PATIENCE: Duration = Duration::from_millis(200);
-
-/// Takes the lock that says that the job runs here; held until the value is dropped.
-fn lock(dir: &Path) -> Result<std::fs::File> {
-    let path = dir.join("lock");
-    let cannot = |e: std::io::Error| {
-        Error::configuration(format!(
-            "cannot use the state directory `{}`: {e}",
-            dir.display()
-        ))
-        .hint("set `state_dir` to a folder that this user may write")
-    };
-    std::fs::create_dir_all(dir).map_err(cannot)?;
-    let file = std::fs::File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(cannot)?;
-    // `list` holds the lock for a moment when it looks whether the job runs.
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    let mut locked = file.try_lock();
-    while matches!(locked, Err(std::fs::TryLockError::WouldBlock)) && Instant::now() < deadline {
-        std::thread::sleep(LOCK_PATIENCE / 10);
-        locked = file.try_lock();
-    }
-    match locked {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::unreachable(format!(
-            "the job runs already on this host: `{}` is locked",
-            path.display()
-        ))
-        .hint("end the other process first; `strandline list` shows what runs here")),
-        Err(std::fs::TryLockError::Error(e)) => Err(cannot(e)),
-    }
 }

@@ -14,7 +14,7 @@ use crate::connectors::kafka::discovery::{
 };
 use crate::connectors::kafka::metadata::Cluster as KafkaCluster;
 use crate::connectors::kafka::positions::{self, Position};
-use crate::engine::JobRun;
+use crate::engine::{JobRun, lock};
 
 /// Everything that a process must know to work in this generation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -112,6 +112,46 @@ impl StartingPoint {
     }
 }
 
+/// Whether this process, which was told where to start, sees the Kafka and the catalog of process 0: the
+/// settings may be equal, and a name lead elsewhere from here.
+///
+/// # Errors
+/// Configuration when it does not; or what cannot be reached.
+pub fn agree(run: &JobRun, iceberg: &IcebergConnector, start: &StartingPoint) -> Result<()> {
+    let elsewhere = |what: String| {
+        Error::configuration(what)
+            .hint("use the same `kafka` and `catalog` for every process, by names that mean the same everywhere")
+            .context(format!("process {}", run.shape.process))
+            .context(format!("job {}", run.settings.name))
+    };
+    let progress = &start.progress;
+    let kafka = KafkaCluster::connect(&run.kafka)?;
+    if let Some(id) = progress
+        .cluster_id
+        .as_deref()
+        .filter(|&id| id != kafka.id())
+    {
+        return Err(elsewhere(format!(
+            "this process reads another Kafka than process 0: cluster `{}`, there `{id}`",
+            kafka.id()
+        )));
+    }
+    let table = &run.settings.table;
+    let facts = iceberg.inspect(table)?;
+    let seen = facts
+        .as_ref()
+        .and_then(|facts| facts.progress.get(&run.settings.name))
+        .map(|found| found.table_uuid.as_str());
+    if seen != Some(&progress.table_uuid) {
+        return Err(elsewhere(format!(
+            "this process sees another catalog than process 0: table `{table}` has UUID {}, there {}",
+            seen.unwrap_or("none"),
+            progress.table_uuid
+        )));
+    }
+    Ok(())
+}
+
 /// Looks at Kafka, claims a generation in the table, and decides where reading starts. In this order: an
 /// unreachable broker costs no generation, and a refusal to go on from the committed positions neither.
 ///
@@ -129,7 +169,7 @@ pub fn prepare(run: &JobRun, iceberg: &IcebergConnector) -> Result<(StartingPoin
         accept_new_fingerprint: run.accept_new_fingerprint,
     };
     let mut positions = Vec::new();
-    let tables = iceberg.prepare(settings, options, &mut |progress| {
+    let mut examine = |progress: &mut Progress| {
         // After the progress was read: a generation that still runs may commit up to the very end, and an
         // end from before that would look like a truncated log.
         let facts = kafka.facts(&topics, &settings.group_id, &settings.starting_offsets)?;
@@ -142,6 +182,7 @@ pub fn prepare(run: &JobRun, iceberg: &IcebergConnector) -> Result<(StartingPoin
             settings.on_gap,
         )?;
         progress.cluster_id = Some(kafka.id().to_owned());
+        progress.claimed_by = Some(lock::this_process());
         for topic in topics.iter().filter(|topic| topic.id.is_some()) {
             progress
                 .topics
@@ -156,7 +197,11 @@ pub fn prepare(run: &JobRun, iceberg: &IcebergConnector) -> Result<(StartingPoin
             progress.begin(&position.assigned.source, position.assigned.start);
         }
         Ok(())
-    })?;
+    };
+    if let Some(from) = &run.from_savepoint {
+        iceberg.restore(settings, options, from, &mut examine)?;
+    }
+    let tables = iceberg.prepare(settings, options, &mut examine)?;
     let peers = run.shape.peers();
     let mut partitions = Vec::with_capacity(positions.len());
     for position in positions {

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use strandline_operators::{Error, ErrorKind, Result};
 
+use super::restarts::{Next, RestartPolicy, Restarts};
+use super::supervised::Line;
 use crate::engine::interrupt::Interrupt;
 
 /// How often the processes are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// A run of at least this long is healthy and resets the count of attempts.
-const HEALTHY_RUN: Duration = Duration::from_secs(60 * 60);
 /// How long the others may go on after the first has ended well. A drain ends all within moments.
 const STRAGGLER_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -27,15 +27,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The signal that `terminate` sends.
 const SIGTERM: i32 = 15;
-
-/// When a failed cluster is started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RestartPolicy {
-    /// Restarts in a row before giving up.
-    pub attempts: u32,
-    /// Pause before each.
-    pub delay: Duration,
-}
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -55,7 +46,12 @@ enum Ended {
     /// All processes ended well, or were drained by a signal with this exit status.
     Well(Option<u8>),
     /// One failed; of several, the one that says most.
-    Failed { process: usize, status: ExitStatus },
+    Failed {
+        process: usize,
+        status: ExitStatus,
+        /// In its own words, when it had any.
+        cause: Option<String>,
+    },
 }
 
 /// Runs the cluster until it ends well, or has failed too often. Returns the exit status that a signal
@@ -64,32 +60,43 @@ enum Ended {
 /// # Errors
 /// The failure of the last attempt, or at once one that another attempt cannot help.
 pub fn supervise(launch: &Launch, interrupt: &Interrupt) -> Result<Option<u8>> {
-    let mut restarts = 0;
+    let mut restarts = Restarts::new(launch.restart);
     loop {
         let started = Instant::now();
-        let (process, status) = match run_cluster(launch, interrupt)? {
+        let (process, status, cause) = match run_cluster(launch, interrupt)? {
             Ended::Well(code) => return Ok(code),
-            Ended::Failed { process, status } => (process, status),
+            Ended::Failed {
+                process,
+                status,
+                cause,
+            } => (process, status, cause),
         };
         let kind = kind_of(status);
-        let failure = format!(
-            "process {process} of job {} failed: {}",
+        let mut failure = format!(
+            "process {process} of job {} failed ({})",
             launch.job,
             describe(status)
         );
-        if interrupt.is_raised() || matches!(kind, ErrorKind::Configuration | ErrorKind::Refused) {
-            return Err(Error::new(kind, failure).hint("its own message is above"));
+        if let Some(cause) = cause {
+            failure.push_str(": ");
+            failure.push_str(&cause);
         }
-        if started.elapsed() >= HEALTHY_RUN {
-            restarts = 0;
-        }
-        if restarts >= launch.restart.attempts {
-            return Err(Error::new(kind, format!("{failure}; gave up after {restarts} restarts"))
-                .hint("its own message is above; `restart.attempts` and `restart.delay` say how often and when it is tried"));
-        }
-        restarts += 1;
-        tracing::warn!(restart = restarts, of = launch.restart.attempts, delay = ?launch.restart.delay, "{failure}; starting again from the table");
-        let until = Instant::now() + launch.restart.delay;
+        let (restart, of, delay) = match restarts.after(kind, started.elapsed()) {
+            Next::Again { restart, of, delay } if !interrupt.is_raised() => (restart, of, delay),
+            Next::GiveUp { restarts } if !interrupt.is_raised() => {
+                return Err(Error::new(kind, format!("{failure}; gave up after {restarts} restarts"))
+                    .hint("its own message is above; `restart.attempts` and `restart.delay` say how often and when it is tried"));
+            }
+            _ => return Err(Error::new(kind, failure).hint("its own message is above")),
+        };
+        let at = (chrono::Utc::now() + delay).format("%Y-%m-%dT%H:%M:%SZ");
+        tracing::warn!(
+            restart,
+            of,
+            "{failure}; trying again from the table at {at}, in {} s: restart {restart} of {of}",
+            delay.as_secs_f64()
+        );
+        let until = Instant::now() + delay;
         while Instant::now() < until {
             if interrupt.is_raised() {
                 return Ok(interrupt.exit_code());
@@ -102,6 +109,7 @@ pub fn supervise(launch: &Launch, interrupt: &Interrupt) -> Result<Option<u8>> {
 /// The processes of one attempt; whatever happens, none outlives this value.
 struct Processes {
     children: Vec<Child>,
+    lines: Vec<Line>,
     hostfile: PathBuf,
 }
 
@@ -120,12 +128,14 @@ fn run_cluster(launch: &Launch, interrupt: &Interrupt) -> Result<Ended> {
     let hostfile = write_hostfile(launch.processes)?;
     let mut processes = Processes {
         children: Vec::new(),
+        lines: Vec::new(),
         hostfile,
     };
     for process in 0..launch.processes {
-        let child = start(launch, process, &processes.hostfile)
+        let (child, line) = start(launch, process, &processes.hostfile)
             .map_err(|e| Error::internal(format!("cannot start process {process}: {e}")))?;
         processes.children.push(child);
+        processes.lines.push(line);
     }
     let mut told = false;
     let mut first_end: Option<Instant> = None;
@@ -141,9 +151,17 @@ fn run_cluster(launch: &Launch, interrupt: &Interrupt) -> Result<Ended> {
                 }
             }
         }
-        for (process, child) in processes.children.iter_mut().enumerate() {
+        let Processes {
+            children, lines, ..
+        } = &mut processes;
+        for (process, (child, line)) in children.iter_mut().zip(lines).enumerate() {
             if ended.iter().any(|&(known, _)| known == process) {
                 continue;
+            }
+            if line.listen(Instant::now()) {
+                tracing::warn!(process, job = launch.job, "a process hangs, it is killed");
+                // SIGKILL ends a stopped process too. One that has ended meanwhile refuses it.
+                let _ = child.kill();
             }
             let status = child
                 .try_wait()
@@ -158,7 +176,11 @@ fn run_cluster(launch: &Launch, interrupt: &Interrupt) -> Result<Ended> {
         let all = ended.len() == launch.processes;
         if all || first_bad.is_some_and(|at| at.elapsed() >= LAST_WORDS) {
             if let Some((process, status)) = failure(&ended, told) {
-                return Ok(Ended::Failed { process, status });
+                return Ok(Ended::Failed {
+                    process,
+                    status,
+                    cause: processes.lines[process].cause(),
+                });
             }
             // One that was gone before it could drain: the dataflow was never there, or is no more.
             if all || ended.iter().any(|&(_, status)| !has_drained(status)) {
@@ -193,7 +215,8 @@ fn write_hostfile(processes: usize) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn start(launch: &Launch, process: usize, hostfile: &Path) -> io::Result<Child> {
+fn start(launch: &Launch, process: usize, hostfile: &Path) -> io::Result<(Child, Line)> {
+    let (line, stdin) = Line::open()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(&launch.arguments);
     if launch.processes > 1 {
@@ -207,7 +230,7 @@ fn start(launch: &Launch, process: usize, hostfile: &Path) -> io::Result<Child> 
     // Its own group, so that a Ctrl-C at the terminal reaches it once, through us.
     command.process_group(0);
     crate::engine::parent::die_with_parent(&mut command);
-    command.spawn()
+    Ok((command.stdin(stdin).spawn()?, line))
 }
 
 fn terminate(child: &Child) {

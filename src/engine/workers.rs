@@ -27,6 +27,7 @@ use crate::connectors::kafka::log::KafkaLog;
 use crate::engine::JobRun;
 use crate::engine::cluster::Cluster;
 use crate::engine::start::StartingPoint;
+use crate::engine::turns::Turns;
 use crate::engine::watch::Causes;
 
 /// The longest that a worker parks without looking for itself.
@@ -61,6 +62,8 @@ pub struct WorkerParts {
     pub causes: Causes,
     /// Asks for a drain.
     pub stop: Arc<AtomicBool>,
+    /// Where the workers say that they turn.
+    pub turns: Turns,
     /// Ends the job.
     pub on_failure: OnFailure,
 }
@@ -95,9 +98,12 @@ fn run_worker(worker: &mut Worker, parts: &Arc<WorkerParts>, budget: &Budget) ->
     let ports = ports(worker, parts)?;
     control(worker, &context);
     bronze(worker, &context, ports)?;
+    let local = worker.index() % parts.run.shape.workers;
     while !context.durable.done() {
+        parts.turns.turn(local);
         worker.step_or_park(Some(PARK));
     }
+    parts.turns.done(local);
     context.finished.set(true);
     Ok(())
 }

@@ -72,20 +72,27 @@ def judge_events(args):
         records, gaps = readers.read_record_file(args.records), None
     else:
         records, gaps = readers.read_topic(args.bootstrap, args.topic)
+    tag = None
+    if args.savepoint:
+        with open(args.savepoint, encoding="utf-8") as file:
+            savepoint = json.load(file)
+        tag, gaps = savepoint["savepoint"], None
+        ends = {(topic, int(p)): end for topic, of in savepoint["offsets"].items() for p, end in of.items()}
+        records = [r for r in records if r.offset < ends.get((r.topic, r.partition), 0)]
     expectation = model.expect(records, settings)
     catalog = readers.open_catalog(args)
     table = readers.load_table(catalog, args.table)
     letters = topic_letters = account = None
     if args.dead_letters:
         # A secondary table with no rows gets no commit, but exists.
-        letters = readers.rows_of(readers.load_table(catalog, args.dead_letters))
+        letters = readers.rows_of(readers.load_table(catalog, args.dead_letters), tag)
     if args.dead_letter_topic:
         topic_letters, _ = readers.read_topic(args.bootstrap, args.dead_letter_topic)
     if args.account:
         with open(args.account, encoding="utf-8") as file:
             account = json.load(file)["account"]
     report, differences = verdict.judge(
-        expectation, settings, readers.rows_of(table), letters, topic_letters, account, gaps
+        expectation, settings, readers.rows_of(table, tag), letters, topic_letters, account, gaps
     )
     return report, differences
 
@@ -129,6 +136,7 @@ def add_events(events):
     events.add_argument("--records", metavar="FILE", help="records as JSON lines, instead of a topic")
     events.add_argument("--dead-letters", metavar="TABLE")
     events.add_argument("--dead-letter-topic", metavar="TOPIC")
+    events.add_argument("--savepoint", metavar="FILE", help="what `savepoint --json` printed: its tags and offsets")
     events.add_argument("--account", metavar="FILE", help="what `--json` printed, to be compared too")
     events.add_argument("--columns", default=model.ROMAN_NUMERALS, help="name:type,name:type! (! is required)")
     events.add_argument("--id", default="event_id")

@@ -117,9 +117,15 @@ def load_table(catalog, name):
         raise Unreadable(f"there is no table `{name}`: {error}") from error
 
 
-def rows_of(table):
-    """The rows of a table, as dictionaries; timestamps as microseconds."""
-    for batch in table.scan().to_arrow_batch_reader():
+def rows_of(table, tag=None):
+    """The rows of a table, or of one of its tags, as dictionaries; timestamps as microseconds."""
+    scan = table.scan()
+    if tag is not None:
+        snapshot = table.snapshot_by_name(tag)
+        if snapshot is None:
+            raise Unreadable(f"table `{table.name()}` has no tag `{tag}`")
+        scan = table.scan(snapshot_id=snapshot.snapshot_id)
+    for batch in scan.to_arrow_batch_reader():
         yield from rows_of_batch(batch)
 
 

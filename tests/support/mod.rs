@@ -6,6 +6,8 @@
 mod admin;
 mod events;
 mod judge;
+mod load;
+mod processes;
 mod roman_numerals;
 mod run;
 mod stack;
@@ -16,6 +18,8 @@ mod wait;
 pub use admin::BROKER_DEADLINE;
 pub use events::{events, every_kind_of_bad_input, later_events};
 pub use judge::judge;
+pub use load::load;
+pub use processes::{children, go_on, is_alive, stop};
 pub use roman_numerals::{Catalog, RomanNumerals};
 pub use run::{Finished, Running, signal, spawn};
 pub use stack::{OwnStack, Stack, stack, variable};

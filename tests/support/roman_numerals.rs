@@ -237,6 +237,26 @@ jobs:
         self.judge(&["--account", &file.to_string_lossy()])
     }
 
+    /// Has the judge compare what the tags of a savepoint hold with the records before its offsets; `made` is
+    /// what `savepoint --json` printed.
+    #[track_caller]
+    pub fn judge_savepoint(&self, made: &Value) -> Value {
+        let file = self.path().join(unique("savepoint"));
+        fs::write(&file, made.to_string()).expect("write the savepoint");
+        let file = file.to_string_lossy().into_owned();
+        let mut args = self.judge_table("events");
+        for (option, value) in [
+            ("--topic", &self.topic.name),
+            ("--bootstrap", &self.stack.bootstrap_servers),
+            ("--dead-letters", &self.dead_letter_table),
+            ("--savepoint", &file),
+            ("--account", &file),
+        ] {
+            args.extend([option.to_owned(), value.clone()]);
+        }
+        judge(&args)
+    }
+
     /// Has DuckDB and PyIceberg read the table; panics when they disagree. Returns the report.
     #[track_caller]
     pub fn judge_readers(&self) -> Value {

@@ -106,10 +106,7 @@ impl OwnStack {
     /// Throws a partition's log away, while Kafka is stopped.
     #[track_caller]
     pub fn lose_log(&self, topic: &str, partition: i32) {
-        let log = self
-            .folder
-            .path()
-            .join(format!("kafka/data/{topic}-{partition}"));
+        let log = self.path.join(format!("kafka/data/{topic}-{partition}"));
         fs::remove_dir_all(&log)
             .unwrap_or_else(|e| panic!("cannot delete `{}`: {e}", log.display()));
     }

@@ -67,11 +67,16 @@ pub fn check_generation(version: &impl Version, found: &Progress, ours: u32) -> 
     if generation == ours {
         return Ok(());
     }
+    let by = found.claimed_by.as_ref();
     Err(Error::refused(format!(
-        "cannot commit to `{}`: generation {ours} of job `{}` is fenced by generation {generation} since {}",
+        "cannot commit to `{}`: generation {ours} of job `{}` is fenced by generation {generation}{} since {}",
         version.name(),
         found.job,
-        version.since(&found.job, generation)
+        by.map_or_else(String::new, |by| format!(" ({by})")),
+        by.map_or_else(
+            || version.since(&found.job, generation),
+            |by| by.since.clone()
+        )
     ))
     .hint("another process runs this job now; stop one of the two"))
 }

@@ -25,23 +25,55 @@ const VERSION: u32 = 1;
 /// `strandline.secondary.<job>.<uuid of the primary>`. Another primary has a mark of its own, because it
 /// counts generations of its own: neither fences the other, nor takes its epochs for its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Mark {
+pub struct Mark {
     version: u32,
     /// The generation that committed last.
-    generation: u32,
+    pub generation: u32,
     /// The epoch whose files are in the table, with all before it.
-    epoch: Epoch,
+    pub epoch: Epoch,
 }
 
-fn mark_property(job: &str, primary_uuid: &str) -> String {
-    format!("strandline.secondary.{job}.{primary_uuid}")
-}
+impl Mark {
+    /// The mark of a generation that has come to an epoch.
+    pub fn new(generation: u32, epoch: Epoch) -> Mark {
+        Mark {
+            version: VERSION,
+            generation,
+            epoch,
+        }
+    }
 
-fn parse_mark(table: &str, property: &str, json: &str) -> Result<Mark> {
-    serde_json::from_str(json).map_err(|e| {
-        Error::refused(format!("cannot read `{property}` of table `{table}`: {e}"))
-            .hint("the property was changed by hand; restore it from an earlier metadata file")
-    })
+    /// The property that carries it.
+    pub fn property(job: &str, primary_uuid: &str) -> String {
+        format!("strandline.secondary.{job}.{primary_uuid}")
+    }
+
+    /// What the table says, if anything.
+    ///
+    /// # Errors
+    /// A mark that cannot be understood.
+    pub fn read(version: &impl Version, job: &str, primary_uuid: &str) -> Result<Option<Mark>> {
+        let property = Mark::property(job, primary_uuid);
+        let json = version.property(&property);
+        json.map(|json| Mark::parse(&version.name(), &property, json))
+            .transpose()
+    }
+
+    /// The property's text.
+    ///
+    /// # Errors
+    /// None that data can cause.
+    pub fn to_json(self) -> Result<String> {
+        serde_json::to_string(&self)
+            .map_err(|e| Error::internal(format!("cannot write a mark: {e}")))
+    }
+
+    fn parse(table: &str, property: &str, json: &str) -> Result<Mark> {
+        serde_json::from_str(json).map_err(|e| {
+            Error::refused(format!("cannot read `{property}` of table `{table}`: {e}"))
+                .hint("the property was changed by hand; restore it from an earlier metadata file")
+        })
+    }
 }
 
 /// What the secondary tables say of the job before a claim, under whichever primary.
@@ -64,16 +96,16 @@ impl Marks {
         secondaries: impl Iterator<Item = &'a V>,
         job: &str,
     ) -> Result<Marks> {
-        let prefix = mark_property(job, "");
+        let prefix = Mark::property(job, "");
         let mut marks = Vec::new();
         for secondary in secondaries {
             let table = secondary.name();
             for (primary_uuid, json) in secondary.properties_with_prefix(&prefix) {
                 // A job whose name goes on after ours with a dot leaves no UUID here.
                 if is_uuid(primary_uuid) {
-                    let property = mark_property(job, primary_uuid);
+                    let property = Mark::property(job, primary_uuid);
                     marks.push(MarkOf {
-                        mark: parse_mark(&table, &property, json)?,
+                        mark: Mark::parse(&table, &property, json)?,
                         table: table.clone(),
                         primary_uuid: primary_uuid.to_owned(),
                     });
@@ -215,16 +247,15 @@ pub fn commit_secondary<T: VersionedTable>(
 ) -> Result<()> {
     let job = &progress.job;
     let generation = progress.generation();
-    let property = mark_property(job, &progress.table_uuid);
+    let property = Mark::property(job, &progress.table_uuid);
     let around = Around {
         send: Failpoint::SecondarySend,
         sent: Failpoint::SecondarySent,
     };
     commit(host, table, around, |table| {
         let version = table.version();
-        if let Some(json) = version.property(&property) {
+        if let Some(mark) = Mark::read(version, job, &progress.table_uuid)? {
             let name = version.name();
-            let mark = parse_mark(&name, &property, json)?;
             if mark.epoch == epoch {
                 return Ok(Verdict::Done);
             }
@@ -237,13 +268,7 @@ pub fn commit_secondary<T: VersionedTable>(
                 .hint("another process runs this job now; stop one of the two"));
             }
         }
-        let mark = Mark {
-            version: VERSION,
-            generation,
-            epoch,
-        };
-        let json = serde_json::to_string(&mark)
-            .map_err(|e| Error::internal(format!("cannot write a mark: {e}")))?;
+        let json = Mark::new(generation, epoch).to_json()?;
         let summary = [
             (summary::JOB, job.clone()),
             (summary::GENERATION, generation.to_string()),

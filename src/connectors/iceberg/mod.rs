@@ -6,6 +6,7 @@
 //! | port `Table` | one epoch into all of the job's tables, exactly once: [`JobTables::into_committer`] |
 //! | start | create or verify tables, claim a generation, roll pending files forward: [`IcebergConnector::prepare`] |
 //! | recovery | rows by epoch and by expiry, streamed: [`read_back`] |
+//! | savepoints | a tag on every table, and the way back to it: [`IcebergConnector::savepoint`], [`IcebergConnector::restore`] |
 //! | for people | what `check`, `audit` and `demo` show: [`IcebergConnector::inspect`] |
 //!
 //! How a commit stays exactly once is decided in [`strandline_operators::landing`]. Here a change carries
@@ -16,6 +17,8 @@
 
 mod blocking;
 mod catalog;
+mod change;
+mod copy;
 mod data_file;
 mod description;
 mod files;
@@ -29,6 +32,8 @@ mod pointer;
 mod producer;
 mod readback;
 mod rest;
+mod restore;
+mod savepoint;
 mod sql;
 mod tables;
 #[cfg(test)]
@@ -43,6 +48,7 @@ use strandline_operators::io::{Table, TableIndex};
 use strandline_operators::job::JobSettings;
 use strandline_operators::landing::claim::{ClaimOptions, Claimant, claim};
 use strandline_operators::landing::committer::{Committer, Secondary};
+use strandline_operators::landing::fence::read_progress;
 use strandline_operators::landing::pending::{Marks, roll_forward};
 use strandline_operators::landing::table::VersionedTable;
 use strandline_operators::progress::Progress;
@@ -54,6 +60,8 @@ pub use description::{TableDescription, TablesDescription};
 pub use files::open_files;
 pub use inspect::{SnapshotFacts, TableFacts};
 pub use readback::read_back;
+pub use restore::FromSavepoint;
+pub use savepoint::{Savepoint, TablePoint, validate_name as validate_savepoint_name};
 
 use catalog::OpenCatalog;
 use open_table::OpenTable;
@@ -116,6 +124,9 @@ impl IcebergConnector {
             ))
         };
         let mut primary = open(&shape)?;
+        if let Some(progress) = read_progress(primary.version(), name).map_err(in_job)? {
+            restore::finish(catalog, &progress).map_err(in_job)?;
+        }
         let mut secondaries = Vec::new();
         let letters = settings
             .dead_letter_table

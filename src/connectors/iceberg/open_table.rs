@@ -6,6 +6,9 @@ use std::time::Duration;
 use iceberg::TableIdent;
 use iceberg::spec::{DataFile, ManifestFile, deserialize_data_file_from_json};
 use iceberg::table::Table;
+use strandline_operators::failpoint::Failpoint;
+use strandline_operators::host::Machine;
+use strandline_operators::landing::attempt::{Around, Verdict, commit};
 use strandline_operators::landing::table::{Append, Sent, VersionedTable};
 use strandline_operators::{Error, Result};
 
@@ -104,6 +107,18 @@ impl OpenTable {
         self.litter.add(produced.expired_lists);
         self.litter
             .add_merged(produced.sequence_number, produced.replaced);
+    }
+
+    /// Appends what `decide` says, once, outside of any epoch.
+    pub(super) fn append_once(
+        &mut self,
+        mut decide: impl FnMut(&Table) -> Result<Verdict>,
+    ) -> Result<()> {
+        let around = Around {
+            send: Failpoint::SecondarySend,
+            sent: Failpoint::SecondarySent,
+        };
+        commit(&Machine, self, around, |table| decide(table.table())).map(drop)
     }
 
     fn take_unresolved(&mut self, snapshot_id: i64) -> Option<Produced> {

@@ -68,6 +68,12 @@ pub(super) fn remove<'a>(
 /// name. A dead-letter table, or a folder, may hold rows of another primary, whose generations are others.
 fn is_aborted(file: &DataFileName, progress: &Progress, last_epochs: &HashMap<u32, Epoch>) -> bool {
     let generation = file.epoch.generation();
+    // From before a return to a savepoint: the history of generations has forgotten what was committed
+    // since, and another savepoint may still refer to it.
+    let restored = progress.restored.as_ref();
+    if restored.is_some_and(|restored| generation < restored.generation) {
+        return false;
+    }
     file.job == progress.job
         && Uuid::parse_str(&progress.table_uuid).is_ok_and(|uuid| file.primary == uuid)
         && generation < progress.generation()

@@ -1,11 +1,19 @@
 //! Pending files in the warehouse, beside the primary table's metadata.
 
-use strandline_operators::landing::pending::Pending;
+use std::sync::Arc;
+
+use iceberg::table::Table;
+use strandline_operators::host::Machine;
+use strandline_operators::landing::pending::{Pending, roll_forward};
 use strandline_operators::landing::table::PendingFiles;
+use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 use uuid::Uuid;
 
+use super::catalog::OpenCatalog;
 use super::location;
+use super::open_table::OpenTable;
+use super::tables;
 
 /// How the names of a job's pending files begin.
 pub(super) fn own_prefix(job: &str) -> String {
@@ -19,11 +27,25 @@ pub(super) struct PendingFolder {
 }
 
 impl PendingFolder {
-    pub(super) fn of(primary: &iceberg::table::Table) -> PendingFolder {
+    pub(super) fn of(primary: &Table) -> PendingFolder {
         PendingFolder {
             primary_location: primary.metadata().location().to_owned(),
         }
     }
+}
+
+/// Rolls the pending file of a progress forward, outside of a claim.
+pub(super) fn recover(
+    catalog: &Arc<OpenCatalog>,
+    primary: &Table,
+    progress: &Progress,
+) -> Result<()> {
+    let mut open = |name: &str| {
+        let table = catalog.load(&tables::ident(name)?)?;
+        Ok(OpenTable::new(Arc::clone(catalog), table, None))
+    };
+    let files = PendingFolder::of(primary);
+    roll_forward(&Machine, &files, &mut open, progress).map(drop)
 }
 
 impl PendingFiles for PendingFolder {

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{
     DataFile, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter, ManifestWriter,
-    ManifestWriterBuilder, Operation, Snapshot, SnapshotReference, SnapshotRetention,
+    ManifestWriterBuilder, Operation, Snapshot, SnapshotRef, SnapshotReference, SnapshotRetention,
     SnapshotSummaryCollector, Summary, TableMetadata, UNASSIGNED_SEQUENCE_NUMBER,
 };
 use iceberg::table::Table;
@@ -61,15 +61,44 @@ pub(super) async fn produce(
     files: &[DataFile],
     known: Option<&[ManifestFile]>,
 ) -> Result<Produced> {
+    let parent = base.metadata().current_snapshot();
+    let expiry = expiry(base.metadata());
+    produce_on(base, parent, append, files, known, expiry).await
+}
+
+/// As [`produce`], but on top of an earlier snapshot, which takes the main branch back to it: what came
+/// after is no longer an ancestor. The branch itself is never set to a snapshot that it was at before,
+/// so whatever was made for that one does not fit again.
+pub(super) async fn produce_back_on(
+    base: &Table,
+    snapshot_id: i64,
+    append: &Append,
+) -> Result<Produced> {
+    let parent = base.metadata().snapshot_by_id(snapshot_id);
+    let retention = refs(base.metadata())
+        .and_then(|refs| refs.get(MAIN_BRANCH).map(|main| main.retention.clone()));
+    produce_on(base, parent, append, &[], None, (Vec::new(), retention)).await
+}
+
+async fn produce_on(
+    base: &Table,
+    parent: Option<&SnapshotRef>,
+    append: &Append,
+    files: &[DataFile],
+    known: Option<&[ManifestFile]>,
+    (expired, retention): (Vec<i64>, Option<SnapshotRetention>),
+) -> Result<Produced> {
     let metadata = base.metadata();
+    let parent_id = parent.map(|snapshot| snapshot.snapshot_id());
     let mut writing = Writing {
         base,
+        parent_id,
         snapshot_id: new_snapshot_id(metadata),
         sequence_number: metadata.next_sequence_number(),
         name: format!("{}{}", own_prefix(&append.job), Uuid::now_v7()),
         written: Vec::new(),
     };
-    let mut manifests = match (known, metadata.current_snapshot()) {
+    let mut manifests = match (known, parent) {
         (Some(known), _) => known.to_vec(),
         (None, Some(current)) => {
             let list = base.manifest_list_reader(current).load().await?;
@@ -88,7 +117,7 @@ pub(super) async fn produce(
 
     let snapshot = Snapshot::builder()
         .with_snapshot_id(writing.snapshot_id)
-        .with_parent_snapshot_id(metadata.current_snapshot_id())
+        .with_parent_snapshot_id(parent_id)
         .with_sequence_number(writing.sequence_number)
         // Never behind the table's own clock: a snapshot a minute older than the last is refused.
         .with_timestamp_ms(
@@ -97,10 +126,9 @@ pub(super) async fn produce(
                 .max(metadata.last_updated_ms()),
         )
         .with_manifest_list(list)
-        .with_summary(summary(base, append, files))
+        .with_summary(summary(base, parent, append, files))
         .with_schema_id(metadata.current_schema_id())
         .build();
-    let (expired, retention) = expiry(metadata);
     let mut updates = Vec::new();
     for &snapshot_id in &expired {
         if metadata.statistics_for_snapshot(snapshot_id).is_some() {
@@ -150,6 +178,7 @@ pub(super) async fn produce(
 /// The files of one snapshot being written.
 struct Writing<'a> {
     base: &'a Table,
+    parent_id: Option<i64>,
     snapshot_id: i64,
     sequence_number: i64,
     name: String,
@@ -247,7 +276,7 @@ impl Writing<'_> {
         let mut writer = ManifestListWriter::v2(
             output,
             self.snapshot_id,
-            metadata.current_snapshot_id(),
+            self.parent_id,
             self.sequence_number,
         );
         // A manifest without files says nothing (iceberg-java leaves them out too).
@@ -306,7 +335,12 @@ fn pick_for_merge(manifests: &[ManifestFile], spec_id: i32) -> Option<Vec<usize>
 }
 
 /// The summary: ours, then what is computed, so that nothing of ours can shadow a count.
-fn summary(base: &Table, append: &Append, files: &[DataFile]) -> Summary {
+fn summary(
+    base: &Table,
+    parent: Option<&SnapshotRef>,
+    append: &Append,
+    files: &[DataFile],
+) -> Summary {
     let metadata = base.metadata();
     let mut collector = SnapshotSummaryCollector::default();
     for file in files {
@@ -318,7 +352,7 @@ fn summary(base: &Table, append: &Append, files: &[DataFile]) -> Summary {
     }
     let mut properties: HashMap<String, String> = append.summary.clone().into_iter().collect();
     let computed = collector.build();
-    let previous = metadata.current_snapshot().map(|s| s.summary());
+    let previous = parent.map(|s| s.summary());
     for (total, added) in [
         ("total-data-files", Some("added-data-files")),
         ("total-records", Some("added-records")),
@@ -357,7 +391,13 @@ fn expiry(metadata: &TableMetadata) -> (Vec<i64>, Option<SnapshotRetention>) {
         .get("history.expire.min-snapshots-to-keep")
         .and_then(|v| v.parse::<usize>().ok())
         .map_or(SNAPSHOTS_KEPT, |n| n.max(SNAPSHOTS_KEPT));
-    if !deletion_allowed(metadata) || metadata.snapshots().len() < keep + EXPIRY_BATCH {
+    // Of the main branch only: what a return to a savepoint left behind is not counted.
+    let main: Vec<i64> = metadata
+        .current_snapshot_id()
+        .into_iter()
+        .flat_map(|id| ancestry(metadata, id))
+        .collect();
+    if !deletion_allowed(metadata) || main.len() < keep + EXPIRY_BATCH {
         return (Vec::new(), None);
     }
     // The library shows no refs; their JSON does. Once in `EXPIRY_BATCH` commits that is cheap enough.
@@ -374,11 +414,6 @@ fn expiry(metadata: &TableMetadata) -> (Vec<i64>, Option<SnapshotRetention>) {
             protected.extend(ancestry(metadata, reference.snapshot_id));
         }
     }
-    let main: Vec<i64> = metadata
-        .current_snapshot_id()
-        .into_iter()
-        .flat_map(|id| ancestry(metadata, id))
-        .collect();
     let expired = main
         .into_iter()
         .skip(keep)

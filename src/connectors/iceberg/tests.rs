@@ -29,6 +29,8 @@ use tempfile::TempDir;
 use super::pointer::{Change, NotSwapped, Pointer, Swapped};
 use super::*;
 
+mod savepoints;
+
 const JOB: Job = Job {
     name: "clicks",
     topics: &["clicks"],

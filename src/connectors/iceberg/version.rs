@@ -11,7 +11,15 @@ use super::producer::ancestry;
 #[derive(Clone, Debug)]
 pub(super) struct TableVersion(pub(super) Table);
 
-fn says(snapshot: &Snapshot, key: &str, value: &str) -> bool {
+impl TableVersion {
+    /// Of a table that somebody else holds. Cheap: its metadata is shared.
+    pub(super) fn of(table: &Table) -> TableVersion {
+        TableVersion(table.clone())
+    }
+}
+
+/// Whether a snapshot's summary has this value.
+pub(super) fn says(snapshot: &Snapshot, key: &str, value: &str) -> bool {
     let found = snapshot.summary().additional_properties.get(key);
     found.is_some_and(|found| found == value)
 }

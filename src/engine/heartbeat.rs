@@ -1,0 +1,235 @@
+//! Heartbeats between the processes of a job: one that hangs is found, although its sockets stay open.
+//!
+//! timely notices a peer whose connection is closed, but not one that is stopped, swapped out or cut off
+//! without a word. So every process keeps one more connection to process 0, and both ends say something
+//! every second, from the first handshake on and from a thread of their own: a long load of state or a
+//! busy worker does not delay it. What a worker does is watched by its own process (`turns`).
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use strandline_operators::context::OnFailure;
+use strandline_operators::{Error, Result};
+
+use super::silence::Silence;
+
+/// How often a process says that it is there.
+pub(crate) const BEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// Silence after which a process hangs. With the pause between two beats it is found within 10 s; eight
+/// beats must be lost before a process that is merely slow is taken for one.
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(8);
+/// How long a read waits before the clock is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// How long after the end of a connection it is called an outage. Whoever is told of it by timely or the
+/// handshake says it better, and at once.
+const GONE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// "I am here."
+const BEAT: u8 = b'.';
+/// "I end in order, do not wait for me."
+const BYE: u8 = b'!';
+
+/// The connections of this process by which it and its peers know that they are alive. Says goodbye when
+/// dropped.
+pub struct Heartbeats {
+    job: String,
+    on_failure: OnFailure,
+    ending: Arc<AtomicBool>,
+    sockets: Vec<TcpStream>,
+}
+
+impl Heartbeats {
+    /// None yet. `on_failure` is called, from a thread, for a peer that hangs or is gone.
+    pub fn new(job: &str, on_failure: OnFailure) -> Heartbeats {
+        Heartbeats {
+            job: job.to_owned(),
+            on_failure,
+            ending: Arc::default(),
+            sockets: Vec::new(),
+        }
+    }
+
+    /// Exchanges heartbeats with a process from now on. A peer that has never said anything is the
+    /// handshake's business.
+    ///
+    /// # Errors
+    /// A socket that cannot be used.
+    pub(crate) fn exchange(&mut self, peer: usize, socket: TcpStream) -> Result<()> {
+        let cannot = |e: io::Error| {
+            Error::unreachable(format!(
+                "cannot exchange heartbeats with process {peer}: {e}"
+            ))
+        };
+        socket
+            .set_read_timeout(Some(LOOK_INTERVAL))
+            .and_then(|()| socket.set_write_timeout(Some(BEAT_INTERVAL)))
+            .and_then(|()| socket.set_nodelay(true))
+            .map_err(cannot)?;
+        self.sockets.push(socket.try_clone().map_err(cannot)?);
+        let connection = Connection {
+            job: self.job.clone(),
+            peer,
+            socket,
+            ending: Arc::clone(&self.ending),
+        };
+        let on_failure = Arc::clone(&self.on_failure);
+        std::thread::Builder::new()
+            .name(format!("heartbeat-{peer}"))
+            .spawn(move || {
+                if let Some(error) = connection.run() {
+                    on_failure(error);
+                }
+            })
+            .map_err(|e| Error::internal(format!("cannot start a thread for heartbeats: {e}")))?;
+        Ok(())
+    }
+}
+
+impl Drop for Heartbeats {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
+        for socket in &mut self.sockets {
+            // A peer that is gone needs no goodbye.
+            let _ = socket.write_all(&[BYE]);
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+struct Connection {
+    job: String,
+    peer: usize,
+    socket: TcpStream,
+    ending: Arc<AtomicBool>,
+}
+
+impl Connection {
+    /// Until one of the two ends in order (`None`), or the peer does not.
+    fn run(mut self) -> Option<Error> {
+        let mut next_beat = Instant::now();
+        let mut silence = Silence::new(next_beat, SILENCE_LIMIT);
+        let mut gone: Option<Instant> = None;
+        let mut has_spoken = false;
+        loop {
+            if Instant::now() >= next_beat && gone.is_none() {
+                next_beat = Instant::now() + BEAT_INTERVAL;
+                // A peer that is gone is seen by the read; one that reads nothing is silent too.
+                let _ = self.socket.write_all(&[BEAT]);
+            }
+            let mut heard = false;
+            let mut buffer = [0; 64];
+            match gone {
+                Some(_) => std::thread::sleep(LOOK_INTERVAL),
+                None => match self.socket.read(&mut buffer) {
+                    Ok(0) => gone = Some(Instant::now()),
+                    Ok(length) if buffer[..length].contains(&BYE) => return None,
+                    Ok(_) => heard = true,
+                    Err(e)
+                        if matches!(
+                            e.kind(),
+                            ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                        ) => {}
+                    Err(_) => gone = Some(Instant::now()),
+                },
+            }
+            if self.ending.load(Ordering::Relaxed) {
+                return None;
+            }
+            has_spoken |= heard;
+            if gone.is_some_and(|at| at.elapsed() >= GONE_PATIENCE) {
+                return Some(self.lost("is gone: it closed its connection without a goodbye"));
+            }
+            let now = Instant::now();
+            if silence.is_too_long(now, heard || !has_spoken) {
+                let lasted = silence.lasted();
+                let since = chrono::Utc::now() - lasted;
+                return Some(self.lost(&format!(
+                    "hangs: it has said nothing for {} s, since {}",
+                    lasted.as_secs(),
+                    since.format("%Y-%m-%dT%H:%M:%SZ")
+                )));
+            }
+        }
+    }
+
+    fn lost(&self, how: &str) -> Error {
+        Error::unreachable(format!("process {} of the job {how}", self.peer))
+            .hint("end what is left of it and start all processes again, they go on from the table")
+            .context(format!("job {}", self.job))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        let one = TcpStream::connect(address).expect("connect");
+        (one, listener.accept().expect("accept").0)
+    }
+
+    fn watching(socket: TcpStream) -> (Heartbeats, Receiver<Error>) {
+        let (failed, failures) = channel();
+        let on_failure: OnFailure = Arc::new(move |error| {
+            let _ = failed.send(error);
+        });
+        let mut heartbeats = Heartbeats::new("job", on_failure);
+        heartbeats.exchange(1, socket).expect("exchange");
+        (heartbeats, failures)
+    }
+
+    #[test]
+    fn a_peer_that_says_nothing_any_more_is_found_within_ten_seconds() {
+        let (ours, mut theirs) = pair();
+        let (_heartbeats, failures) = watching(ours);
+        theirs.write_all(&[BEAT]).expect("one beat");
+        let silent = Instant::now();
+        let error = failures
+            .recv_timeout(Duration::from_secs(60))
+            .expect("found");
+        assert!(silent.elapsed() >= SILENCE_LIMIT - LOOK_INTERVAL);
+        assert!(
+            error.message().starts_with("process 1 of the job hangs"),
+            "{error}"
+        );
+        assert_eq!(error.kind().exit_code(), 3);
+    }
+
+    #[test]
+    fn two_that_beat_leave_each_other_alone_and_part_in_order() {
+        let (one, other) = pair();
+        let (first, failures) = watching(one);
+        let (second, others) = watching(other);
+        let longer = SILENCE_LIMIT + Duration::from_secs(2);
+        assert!(matches!(
+            failures.recv_timeout(longer),
+            Err(RecvTimeoutError::Timeout)
+        ));
+        drop(first);
+        // Its thread ends without a failure, and with it the sender.
+        assert!(matches!(
+            others.recv_timeout(Duration::from_secs(1)),
+            Err(RecvTimeoutError::Timeout)
+        ));
+        drop(second);
+        assert!(others.recv_timeout(Duration::from_secs(60)).is_err());
+    }
+
+    #[test]
+    fn a_peer_that_is_killed_is_gone() {
+        let (ours, theirs) = pair();
+        let (_heartbeats, failures) = watching(ours);
+        drop(theirs);
+        let error = failures
+            .recv_timeout(Duration::from_secs(60))
+            .expect("found");
+        assert!(error.message().contains("is gone"), "{error}");
+    }
+}
