@@ -25,7 +25,7 @@ pub fn write(stack: &Path) -> Result {
         let address = service.address(&process.ports);
         let text = |path: &Path| path.display().to_string();
         let facts = match service {
-            Service::Kafka => {
+            Service::Kafka | Service::Kafka2 => {
                 vec![
                     ("bootstrap_servers", address),
                     ("lib", text(&jars::folder_of(&kafka::DISTRIBUTION)?)),

@@ -38,7 +38,7 @@ impl GuardedStack {
             .spawn()
             .map_err(|e| format!("cannot start the stack's guard: {e}"))?;
         let stack = GuardedStack { folder, guard };
-        match up(&stack.folder, &Service::ALL) {
+        match up(&stack.folder, &Service::USUAL) {
             Ok(()) => Ok(stack),
             Err(failure) => {
                 stack.down(true)?;

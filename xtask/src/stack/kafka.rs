@@ -1,4 +1,4 @@
-//! Apache Kafka in KRaft mode: one node that is broker and controller.
+//! Apache Kafka in KRaft mode: one node that is broker and controller, and on request a second broker.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -25,13 +25,40 @@ const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 /// Takes half a million records a second; its resident size is 200-300 MB.
 const HEAP: &str = "-Xmx512m";
 
+/// What one node is.
+pub struct Node {
+    id: u32,
+    port: u16,
+    /// Of the controller, which is the first node.
+    controller: u16,
+}
+
+/// The node that is broker and controller.
+pub fn first_node(ports: &[u16]) -> Result<Node> {
+    let &[port, controller] = ports else {
+        return Err("Kafka wants two ports".to_owned());
+    };
+    Ok(Node {
+        id: 1,
+        port,
+        controller,
+    })
+}
+
+/// A second broker beside the first node, whose ports are given too.
+pub fn second_node(ports: &[u16], first: &[u16]) -> Result<Node> {
+    let &port = ports.first().ok_or("Kafka wants a port")?;
+    Ok(Node {
+        id: 2,
+        port,
+        ..first_node(first)?
+    })
+}
+
 /// Formats the data folder when it is new, and gives the command that starts the broker.
-pub fn command(folder: &Path, ports: &[u16]) -> Result<Command> {
+pub fn command(folder: &Path, node: &Node) -> Result<Command> {
     let lib = jars::folder_of(&DISTRIBUTION)?;
-    places::write_file(
-        &folder.join("server.properties"),
-        &properties(folder, ports)?,
-    )?;
+    places::write_file(&folder.join("server.properties"), &properties(folder, node))?;
     places::write_file(&folder.join("log4j2.xml"), LOG4J)?;
     let java = || {
         let mut java = Command::new("java");
@@ -62,18 +89,28 @@ pub fn command(folder: &Path, ports: &[u16]) -> Result<Command> {
     Ok(broker)
 }
 
-fn properties(folder: &Path, ports: &[u16]) -> Result<String> {
-    let &[port, controller] = ports else {
-        return Err("Kafka wants two ports".to_owned());
+fn properties(folder: &Path, node: &Node) -> String {
+    let Node {
+        id,
+        port,
+        controller,
+    } = node;
+    let (roles, listen_as_controller) = if *id == 1 {
+        (
+            "broker,controller",
+            format!(",CONTROLLER://127.0.0.1:{controller}"),
+        )
+    } else {
+        ("broker", String::new())
     };
     let data = folder.join("data");
     let data = data.display();
-    Ok(format!(
+    format!(
         "\
-process.roles=broker,controller
-node.id=1
+process.roles={roles}
+node.id={id}
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port}{listen_as_controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
@@ -92,13 +129,17 @@ auto.create.topics.enable=false
 num.network.threads=2
 num.io.threads=4
 log.cleaner.dedupe.buffer.size=16777216
+# Tests wait until the cleaner has removed records, and until another broker leads.
+log.cleaner.backoff.ms=500
+leader.imbalance.check.interval.seconds=2
+leader.imbalance.per.broker.percentage=0
 log.segment.bytes=268435456
 # Tests write records with timestamps of any year, and values above Strandline's limit of 8 MiB.
 log.retention.ms=-1
 message.max.bytes=16777216
 replica.fetch.max.bytes=16777216
 "
-    ))
+    )
 }
 
 const LOG4J: &str = r#"<Configuration status="WARN">
@@ -115,13 +156,16 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// More than one broker's metadata can be.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
-/// Asks for metadata. An open port is not enough: a broker that is not registered yet names no brokers.
-pub fn ask(ports: &[u16]) -> Result {
+/// Asks for metadata. An open port is not enough: a broker that is not registered yet names no brokers, or
+/// only those that have been there for longer.
+pub fn ask(ports: &[u16], brokers: i32) -> Result {
     let port = *ports.first().ok_or("Kafka wants two ports")?;
     let response = metadata(port).map_err(|e| format!("metadata request: {e}"))?;
     match brokers_in(&response) {
-        Some(brokers) if brokers > 0 => Ok(()),
-        Some(_) => Err("metadata request: no broker is registered yet".to_owned()),
+        Some(found) if found >= brokers => Ok(()),
+        Some(found) => Err(format!(
+            "metadata request: {found} of {brokers} brokers are registered"
+        )),
         None => Err(format!(
             "metadata request: {} bytes that are no answer to it",
             response.len()

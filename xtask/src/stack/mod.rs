@@ -67,8 +67,10 @@ pub fn down(folder: &Path, purge: bool) -> Result {
         return Ok(());
     }
     locked(folder, || {
+        // The second broker before its controller: it asks that to hand over its partitions.
         Service::ALL
             .iter()
+            .rev()
             .try_for_each(|service| service.stop(folder))
     })?;
     if purge {

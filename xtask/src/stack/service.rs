@@ -23,20 +23,27 @@ const LOG_TAIL_LINES: usize = 15;
 /// One of the real services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// Apache Kafka, one node.
+    /// Apache Kafka, one node that is broker and controller.
     Kafka,
+    /// A second broker of that cluster, for tests of replicated topics: it can be killed while the controller
+    /// lives. Only on request.
+    Kafka2,
     /// Apache Iceberg's REST catalog server.
     Rest,
 }
 
 impl Service {
     /// All of them, in the order they are started.
-    pub const ALL: [Service; 2] = [Service::Kafka, Service::Rest];
+    pub const ALL: [Service; 3] = [Service::Kafka, Service::Kafka2, Service::Rest];
+
+    /// Those that a stack has unless it is asked for others.
+    pub const USUAL: [Service; 2] = [Service::Kafka, Service::Rest];
 
     /// Its name on the command line, and of its folder.
     pub fn name(self) -> &'static str {
         match self {
             Service::Kafka => "kafka",
+            Service::Kafka2 => "kafka2",
             Service::Rest => "rest",
         }
     }
@@ -45,7 +52,7 @@ impl Service {
     pub fn address(self, ports: &[u16]) -> String {
         let port = ports.first().copied().unwrap_or_default();
         match self {
-            Service::Kafka => format!("127.0.0.1:{port}"),
+            Service::Kafka | Service::Kafka2 => format!("127.0.0.1:{port}"),
             Service::Rest => format!("http://127.0.0.1:{port}"),
         }
     }
@@ -60,17 +67,24 @@ impl Service {
     }
 
     /// Writes its configuration and gives the command that starts it.
-    fn command(self, folder: &Path, ports: &[u16]) -> Result<Command> {
+    fn command(self, stack: &Path, ports: &[u16]) -> Result<Command> {
+        let folder = self.folder(stack);
         match self {
-            Service::Kafka => kafka::command(folder, ports),
-            Service::Rest => rest::command(folder, ports),
+            Service::Kafka => kafka::command(&folder, &kafka::first_node(ports)?),
+            Service::Kafka2 => {
+                let first = Process::of(&Service::Kafka.folder(stack))
+                    .ok_or("kafka2 joins kafka, which was never started here")?;
+                kafka::command(&folder, &kafka::second_node(ports, &first.ports)?)
+            }
+            Service::Rest => rest::command(&folder, ports),
         }
     }
 
     /// Makes one real request; the error is what was found instead of an answer.
     fn ask(self, ports: &[u16]) -> Result {
         match self {
-            Service::Kafka => kafka::ask(ports),
+            Service::Kafka => kafka::ask(ports, 1),
+            Service::Kafka2 => kafka::ask(ports, 2),
             Service::Rest => rest::ask(ports),
         }
     }
@@ -105,7 +119,7 @@ impl Service {
     fn start_on(self, ports: &[u16], stack: &Path) -> Result {
         let folder = self.folder(stack);
         let log = self.log(stack);
-        let mut command = self.command(&folder, ports)?;
+        let mut command = self.command(stack, ports)?;
         let open = || OpenOptions::new().create(true).append(true).open(&log);
         let output: std::io::Result<(File, File)> = open().and_then(|out| Ok((out, open()?)));
         let (out, err) = output.map_err(|e| format!("cannot write `{}`: {e}", log.display()))?;
