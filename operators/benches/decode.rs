@@ -182,6 +182,7 @@ fn batches(shape: Shape) -> Vec<RawBatch> {
                 source: TopicPartition::new("roman-numeral-events", 0),
                 start: 0,
                 next: BATCH_RECORDS as i64,
+                leader_epoch: None,
                 received_at: EventTime(0),
                 arena: Bytes::from(arena),
                 records,

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::{Column, ColumnType};
 
+/// How often a job looks for partitions that were added and for topics created again, when no
+/// configuration says otherwise. A look is two small requests of the process.
+pub const PARTITION_DISCOVERY_INTERVAL: Duration = Duration::from_secs(30);
+
 /// How records are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -288,6 +292,7 @@ impl Job {
             }),
             commit: self.commit,
             on_gap: OnGap::Stop,
+            partition_discovery_interval: PARTITION_DISCOVERY_INTERVAL,
             memory: 1 << 30,
             max_record_bytes: 8 << 20,
         }
@@ -327,6 +332,8 @@ pub struct JobSettings {
     pub commit: CommitPolicy,
     /// What happens when Kafka no longer holds what should be read next.
     pub on_gap: OnGap,
+    /// How often new partitions of the topics are looked for, and whether the topics are still the same.
+    pub partition_discovery_interval: Duration,
     /// Bytes of memory that the process may use for records, filters and caches.
     pub memory: u64,
     /// A record with a larger value is a dead letter (`too_large`). Bytes.

@@ -19,6 +19,16 @@ pub const PROGRESS_VERSION: u32 = 1;
 /// How many past generations are remembered; a state store older than that is rebuilt.
 pub const GENERATION_HISTORY: usize = 64;
 
+/// Who wrote a record of a partition. A log that was truncated and has grown again shows another leader's
+/// epoch at the same offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderEpoch {
+    /// The epoch of the leader, as Kafka counts them.
+    pub epoch: i32,
+    /// The record's offset.
+    pub offset: i64,
+}
+
 /// What one epoch did to one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionDelta {
@@ -26,6 +36,8 @@ pub struct PartitionDelta {
     pub start: i64,
     /// The offset after the range.
     pub next: i64,
+    /// Who wrote the range's last record; `None` when it has none, or the broker does not tell.
+    pub leader_epoch: Option<LeaderEpoch>,
     /// The largest event time accepted from this partition so far.
     pub max_event_time: Option<EventTime>,
     /// What became of the range's records.
@@ -43,6 +55,7 @@ impl PartitionDelta {
             )));
         }
         self.next = later.next;
+        self.leader_epoch = later.leader_epoch.or(self.leader_epoch);
         self.max_event_time = self.max_event_time.max(later.max_event_time);
         self.account += later.account;
         Ok(())
@@ -80,9 +93,9 @@ pub struct PartitionProgress {
     pub start: i64,
     /// The offset to be read next.
     pub next: i64,
-    /// The leader epoch seen with the last record, when the client shows it.
+    /// Who wrote the last record before `next`, when the broker told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leader_epoch: Option<i32>,
+    pub leader_epoch: Option<LeaderEpoch>,
     /// The largest event time accepted, exact; the partition's watermark follows from it.
     pub max_event_time: Option<EventTime>,
     /// What became of all its records since `start`.
@@ -268,6 +281,7 @@ impl Progress {
                 )));
             }
             partition.next = delta.next;
+            partition.leader_epoch = delta.leader_epoch.or(partition.leader_epoch);
             partition.max_event_time = partition.max_event_time.max(delta.max_event_time);
             partition.account += delta.account;
         }
@@ -313,6 +327,10 @@ mod tests {
         PartitionDelta {
             start,
             next,
+            leader_epoch: Some(LeaderEpoch {
+                epoch: 3,
+                offset: next - 1,
+            }),
             max_event_time: Some(EventTime(next)),
             account,
         }
@@ -365,6 +383,32 @@ mod tests {
         progress
             .advance(&commit(Epoch::first_of(1), 100, 5200))
             .expect("from where it began");
+    }
+
+    #[test]
+    fn the_leader_epoch_is_that_of_the_last_record_also_when_gaps_follow() {
+        let mut progress = claimed();
+        let first = Epoch::first_of(1);
+        let gap = |start, next| PartitionDelta {
+            leader_epoch: None,
+            ..delta(start, next)
+        };
+        let source = TopicPartition::new("t", 0);
+        let last = |progress: &Progress| {
+            let known = progress.partition(&source).and_then(|p| p.leader_epoch);
+            known.map(|of| of.offset)
+        };
+        let mut commit = commit(first, 0, 10);
+        let range = commit.partitions.get_mut(&source).expect("delta");
+        range.extend(gap(10, 12)).expect("adjacent");
+        progress.advance(&commit).expect("first");
+        assert_eq!(last(&progress), Some(9));
+        commit.epoch = first.next();
+        commit.partitions.insert(source.clone(), gap(12, 15));
+        progress.advance(&commit).expect("second");
+        assert_eq!(last(&progress), Some(9));
+        let json = progress.to_json().expect("json");
+        assert_eq!(Progress::parse(&json).expect("parse"), progress);
     }
 
     #[test]

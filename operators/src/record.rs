@@ -66,6 +66,8 @@ pub struct RawBatch {
     pub start: i64,
     /// The offset to be read next after this batch; `next - start - records.len()` offsets are gaps.
     pub next: i64,
+    /// The epoch of the leader that wrote the last record; `None` when the broker does not tell.
+    pub leader_epoch: Option<i32>,
     /// When the worker read them, by its own clock.
     pub received_at: EventTime,
     /// Keys and values, back to back.

@@ -39,7 +39,7 @@ use crate::dedup::JudgedBatch;
 use crate::error::{Error, Result};
 use crate::io::TableIndex;
 use crate::job::TooLate;
-use crate::progress::PartitionDelta;
+use crate::progress::{LeaderEpoch, PartitionDelta};
 use crate::record::{DeadLetter, ErrorType, EventBatch, TopicPartition};
 use crate::time::{Epoch, EventTime, IngestTime, MICROS_PER_SECOND};
 use crate::watermark::{Lateness, LatenessJudge};
@@ -148,6 +148,12 @@ impl Router {
             delta: PartitionDelta {
                 start: events.raw.start,
                 next: events.raw.next,
+                leader_epoch: events.raw.leader_epoch.zip(events.raw.records.last()).map(
+                    |(epoch, last)| LeaderEpoch {
+                        epoch,
+                        offset: last.offset,
+                    },
+                ),
                 max_event_time: events.max_event_time,
                 account,
             },
@@ -436,6 +442,7 @@ mod tests {
                     source: TopicPartition::new("t", 0),
                     start: 0,
                     next: records.len() as i64,
+                    leader_epoch: None,
                     received_at: watermark,
                     arena: Bytes::new(),
                     records,

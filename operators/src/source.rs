@@ -261,6 +261,7 @@ impl Source {
             source: source.clone(),
             start: before,
             next,
+            leader_epoch: None,
             received_at: EventTime::now(),
             arena: Bytes::new(),
             records: Vec::new(),

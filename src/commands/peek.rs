@@ -123,6 +123,7 @@ pub(super) fn batch(topic: &str, records: &[PeekedRecord]) -> RawBatch {
         source: TopicPartition::new(topic, first.map_or(0, |r| r.partition)),
         start: first.map_or(0, |r| r.offset),
         next: records.last().map_or(0, |r| r.offset + 1),
+        leader_epoch: None,
         received_at: EventTime::now(),
         arena: arena.into(),
         records: raw,

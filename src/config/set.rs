@@ -20,7 +20,7 @@ const TOP_KEYS: [&str; 7] = [
 ];
 
 /// The keys of a job.
-const JOB_KEYS: [&str; 14] = [
+const JOB_KEYS: [&str; 15] = [
     "topics",
     "group_id",
     "starting_offsets",
@@ -33,6 +33,7 @@ const JOB_KEYS: [&str; 14] = [
     "dedup",
     "commit",
     "on_gap",
+    "partition_discovery_interval",
     "memory",
     "max_record_bytes",
 ];

@@ -146,6 +146,7 @@ jobs:
     dedup: { key: order_id, ttl: 48h }
     commit: { interval: 250ms, max_bytes: 64MiB }
     on_gap: record
+    partition_discovery_interval: 5s
     memory: 2GiB
     max_record_bytes: 1MiB
 ";
@@ -192,6 +193,7 @@ jobs:
         (job.on_gap, job.memory, job.max_record_bytes),
         (OnGap::Record, 2 << 30, 1 << 20)
     );
+    assert_eq!(job.partition_discovery_interval, Duration::from_secs(5));
 }
 
 #[test]
@@ -315,6 +317,8 @@ fn every_setting_refuses_what_is_out_of_bounds_or_of_another_kind() {
         "group_id=''",
         "format=avro",
         "on_gap=ignore",
+        "partition_discovery_interval=0s",
+        "partition_discovery_interval=2d",
         "restart.attempts=-1",
         "restart.attempts=many",
         "restart.delay=2h",

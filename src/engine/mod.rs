@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod interrupt;
+mod outage;
 pub(crate) mod parent;
 pub mod report;
 pub mod run;

@@ -64,9 +64,11 @@ pub fn run(
         })
         .transpose()?;
     let before = start.account();
+    let (discovered, looking) = start.discover(run)?;
     let parts = WorkerParts {
         run: run.clone(),
         start,
+        discovered: Mutex::new(discovered.into_iter().map(Some).collect()),
         files,
         table: Mutex::new(table),
         dedup: Mutex::new(dedup),
@@ -76,7 +78,7 @@ pub fn run(
         on_failure,
     };
     work(cluster, parts)?;
-    drop(watch);
+    drop((looking, watch));
     if run.shape.process != 0 {
         return Ok(None);
     }

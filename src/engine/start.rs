@@ -8,6 +8,9 @@ use strandline_operators::time::{Epoch, IngestTime};
 use strandline_operators::{Error, Result};
 
 use crate::connectors::iceberg::{ClaimOptions, IcebergConnector, JobTables, TablesDescription};
+use crate::connectors::kafka::discovery::{
+    Discovered, Known, KnownTopic, Looking, Workers, discover,
+};
 use crate::connectors::kafka::metadata::Cluster as KafkaCluster;
 use crate::connectors::kafka::positions::{self, Position};
 use crate::engine::JobRun;
@@ -30,6 +33,8 @@ pub struct StartingPosition {
     pub assigned: AssignedPartition,
     /// The first offset asked for.
     pub read_from: i64,
+    /// The leader epoch of the record before it, when the table knows it.
+    pub leader_epoch: Option<i32>,
     /// The worker that reads it.
     pub worker: usize,
 }
@@ -59,9 +64,50 @@ impl StartingPoint {
         own.map(|p| Position {
             assigned: p.assigned.clone(),
             read_from: p.read_from,
+            leader_epoch: p.leader_epoch,
             reason: String::new(),
         })
         .collect()
+    }
+
+    /// Starts to look for what changes about the topics; gives each worker of this process its end.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn discover(&self, run: &JobRun) -> Result<(Vec<Discovered>, Looking)> {
+        let settings = &run.settings;
+        let topics = settings.topics.iter().map(|name| KnownTopic {
+            name: name.clone(),
+            id: self
+                .progress
+                .topics
+                .get(name)
+                .and_then(|t| t.topic_id.clone()),
+            partitions: self
+                .partitions
+                .iter()
+                .map(|p| &p.assigned.source)
+                .filter(|source| *source.topic == **name)
+                .map(|source| source.partition)
+                .collect(),
+        });
+        let known = Known {
+            cluster_id: self.progress.cluster_id.clone(),
+            topics: topics.collect(),
+        };
+        let first = run.shape.process * run.shape.workers;
+        let workers = Workers {
+            local: first..first + run.shape.workers,
+            peers: run.shape.peers(),
+        };
+        discover(
+            &run.kafka,
+            &settings.name,
+            known,
+            settings.on_gap,
+            settings.partition_discovery_interval,
+            workers,
+        )
     }
 }
 
@@ -128,6 +174,7 @@ pub fn prepare(run: &JobRun, iceberg: &IcebergConnector) -> Result<(StartingPoin
         partitions.push(StartingPosition {
             assigned: position.assigned,
             read_from: position.read_from,
+            leader_epoch: position.leader_epoch,
             worker,
         });
     }

@@ -11,6 +11,7 @@ use strandline_operators::observed::Observed;
 use strandline_operators::{Error, Result};
 
 use crate::connectors::kafka::client::Diagnosis;
+use crate::engine::outage::{Outage, Turn};
 use crate::engine::report::grouped;
 
 /// How often a terminal is told.
@@ -83,6 +84,14 @@ fn cause(causes: &Causes) -> String {
         })
 }
 
+/// How often clients have lost all brokers.
+fn losses(causes: &Causes) -> u64 {
+    let causes = causes
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    causes.iter().map(|diagnosis| diagnosis.losses()).sum()
+}
+
 /// Notices that nothing is read although records wait.
 struct Stall {
     read: u64,
@@ -125,6 +134,7 @@ fn watch(
     done: &AtomicBool,
 ) {
     let mut stall = Stall::new();
+    let mut outage = Outage::new(Instant::now());
     let terminal = std::io::stderr().is_terminal();
     let interval = if terminal {
         TERMINAL_INTERVAL
@@ -143,6 +153,17 @@ fn watch(
         let read = observed.records_read.load(Ordering::Relaxed);
         let view = observed.committed_view();
         let lag = observed.lag.load(Ordering::Relaxed);
+        match outage.look(now, losses(causes), read) {
+            Some(Turn::Lost) => tracing::warn!(
+                job,
+                "no Kafka broker can be reached; the job waits, and goes on by itself: {}",
+                cause(causes)
+            ),
+            Some(Turn::Back(after)) => {
+                tracing::info!(job, "records come in again, after {} s", after.as_secs());
+            }
+            None => {}
+        }
         if stall.is_due(now, read, lag) {
             tracing::warn!(
                 job,

@@ -21,6 +21,7 @@ use timely::dataflow::ProbeHandle;
 use timely::worker::Worker;
 
 use crate::connectors::kafka::dead_letters::KafkaDeadLetters;
+use crate::connectors::kafka::discovery::Discovered;
 use crate::connectors::kafka::log::KafkaLog;
 use crate::engine::JobRun;
 use crate::engine::cluster::Cluster;
@@ -49,6 +50,8 @@ pub struct WorkerParts {
     pub table: Mutex<Option<Box<dyn Table>>>,
     /// The deduplication state of each local worker, by its index in this process.
     pub dedup: Mutex<Vec<Option<DedupState>>>,
+    /// What each local worker hears of new partitions, by its index in this process.
+    pub discovered: Mutex<Vec<Option<Discovered>>>,
     /// What people see.
     pub observed: Arc<Observed>,
     /// Where each worker's client tells what it retries.
@@ -130,13 +133,17 @@ fn ports(worker: &Worker, parts: &WorkerParts) -> Result<Ports> {
     let settings = &parts.run.settings;
     let index = worker.index();
     let queue_bytes = settings.memory / FETCH_SHARE / parts.run.shape.workers as u64;
-    let log = KafkaLog::open(
+    let mut log = KafkaLog::open(
         &parts.run.kafka,
         &settings.group_id,
         &parts.start.positions_of(index),
         settings.on_gap,
         queue_bytes,
     )?;
+    let local = index % parts.run.shape.workers;
+    if let Some(discovered) = take_nth(&parts.discovered, local) {
+        log.follow(discovered);
+    }
     let mut causes = parts
         .causes
         .lock()
@@ -156,13 +163,7 @@ fn ports(worker: &Worker, parts: &WorkerParts) -> Result<Ports> {
         })
         .transpose()?;
     let table = if index == 0 { take(&parts.table) } else { None };
-    let local = index % parts.run.shape.workers;
-    let dedup = parts
-        .dedup
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-        .get_mut(local)
-        .and_then(Option::take);
+    let dedup = take_nth(&parts.dedup, local);
     Ok(Ports {
         log: Box::new(log),
         files: Arc::clone(&parts.files),
@@ -170,6 +171,14 @@ fn ports(worker: &Worker, parts: &WorkerParts) -> Result<Ports> {
         dead_letter_topic,
         dedup,
     })
+}
+
+fn take_nth<T>(slots: &Mutex<Vec<Option<T>>>, nth: usize) -> Option<T> {
+    slots
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+        .get_mut(nth)
+        .and_then(Option::take)
 }
 
 fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {

@@ -62,6 +62,7 @@ fn raw_batch<V: AsRef<[u8]>>(values: &[Option<V>]) -> RawBatch {
         source: TopicPartition::new("t", 0),
         start: 0,
         next: values.len() as i64,
+        leader_epoch: None,
         received_at: EventTime(0),
         arena: Bytes::from(arena),
         records,

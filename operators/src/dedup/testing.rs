@@ -41,6 +41,7 @@ pub(crate) fn event_batch(rows: impl IntoIterator<Item = (u128, i64, Option<i64>
             source: TopicPartition::new("t", 0),
             start: 0,
             next: rows.len() as i64,
+            leader_epoch: None,
             received_at: EventTime(0),
             arena: Bytes::new(),
             records: Vec::new(),

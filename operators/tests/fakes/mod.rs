@@ -144,6 +144,7 @@ impl Log for FakeLog {
                 source: source.clone(),
                 start: std::mem::replace(start, next),
                 next,
+                leader_epoch: None,
                 received_at: EventTime::now(),
                 credit: budget.take(arena.len() as u64),
                 arena: Bytes::from(arena),

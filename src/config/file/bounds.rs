@@ -20,6 +20,9 @@ pub const MAX_RECORD_BYTES: RangeInclusive<u64> = 1 << 10..=(1 << 31) - 1;
 pub const FROM_ZERO: RangeInclusive<Duration> = Duration::ZERO..=LONGEST;
 /// Bounds of `watermark.idle_timeout`.
 pub const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
+/// Bounds of `partition_discovery_interval`. More often is a burden on the broker, and of no use.
+pub const PARTITION_DISCOVERY_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(86_400);
 /// Bounds of `dedup.ttl`.
 pub const DEDUP_TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=LONGEST;
 /// Bounds of `restart.delay`.

@@ -169,6 +169,9 @@ pub(crate) struct JobSection {
     /// When Kafka no longer holds what should be read next: `stop` or `record`. Default: stop.
     #[schemars(schema_with = "schema::on_gap", default)]
     pub on_gap: Option<At<OnGap>>,
+    /// How often new partitions are looked for, and topics that were created again. Default: 30s.
+    #[schemars(schema_with = "schema::duration", default)]
+    pub partition_discovery_interval: Option<At<Duration>>,
     /// Memory for records, filters and caches of one process. Default: 1GiB.
     #[schemars(schema_with = "schema::size", default)]
     pub memory: Option<At<u64>>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::bounds::{
     COMMIT_INTERVAL, COMMIT_MAX_BYTES, FROM_ZERO, IDLE_TIMEOUT, MAX_RECORD_BYTES,
-    MAX_RESTART_ATTEMPTS, MEMORY, RESTART_DELAY,
+    MAX_RESTART_ATTEMPTS, MEMORY, PARTITION_DISCOVERY_INTERVAL, RESTART_DELAY,
 };
 use super::values::{address, read_dedup, read_starting_offsets, read_topics, table, topic};
 use super::{
@@ -164,6 +164,11 @@ impl JobSection {
                 .section("commit", problems)
                 .map(|s| CommitSection::read(s, problems)),
             on_gap: section.choice("on_gap", &ON_GAP, problems),
+            partition_discovery_interval: section.duration(
+                "partition_discovery_interval",
+                PARTITION_DISCOVERY_INTERVAL,
+                problems,
+            ),
             memory: section.size("memory", MEMORY, problems),
             max_record_bytes: section.size("max_record_bytes", MAX_RECORD_BYTES, problems),
             origin: None,

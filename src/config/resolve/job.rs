@@ -162,6 +162,13 @@ pub(super) fn resolve(
         on_gap: at.pick("on_gap", said.on_gap, ours.on_gap, Origin::DEFAULT, |o| {
             word(&ON_GAP, o)
         }),
+        partition_discovery_interval: at.pick(
+            "partition_discovery_interval",
+            said.partition_discovery_interval,
+            ours.partition_discovery_interval,
+            Origin::DEFAULT,
+            duration,
+        ),
         memory: at.pick("memory", said.memory, ours.memory, Origin::DEFAULT, size),
         max_record_bytes: at.pick(
             "max_record_bytes",

@@ -162,6 +162,7 @@ impl Run {
         let delta = PartitionDelta {
             start,
             next: self.next_offset,
+            leader_epoch: None,
             max_event_time,
             account,
         };

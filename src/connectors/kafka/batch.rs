@@ -26,6 +26,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka_sys as sys;
 use strandline_operators::record::TopicPartition;
 use strandline_operators::{Error, Result};
@@ -253,6 +254,13 @@ impl<'a> Message<'a> {
             .then_some(timestamp)
     }
 
+    /// The epoch of the leader that wrote it; `None` when the broker does not tell (before Kafka 0.11).
+    pub(super) fn leader_epoch(self) -> Option<i32> {
+        // SAFETY: the message is valid.
+        let epoch = unsafe { sys::rd_kafka_message_leader_epoch(self.0) };
+        (epoch >= 0).then_some(epoch)
+    }
+
     /// The value; `None` when it is null.
     pub(super) fn value(self) -> Option<&'a [u8]> {
         bytes(self.0.payload, self.0.len)
@@ -270,6 +278,27 @@ fn bytes<'a>(start: *mut c_void, length: usize) -> Option<&'a [u8]> {
     }
     // SAFETY: called with a live message's payload or key; librdkafka says that many bytes are there.
     Some(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) })
+}
+
+/// Says of a partition in `list` which leader wrote the record before its offset: rdkafka 0.39 has no
+/// method for it.
+pub(super) fn set_leader_epoch(
+    list: &TopicPartitionList,
+    source: &TopicPartition,
+    epoch: i32,
+) -> Result<()> {
+    let missing = || Error::internal(format!("partition {source} is not in the list"));
+    let topic = CString::new(&*source.topic).map_err(|_| missing())?;
+    // SAFETY: list and name are valid for the calls; the element, if there is one, lives as long as the list.
+    unsafe {
+        let element =
+            sys::rd_kafka_topic_partition_list_find(list.ptr(), topic.as_ptr(), source.partition);
+        if element.is_null() {
+            return Err(missing());
+        }
+        sys::rd_kafka_topic_partition_set_leader_epoch(element, epoch);
+    }
+    Ok(())
 }
 
 /// The end of a partition as the consumer last heard of it, without asking the broker.

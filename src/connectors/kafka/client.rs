@@ -1,6 +1,7 @@
 //! The client: settings, the properties that are ours to set, librdkafka's logs and errors.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -253,11 +254,15 @@ pub struct PassingError {
 #[derive(Debug, Default)]
 pub struct Diagnosis {
     errors: Mutex<VecDeque<PassingError>>,
+    losses: AtomicU64,
 }
 
 impl Diagnosis {
     /// Remembers an error; the same text again only renews its time.
     pub(super) fn report(&self, code: Option<RDKafkaErrorCode>, text: &str) {
+        if code == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.losses.fetch_add(1, Ordering::Relaxed);
+        }
         let mut errors = self.lock();
         errors.retain(|e| e.text != text);
         if errors.len() == MAX_REMEMBERED_ERRORS {
@@ -289,6 +294,11 @@ impl Diagnosis {
             .find(telling)
             .or_else(|| errors.back())
             .map(|e| e.text.clone())
+    }
+
+    /// How often the client has lost its last broker. It goes on trying by itself.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<PassingError>> {

@@ -17,8 +17,9 @@ use super::metadata::{Cluster, TIMEOUT};
 /// How a dead letter is written: the letter and the job's name to JSON.
 pub type ToJson = fn(&DeadLetter, &str) -> Vec<u8>;
 
-/// How long the broker may take to acknowledge the letters of an epoch.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the broker may take to acknowledge the letters of an epoch: as long as a broker may be down, and
+/// less than an epoch may take to become durable before the watch ends the job (`HANG_TIMEOUT`).
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Kafka's default of a topic's `max.message.bytes`, for brokers that do not tell.
 const DEFAULT_MAX_MESSAGE_BYTES: usize = 1_048_588;

@@ -8,11 +8,16 @@
 //! | error of a partition | is |
 //! |---|---|
 //! | the offset is no longer held | refused: retention or truncation, names the partition and the offset; with `on_gap: record` unreachable, so that the restart books the loss |
+//! | the record before the offset is another one (leader epoch) | refused: the log was truncated and has grown again |
+//! | leader epochs go back | refused: it is another log |
 //! | corrupt records, unknown compression | refused: librdkafka goes on behind them, which would lose them |
-//! | topic or partition unknown, for `UNKNOWN_GRACE` | refused: deleted while running |
+//! | topic or partition unknown, for `UNKNOWN_GRACE` | refused if a look at the cluster finds it gone: deleted while running |
 //! | not allowed, wrong credentials | configuration, unreachable |
 //! | leader moved, broker down, timed out | retried by librdkafka, told to the [`Diagnosis`] |
 //! | anything else | unreachable: the restart from the table is safe |
+//!
+//! An offset that is gone may mean that the topic was created again. So before such an error ends the job,
+//! the [discovery](super::discovery) is asked for a look, and nothing is read until it has answered.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -29,17 +34,25 @@ use strandline_operators::record::{RawBatch, RawRecord, Span, TopicPartition};
 use strandline_operators::time::EventTime;
 use strandline_operators::{Error, Result};
 
-use super::batch::{Fetched, Message, PartitionQueue, Wake, cached_end};
+use super::batch::{Fetched, Message, PartitionQueue, Wake, cached_end, set_leader_epoch};
 use super::client::{Consumer, Context, Diagnosis, KafkaSettings};
 use super::commits::GroupCommits;
+use super::discovery::{Discovered, News};
 use super::positions::Position;
 
 /// A batch is closed before it grows beyond this many bytes; a single record may be larger.
 const MAX_BATCH_BYTES: usize = 4 << 20;
 
+/// librdkafka's text for a log that no longer holds, at a position, the record that was read there
+/// (`RD_KAFKA_RESP_ERR__LOG_TRUNCATION`). The code that comes with it is that of any position that is gone.
+const LOG_TRUNCATION: &str = "log truncation detected";
+
 /// How long a partition may be unknown to the broker before it counts as deleted. A leader that has just
 /// started does not know its topics yet.
 const UNKNOWN_GRACE: Duration = Duration::from_secs(30);
+
+/// How long an error waits for a look at the cluster that may explain it better.
+const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often the queues are looked at even though no callback said that they have something.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
@@ -49,6 +62,31 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Errors and log lines served by one poll; the others wait for the next.
 const MAX_EVENTS_PER_POLL: usize = 64;
+
+/// An error of a partition that waits for a look at the cluster. Nothing is read meanwhile.
+struct Doubt {
+    error: Error,
+    since: Instant,
+    /// The partition that is said to be gone: forgotten when it is there after all.
+    gone: Option<TopicPartition>,
+}
+
+/// Why a partition cannot be read on.
+enum Trouble {
+    /// Nothing can make it clearer.
+    Certain(Error),
+    /// A look at the cluster may say what happened.
+    Unexplained {
+        error: Error,
+        gone: Option<TopicPartition>,
+    },
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Trouble {
+        Trouble::Certain(error)
+    }
+}
 
 /// The partitions of one worker.
 pub struct KafkaLog {
@@ -60,6 +98,8 @@ pub struct KafkaLog {
     diagnosis: Arc<Diagnosis>,
     on_gap: OnGap,
     wake: Option<Wake>,
+    discovered: Option<Discovered>,
+    doubt: Option<Doubt>,
     /// The reader whose turn is next.
     turn: usize,
     swept_at: Instant,
@@ -89,6 +129,8 @@ impl KafkaLog {
             commits,
             on_gap,
             wake: None,
+            discovered: None,
+            doubt: None,
             turn: 0,
             swept_at: Instant::now(),
         };
@@ -98,20 +140,30 @@ impl KafkaLog {
         Ok(log)
     }
 
-    /// Reads more partitions from here on.
+    /// Reads the partitions too that the discovery finds, and asks it before an error ends the job.
+    pub fn follow(&mut self, discovered: Discovered) {
+        self.discovered = Some(discovered);
+    }
+
+    /// Reads more partitions from here on. The client's queues keep the size that they were given for the
+    /// partitions known at the start, so these come on top until the next start.
     pub fn assign(&mut self, positions: &[Position]) -> Result<()> {
         let mut list = TopicPartitionList::with_capacity(positions.len());
+        let mut compared = TopicPartitionList::new();
         for position in positions {
             let source = &position.assigned.source;
             let cannot = |e: &dyn std::fmt::Display| {
                 Error::internal(format!("cannot assign partition {source}: {e}"))
             };
-            list.add_partition_offset(
-                &source.topic,
-                source.partition,
-                Offset::Offset(position.read_from),
-            )
-            .map_err(|e| cannot(&e))?;
+            let from = Offset::Offset(position.read_from);
+            list.add_partition_offset(&source.topic, source.partition, from)
+                .map_err(|e| cannot(&e))?;
+            if let Some(epoch) = position.leader_epoch {
+                compared
+                    .add_partition_offset(&source.topic, source.partition, from)
+                    .map_err(|e| cannot(&e))?;
+                set_leader_epoch(&compared, source, epoch)?;
+            }
             let queue = PartitionQueue::split(&self.consumer, source)?;
             if let Some(wake) = &self.wake {
                 queue.readiness().on_ready(Arc::clone(wake));
@@ -122,6 +174,7 @@ impl KafkaLog {
                 fetched: Fetched::new(&self.consumer),
                 queue,
                 next: position.assigned.start,
+                leader_epoch: position.leader_epoch,
                 on_gap: self.on_gap,
                 unknown_since: None,
             });
@@ -129,12 +182,71 @@ impl KafkaLog {
         }
         self.consumer
             .incremental_assign(&list)
-            .map_err(|e| Error::internal(format!("cannot assign partitions: {e}")))
+            .map_err(|e| Error::internal(format!("cannot assign partitions: {e}")))?;
+        if compared.count() > 0 {
+            // librdkafka compares the leader epoch of a seek with the leader's log before it fetches; that of
+            // an assignment only if metadata happens to come later.
+            self.consumer
+                .seek_partitions(compared, Duration::ZERO)
+                .map_err(|e| {
+                    Error::internal(format!(
+                        "cannot compare positions with the broker's log: {e}"
+                    ))
+                })?;
+        }
+        Ok(())
     }
 
     /// What librdkafka reports and retries by itself; may be read from any thread.
     pub fn diagnosis(&self) -> Arc<Diagnosis> {
         Arc::clone(&self.diagnosis)
+    }
+
+    /// Takes in what the discovery has found.
+    fn take_news(&mut self) -> Result<()> {
+        while let Some(news) = self
+            .discovered
+            .as_ref()
+            .and_then(|discovered| discovered.news.try_recv().ok())
+        {
+            match news {
+                News::Added(positions) => self.assign(&positions)?,
+                News::Refused(error) => return Err(error),
+                News::Looked(there) => {
+                    let Some(doubt) = self.doubt.take() else {
+                        continue;
+                    };
+                    match doubt.gone.filter(|gone| there.contains(gone)) {
+                        Some(gone) => {
+                            let unknown = self.readers.iter_mut().filter(|r| r.source == gone);
+                            unknown.for_each(|r| r.unknown_since = None);
+                        }
+                        None => return Err(doubt.error),
+                    }
+                }
+            }
+        }
+        // What is said to be gone may be there when its broker is back, however long that takes.
+        match &self.doubt {
+            Some(doubt) if doubt.gone.is_none() && doubt.since.elapsed() >= EXPLANATION_TIMEOUT => {
+                Err(doubt.error.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks for a look at the cluster before the error ends the job.
+    fn doubt(&mut self, error: Error, gone: Option<TopicPartition>) -> Result<()> {
+        if !self.discovered.as_ref().is_some_and(Discovered::ask) {
+            return Err(error);
+        }
+        tracing::debug!("looking at the cluster before this ends the job: {error}");
+        self.doubt = Some(Doubt {
+            error,
+            since: Instant::now(),
+            gone,
+        });
+        Ok(())
     }
 
     /// Serves what does not belong to a partition: errors, logs, answers to commits.
@@ -185,18 +297,25 @@ impl Log for KafkaLog {
 
     fn poll(&mut self, max_records: usize, budget: &Budget) -> Result<Polled> {
         self.serve_events()?;
+        self.take_news()?;
         self.commits.advance(Duration::ZERO, &self.diagnosis);
-        if !budget.has_room() {
+        if self.doubt.is_some() || !budget.has_room() {
             return Ok(Polled::Nothing);
         }
         let count = self.readers.len();
         for i in 0..count {
             let at = (self.turn + i) % count;
-            if let Some(polled) =
-                self.readers[at].poll(max_records.max(1), budget, &self.diagnosis)?
-            {
-                self.turn = at + 1;
-                return Ok(polled);
+            match self.readers[at].poll(max_records.max(1), budget, &self.diagnosis) {
+                Ok(None) => {}
+                Ok(Some(polled)) => {
+                    self.turn = at + 1;
+                    return Ok(polled);
+                }
+                Err(Trouble::Certain(error)) => return Err(error),
+                Err(Trouble::Unexplained { error, gone }) => {
+                    self.doubt(error, gone)?;
+                    return Ok(Polled::Nothing);
+                }
             }
         }
         if self.swept_at.elapsed() >= SWEEP_INTERVAL {
@@ -253,6 +372,8 @@ struct Reader {
     queue: PartitionQueue,
     /// The offset that comes next in the account.
     next: i64,
+    /// The leader epoch of the last record.
+    leader_epoch: Option<i32>,
     on_gap: OnGap,
     /// Since when the broker says that it does not know the partition.
     unknown_since: Option<Instant>,
@@ -265,17 +386,12 @@ impl Reader {
         max_records: usize,
         budget: &Budget,
         diagnosis: &Diagnosis,
-    ) -> Result<Option<Polled>> {
+    ) -> Result<Option<Polled>, Trouble> {
         if self
             .unknown_since
             .is_some_and(|since| since.elapsed() >= UNKNOWN_GRACE)
         {
-            return Err(Error::refused(format!(
-                "topic or partition {} is gone: the broker has not known it for {} s",
-                self.source,
-                UNKNOWN_GRACE.as_secs()
-            ))
-            .hint("it was deleted while the job was reading it"));
+            return Err(self.gone());
         }
         loop {
             if self.fetched.is_empty() {
@@ -288,7 +404,7 @@ impl Reader {
                 return Ok(None);
             };
             let polled = match first.error() {
-                None => self.take_batch(max_records, budget),
+                None => self.take_batch(max_records, budget)?,
                 Some(RDKafkaErrorCode::PartitionEOF) => {
                     let next = first.offset();
                     self.fetched.pass(1);
@@ -315,10 +431,43 @@ impl Reader {
         }
     }
 
+    fn gone(&self) -> Trouble {
+        let error = Error::refused(format!(
+            "topic or partition {} is gone: the broker has not known it for {} s",
+            self.source,
+            UNKNOWN_GRACE.as_secs()
+        ))
+        .hint("it was deleted while the job was reading it");
+        Trouble::Unexplained {
+            error,
+            gone: Some(self.source.clone()),
+        }
+    }
+
+    /// In one log leader epochs never go back; another log begins with 0 again.
+    fn check_leader_epoch(&self, epoch: Option<i32>) -> Result<(), Trouble> {
+        match (self.leader_epoch, epoch) {
+            (Some(before), Some(epoch)) if epoch < before => Err(Trouble::Unexplained {
+                error: Error::refused(format!(
+                    "the log of partition {} was replaced: leader epoch {epoch} follows {before} at offset {}",
+                    self.source, self.next
+                ))
+                .hint("its offsets mean other records than those that landed; restore the log, or land the topic in another table"),
+                gone: None,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Copies records up to the limits, or up to what is no record. `None` when all of them were read
     /// before.
-    fn take_batch(&mut self, max_records: usize, budget: &Budget) -> Option<Polled> {
+    fn take_batch(
+        &mut self,
+        max_records: usize,
+        budget: &Budget,
+    ) -> Result<Option<Polled>, Trouble> {
         let start = self.next;
+        let mut last = None;
         // Measured first, so that the arena is allocated once and never grows.
         let (mut passed, mut count, mut bytes) = (0, 0, 0);
         for message in self.fetched.rest() {
@@ -331,11 +480,16 @@ impl Reader {
                 if count > 0 && bytes + size > MAX_BATCH_BYTES {
                     break;
                 }
+                if count == 0 {
+                    self.check_leader_epoch(message.leader_epoch())?;
+                }
                 count += 1;
                 bytes += size;
+                last = Some(message);
             }
             passed += 1;
         }
+        let leader_epoch = last.and_then(Message::leader_epoch);
         let mut arena = Vec::with_capacity(bytes);
         let mut records = Vec::with_capacity(count);
         let mut next = start;
@@ -349,19 +503,22 @@ impl Reader {
         self.fetched.pass(passed);
         self.unknown_since = None;
         if records.is_empty() {
-            return None;
+            return Ok(None);
         }
+        self.check_leader_epoch(leader_epoch)?;
         self.next = next;
+        self.leader_epoch = leader_epoch;
         let held = arena.capacity() + records.capacity() * size_of::<RawRecord>();
-        Some(Polled::Batch(RawBatch {
+        Ok(Some(Polled::Batch(RawBatch {
             source: self.source.clone(),
             start,
             next,
+            leader_epoch,
             received_at: now(),
             arena: Bytes::from(arena),
             records,
             credit: budget.take(held as u64),
-        }))
+        })))
     }
 
     fn judge_error(
@@ -370,26 +527,22 @@ impl Reader {
         text: &str,
         offset: i64,
         diagnosis: &Diagnosis,
-    ) -> Result<()> {
+    ) -> Result<(), Trouble> {
         let source = &self.source;
-        match code {
+        let error = match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                let gone = format!("offset {} of partition {source} is not on the broker: {text}", self.next);
-                Err(match self.on_gap {
-                    OnGap::Stop => Error::refused(gone)
-                        .hint("retention passed the job, or the log was truncated; start again to hear which range is lost"),
-                    // Where to go on is decided at the start, from the table and what the broker holds.
-                    OnGap::Record => Error::unreachable(gone)
-                        .hint("the job ends so that its next start records the lost offsets as gaps (`on_gap: record`) and goes on behind them; `launch` starts it again by itself"),
-                })
+                return Err(Trouble::Unexplained {
+                    error: self.offset_is_gone(text),
+                    gone: None,
+                });
             }
             RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::BadCompression | RDKafkaErrorCode::Underflow => {
-                Err(Error::refused(format!("records of partition {source} at offset {offset} cannot be read: {text}"))
-                    .hint("the broker's log is damaged there, or written in a way that this client does not know"))
+                Error::refused(format!("records of partition {source} at offset {offset} cannot be read: {text}"))
+                    .hint("the broker's log is damaged there, or written in a way that this client does not know")
             }
             RDKafkaErrorCode::TopicAuthorizationFailed => {
-                Err(Error::configuration(format!("cannot read partition {source}: the broker does not allow us to"))
-                    .hint("grant `Read` on the topic to the user in `kafka.properties`"))
+                Error::configuration(format!("cannot read partition {source}: the broker does not allow us to"))
+                    .hint("grant `Read` on the topic to the user in `kafka.properties`")
             }
             RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownTopic
@@ -397,13 +550,38 @@ impl Reader {
             | RDKafkaErrorCode::UnknownTopicId => {
                 self.unknown_since.get_or_insert_with(Instant::now);
                 diagnosis.report(Some(code), &format!("{source}: {text}"));
-                Ok(())
+                return Ok(());
             }
             code if is_passing(code) => {
                 diagnosis.report(Some(code), &format!("{source}: {text}"));
-                Ok(())
+                return Ok(());
             }
-            _ => Err(Error::unreachable(format!("cannot read partition {source} at offset {offset}: {text}"))),
+            _ => Error::unreachable(format!("cannot read partition {source} at offset {offset}: {text}")),
+        };
+        Err(Trouble::Certain(error))
+    }
+
+    /// The error for a position that the broker does not hold (any more).
+    fn offset_is_gone(&self, text: &str) -> Error {
+        let source = &self.source;
+        if text.contains(LOG_TRUNCATION) {
+            // Whatever `on_gap` says: the offsets behind the truncation are given to other records.
+            return Error::refused(format!(
+                "the log of partition {source} was truncated below offset {}: {text}",
+                self.next
+            ))
+            .hint("records that landed are no longer on the broker, and their offsets were given to others; restore the log, or land the topic in another table");
+        }
+        let gone = format!(
+            "offset {} of partition {source} is not on the broker: {text}",
+            self.next
+        );
+        match self.on_gap {
+            OnGap::Stop => Error::refused(gone)
+                .hint("retention passed the job, or the log was truncated; start again to hear which range is lost"),
+            // Where to go on is decided at the start, from the table and what the broker holds.
+            OnGap::Record => Error::unreachable(gone)
+                .hint("the job ends so that its next start records the lost offsets as gaps (`on_gap: record`) and goes on behind them; `launch` starts it again by itself"),
         }
     }
 }

@@ -108,6 +108,15 @@ impl Cluster {
     /// Unreachable when it does not exist or the broker does not answer; configuration when we may not
     /// read it.
     pub fn topic(&self, name: &str) -> Result<TopicMetadata> {
+        self.find_topic(name)?
+            .ok_or_else(|| self.missing_topic(name))
+    }
+
+    /// Describes a topic; `None` when the cluster has none of that name.
+    ///
+    /// # Errors
+    /// As [`Cluster::topic`].
+    pub fn find_topic(&self, name: &str) -> Result<Option<TopicMetadata>> {
         let what = format!("cannot read topic `{name}`");
         let metadata = self.until_answered(&what, |timeout| {
             self.consumer.fetch_metadata(Some(name), timeout)
@@ -116,7 +125,7 @@ impl Cluster {
         match topic.and_then(|t| t.error()).map(RDKafkaErrorCode::from) {
             None => {}
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                return Err(self.missing_topic(name));
+                return Ok(None);
             }
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
                 return Err(Error::configuration(format!(
@@ -137,7 +146,7 @@ impl Cluster {
             .map(|t| t.partitions().iter().map(|p| p.id()).collect())
             .unwrap_or_default();
         if partitions.is_empty() {
-            return Err(self.missing_topic(name));
+            return Ok(None);
         }
         partitions.sort_unstable();
         let client = self.consumer.client().native_ptr();
@@ -149,11 +158,16 @@ impl Cluster {
         } else {
             None
         };
-        Ok(TopicMetadata {
+        Ok(Some(TopicMetadata {
             name: name.to_owned(),
             id,
             partitions,
-        })
+        }))
+    }
+
+    /// Serves the client's logs and errors that are waiting. For a client that is kept and seldom asked.
+    pub(super) fn serve(&self) {
+        serve(&self.consumer);
     }
 
     /// Whether a topic exists.

@@ -6,12 +6,13 @@
 //! | [`client`] | settings, the properties that are ours to set, librdkafka's logs and errors |
 //! | [`metadata`] | cluster, topics, offsets, before anything is read |
 //! | [`positions`] | pure: where reading starts in each partition, and why |
+//! | [`discovery`] | what changes about the topics while a job runs: partitions added, topics created again |
 //! | [`log`] | the port `Log`: one consumer a worker, a queue a partition, thousands of messages at a time |
 //! | [`dead_letters`] | the port `DeadLetterTopic` |
 //! | [`embedded`] | a broker inside this process, for the demo and the tests |
 //! | [`peek`] | a few records of a topic, touching no state |
 //!
-//! Unsafe code is in `batch` (messages out of a partition's queue), `commits` (answers to commits of group
+//! Unsafe code is in `batch` (messages out of a partition's queue, leader epochs), `commits` (answers to commits of group
 //! offsets) and `describe` (topic ids) only: rdkafka 0.39 offers none of them.
 
 #[allow(unsafe_code)]
@@ -22,6 +23,7 @@ mod commits;
 pub mod dead_letters;
 #[allow(unsafe_code)]
 mod describe;
+pub mod discovery;
 pub mod embedded;
 pub mod log;
 pub mod metadata;

@@ -1,7 +1,8 @@
 //! Where reading starts in each partition, and why. Pure: facts in, positions or a refusal out.
 //!
-//! What the table has committed always wins; `starting_offsets` is for partitions the table knows nothing
-//! of. A position that Kafka no longer holds is never skipped in silence: the job stops and says what is
+//! What the table has committed always wins; `starting_offsets` is for topics the table knows nothing of. A
+//! partition that was added to a topic which the table has been reading is read from offset 0: all of it is
+//! new, and what retention took of it is a loss. A position that Kafka no longer holds is never skipped in silence: the job stops and says what is
 //! lost, or, with `on_gap: record`, starts behind the loss and has the lost range in its account, because
 //! the partition's start stays where the loss begins.
 
@@ -36,8 +37,11 @@ pub struct Position {
     /// As the source sees it: `start` is the first offset that the account covers.
     pub assigned: AssignedPartition,
     /// The first offset that Kafka is asked for. Above `assigned.start` when a range was lost and the job
-    /// says `on_gap: record`.
+    /// says `on_gap: record`; below it when gaps lie between it and the last record that was read.
     pub read_from: i64,
+    /// The epoch of the leader that wrote the record before `read_from`, when the table knows it: the broker
+    /// is asked whether its log still holds that record, or another one in its place.
+    pub leader_epoch: Option<i32>,
     /// Where and why, for a person.
     pub reason: String,
 }
@@ -67,10 +71,7 @@ pub fn decide(
         .values()
         .map(|fact| match progress.partition(&fact.source) {
             Some(_) => from_progress(fact, progress, on_gap),
-            // Added to a topic that the table has been reading: all of it is new.
-            None if progress.knows(&fact.source.topic) => {
-                from_setting(fact, &StartingOffsets::Earliest, on_gap)
-            }
+            None if progress.knows(&fact.source.topic) => of_added(fact, on_gap),
             None => from_setting(fact, starting, on_gap),
         })
         .collect()
@@ -85,32 +86,56 @@ pub fn worker_of(topic_index: usize, partition: i32, workers: usize) -> usize {
     (topic_index + partition.max(0) as usize) % workers.max(1)
 }
 
-fn check_identity(
-    cluster_id: Option<&str>,
-    topics: &[TopicMetadata],
-    progress: &Progress,
-) -> Result<()> {
-    if let (Some(then), Some(now)) = (progress.cluster_id.as_deref(), cluster_id)
+/// Where a partition starts that was added to a topic which the table has been reading.
+///
+/// # Errors
+/// Refused when the broker no longer holds its first records, unless `on_gap` says to record the loss.
+pub fn of_added(fact: &PartitionFacts, on_gap: OnGap) -> Result<Position> {
+    let source = &fact.source;
+    let by = "a partition added to a topic that the table has been reading";
+    let (read_from, lost) = held_from(fact, 0, by, on_gap)?;
+    let lost = lost.map_or_else(String::new, |lost| format!("{lost}; "));
+    let reason = format!("{source}: from {}, {lost}{by}", grouped(read_from));
+    Ok(position(fact, 0, read_from, None, None, reason))
+}
+
+/// Refuses another cluster than the one the table was filled from.
+pub(super) fn check_cluster(then: Option<&str>, now: Option<&str>) -> Result<()> {
+    if let (Some(then), Some(now)) = (then, now)
         && then != now
-        && !progress.topics.is_empty()
     {
         return Err(Error::refused(format!(
             "the table was filled from Kafka cluster `{then}`, but the broker belongs to cluster `{now}`: its offsets mean other records"
         ))
         .hint("set `kafka.bootstrap_servers` to the cluster the table was filled from, or land this one in another table"));
     }
+    Ok(())
+}
+
+/// Refuses a topic that was created again under the same name.
+pub(super) fn check_topic_id(name: &str, then: Option<&str>, now: Option<&str>) -> Result<()> {
+    if let (Some(then), Some(now)) = (then, now)
+        && then != now
+    {
+        return Err(Error::refused(format!(
+            "topic `{name}` was deleted and created again (id `{then}` when the table was filled, `{now}` now): its offsets mean other records"
+        ))
+        .hint("land the new topic in another table, or restore the old one"));
+    }
+    Ok(())
+}
+
+fn check_identity(
+    cluster_id: Option<&str>,
+    topics: &[TopicMetadata],
+    progress: &Progress,
+) -> Result<()> {
+    if !progress.topics.is_empty() {
+        check_cluster(progress.cluster_id.as_deref(), cluster_id)?;
+    }
     for topic in topics {
-        let Some(known) = progress.topics.get(&*topic.name) else {
-            continue;
-        };
-        if let (Some(then), Some(now)) = (&known.topic_id, &topic.id)
-            && then != now
-        {
-            return Err(Error::refused(format!(
-                "topic `{}` was deleted and created again (id `{then}` when the table was filled, `{now}` now): its offsets mean other records",
-                topic.name
-            ))
-            .hint("land the new topic in another table, or restore the old one"));
+        if let Some(known) = progress.topics.get(&*topic.name) {
+            check_topic_id(&topic.name, known.topic_id.as_deref(), topic.id.as_deref())?;
         }
     }
     Ok(())
@@ -186,10 +211,14 @@ fn from_progress(fact: &PartitionFacts, progress: &Progress, on_gap: OnGap) -> R
             grouped(known.next)
         ),
     };
+    // From behind the last record on: a marker that follows it may be of a later leader. Where retention has
+    // passed the record there is nothing left to be compared.
+    let last = known.leader_epoch.filter(|of| of.offset >= fact.log_start);
     Ok(position(
         fact,
         known.next,
-        read_from,
+        last.map_or(read_from, |of| of.offset + 1),
+        last.map(|of| of.epoch),
         known.max_event_time,
         reason,
     ))
@@ -225,7 +254,7 @@ fn from_setting(
                         grouped(group)
                     ),
                 };
-                return Ok(position(fact, group, read_from, None, reason));
+                return Ok(position(fact, group, read_from, None, None, reason));
             }
             None => earliest("the consumer group has no position there"),
         },
@@ -266,7 +295,7 @@ fn from_setting(
     // What was looked up a moment ago may have passed out of the log since; it may not be asked for below.
     let start = start.clamp(fact.log_start, fact.end.max(fact.log_start));
     let reason = format!("{source}: from {}, {why}; new to the table", grouped(start));
-    Ok(position(fact, start, start, None, reason))
+    Ok(position(fact, start, start, None, None, reason))
 }
 
 /// Where to read from so that `next` is what comes next, and what is lost when the broker holds it no more.
@@ -309,6 +338,7 @@ fn position(
     fact: &PartitionFacts,
     start: i64,
     read_from: i64,
+    leader_epoch: Option<i32>,
     max_event_time: Option<strandline_operators::time::EventTime>,
     reason: String,
 ) -> Position {
@@ -321,6 +351,7 @@ fn position(
     Position {
         assigned,
         read_from,
+        leader_epoch,
         reason,
     }
 }
@@ -346,7 +377,7 @@ mod tests {
     use proptest::prelude::*;
     use strandline_operators::ErrorKind;
     use strandline_operators::account::Account;
-    use strandline_operators::progress::{PartitionProgress, TopicProgress};
+    use strandline_operators::progress::{LeaderEpoch, PartitionProgress, TopicProgress};
     use strandline_operators::time::{Epoch, EventTime};
 
     use super::*;
@@ -590,6 +621,58 @@ mod tests {
             BTreeMap::from([(0, 1)]),
         )]));
         assert!(one(facts, &nothing_known(), &elsewhere, OnGap::Stop).is_err());
+    }
+
+    #[test]
+    fn a_partition_added_to_a_known_topic_is_read_from_offset_0_whatever_the_setting() {
+        let added = |log_start, on_gap| {
+            let facts = [
+                fact(0, 200),
+                PartitionFacts {
+                    source: TopicPartition::new(TOPIC, 4),
+                    ..fact(log_start, 70)
+                },
+            ];
+            let positions = decide(
+                Some("cluster"),
+                &[topic()],
+                &facts,
+                &committed(100),
+                &StartingOffsets::Latest,
+                on_gap,
+            )?;
+            Ok::<_, Error>((positions[1].assigned.start, positions[1].read_from))
+        };
+        assert_eq!(added(0, OnGap::Stop).expect("position"), (0, 0));
+        assert_eq!(added(20, OnGap::Record).expect("position"), (0, 20));
+        let error = added(20, OnGap::Stop).expect_err("lost");
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert!(
+            error.message().contains("offsets 0 to 19 are lost"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_leader_epoch_is_compared_at_the_last_record_while_the_broker_holds_it() {
+        let mut progress = committed(100);
+        let known = progress.topics.get_mut(TOPIC).expect("topic");
+        let partition = known.partitions.get_mut(&3).expect("partition");
+        // Offsets 95 to 99 were gaps.
+        partition.leader_epoch = Some(LeaderEpoch {
+            epoch: 7,
+            offset: 94,
+        });
+        let at = |log_start| {
+            let fact = fact(log_start, 200);
+            let position =
+                one(fact, &progress, &StartingOffsets::Earliest, OnGap::Record).expect("position");
+            assert_eq!(position.assigned.start, 100);
+            (position.read_from, position.leader_epoch)
+        };
+        assert_eq!(at(94), (95, Some(7)));
+        assert_eq!(at(95), (100, None));
+        assert_eq!(at(110), (110, None));
     }
 
     #[test]

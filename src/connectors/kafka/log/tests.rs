@@ -8,6 +8,7 @@ use strandline_operators::job::StartingOffsets;
 use strandline_operators::progress::Progress;
 
 use super::super::client::RecordProducer;
+use super::super::discovery::{Known, KnownTopic, Workers, discover};
 use super::super::embedded::EmbeddedKafka;
 use super::super::metadata::Cluster;
 use super::super::positions;
@@ -76,6 +77,7 @@ fn from_offset_with(kafka: &EmbeddedKafka, partition: i32, offset: i64, on_gap: 
     let position = Position {
         assigned,
         read_from: offset,
+        leader_epoch: None,
         reason: String::new(),
     };
     let settings = kafka.settings();
@@ -363,6 +365,7 @@ fn partitions_assigned_while_running_are_read_and_do_not_disturb_the_others() {
     log.assign(&[Position {
         assigned,
         read_from: 0,
+        leader_epoch: None,
         reason: String::new(),
     }])
     .expect("assign");
@@ -443,4 +446,160 @@ fn large_records_are_split_over_batches_and_a_null_is_not_an_empty_value() {
         polled => matches!(polled, Polled::EndOfPartition { .. }),
     });
     assert_eq!(values, [None, Some(Vec::new())]);
+}
+
+/// A log of partition 0 that hears of what else there is.
+fn following(kafka: &EmbeddedKafka, offset: i64, interval: Duration) -> KafkaLog {
+    let mut log = from_offset(kafka, 0, offset);
+    let known = Known {
+        cluster_id: None,
+        topics: vec![KnownTopic {
+            name: TOPIC.to_owned(),
+            id: None,
+            partitions: [0].into(),
+        }],
+    };
+    let workers = Workers {
+        local: 0..1,
+        peers: 1,
+    };
+    let (ends, looking) = discover(
+        &kafka.settings(),
+        "job",
+        known,
+        OnGap::Stop,
+        interval,
+        workers,
+    )
+    .expect("discovery");
+    log.follow(ends.into_iter().next().expect("one worker"));
+    // It would wait for the thread, which ends with the log.
+    std::mem::forget(looking);
+    log
+}
+
+#[test]
+fn a_partition_that_the_discovery_finds_is_read_from_offset_0() {
+    let config = generated(2000, 2);
+    let kafka = kafka_with(&config);
+    let mut log = following(&kafka, 0, Duration::from_millis(50));
+    let mut next = [0, 0];
+    let mut ended = 0;
+    poll_until(&mut log, &roomy(), "the end of both", |polled| {
+        match polled {
+            Polled::Batch(batch) => {
+                let p = batch.source.partition as usize;
+                assert_eq!(batch.start, next[p]);
+                next[p] = batch.next;
+            }
+            Polled::EndOfPartition { .. } => ended += 1,
+            Polled::Nothing => {}
+        }
+        ended == 2
+    });
+    assert_eq!(next[0] + next[1], 2000);
+    let assigned = log.partitions();
+    assert_eq!((assigned[1].start, assigned[1].end_at_start), (0, next[1]));
+}
+
+#[test]
+fn an_offset_that_is_gone_ends_the_job_after_a_look_that_explains_nothing() {
+    let kafka = kafka_with(&generated(100, 1));
+    let mut log = following(&kafka, 5000, Duration::from_secs(3600));
+    let deadline = Instant::now() + DEADLINE;
+    let mut looked_for = Duration::ZERO;
+    let error = loop {
+        match log.poll(1000, &roomy()) {
+            Err(error) => break error,
+            Ok(Polled::Nothing) => assert!(Instant::now() < deadline, "waited for the error"),
+            Ok(other) => panic!("read {other:?}"),
+        }
+        looked_for = log.doubt.as_ref().map_or(looked_for, |d| d.since.elapsed());
+    };
+    assert!(
+        !looked_for.is_zero() && looked_for < EXPLANATION_TIMEOUT,
+        "a look answered"
+    );
+    assert!(error.to_string().contains("offset 5000"), "{error}");
+}
+
+#[test]
+fn a_partition_unknown_for_long_that_is_there_after_all_is_read_on() {
+    let kafka = kafka_with(&generated(100, 1));
+    let mut log = following(&kafka, 0, Duration::from_secs(3600));
+    log.readers[0].unknown_since = Instant::now().checked_sub(UNKNOWN_GRACE);
+    assert!(log.readers[0].unknown_since.is_some());
+    poll_until(&mut log, &roomy(), "the end", |polled| {
+        matches!(polled, Polled::EndOfPartition { .. })
+    });
+}
+
+/// A log of partition 0 from an offset whose record before was written by the leader of an epoch.
+fn after_epoch(kafka: &EmbeddedKafka, offset: i64, epoch: i32) -> KafkaLog {
+    let mut log =
+        KafkaLog::open(&kafka.settings(), "group", &[], OnGap::Record, QUEUE_BYTES).expect("log");
+    let assigned = AssignedPartition {
+        source: TopicPartition::new(TOPIC, 0),
+        start: offset,
+        end_at_start: offset,
+        max_event_time: None,
+    };
+    log.assign(&[Position {
+        assigned,
+        read_from: offset,
+        leader_epoch: Some(epoch),
+        reason: String::new(),
+    }])
+    .expect("assign");
+    log
+}
+
+#[test]
+fn a_position_of_the_log_is_read_on_and_one_of_another_log_is_refused() {
+    let kafka = kafka_with(&generated(1000, 1));
+    let mut log = from_offset(&kafka, 0, 0);
+    let mut epoch = None;
+    poll_until(&mut log, &roomy(), "the end", |polled| {
+        if let Polled::Batch(batch) = &polled {
+            epoch = batch.leader_epoch;
+        }
+        matches!(polled, Polled::EndOfPartition { .. })
+    });
+    let epoch = epoch.expect("the broker tells leader epochs");
+    let mut log = after_epoch(&kafka, 500, epoch);
+    poll_until(&mut log, &roomy(), "the end", |polled| {
+        matches!(polled, Polled::EndOfPartition { next: 1000, .. })
+    });
+    // A leader that this log never had: what it wrote was truncated, whatever stands there now.
+    let mut log = after_epoch(&kafka, 500, epoch + 5);
+    let deadline = Instant::now() + DEADLINE;
+    let error = loop {
+        match log.poll(1000, &roomy()) {
+            Err(error) => break error,
+            Ok(Polled::Nothing) => assert!(Instant::now() < deadline, "waited for the error"),
+            Ok(other) => panic!("read {other:?}"),
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Refused, "whatever `on_gap` says");
+    assert!(
+        error.message().contains("truncated below offset 500"),
+        "{error}"
+    );
+}
+
+#[test]
+fn leader_epochs_that_go_back_are_those_of_another_log() {
+    let kafka = kafka_with(&generated(100, 1));
+    let mut log = from_offset(&kafka, 0, 0);
+    log.readers[0].leader_epoch = Some(i32::MAX);
+    let deadline = Instant::now() + DEADLINE;
+    let error = loop {
+        match log.poll(1000, &roomy()) {
+            Err(error) => break error,
+            Ok(Polled::Nothing) => assert!(Instant::now() < deadline, "waited for the error"),
+            Ok(other) => panic!("read {other:?}"),
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.message().contains("was replaced"), "{error}");
 }
