@@ -68,6 +68,11 @@ pub fn events(count: usize, partitions: i32, seed: u64) -> impl Iterator<Item = 
     })
 }
 
+/// `count` messages whose ids and clock follow those of `before` earlier ones.
+pub fn later_events(before: usize, count: usize, partitions: i32) -> impl Iterator<Item = Message> {
+    events(before + count, partitions, before as u64).skip(before)
+}
+
 /// Keeps a sample of what was sent, old and new, to be sent again.
 fn remember(recent: &mut Vec<Message>, rng: &mut StdRng, message: Message) {
     const KEPT: usize = 10_000;

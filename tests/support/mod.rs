@@ -3,20 +3,24 @@
 // Every test file takes its own part of it.
 #![allow(dead_code, unused_imports)]
 
+mod admin;
 mod events;
 mod judge;
 mod roman_numerals;
 mod run;
 mod stack;
 mod topic;
+mod transactions;
 mod wait;
 
-pub use events::{events, every_kind_of_bad_input};
+pub use admin::BROKER_DEADLINE;
+pub use events::{events, every_kind_of_bad_input, later_events};
 pub use judge::judge;
 pub use roman_numerals::{Catalog, RomanNumerals};
-pub use run::{Finished, Running, spawn};
+pub use run::{Finished, Running, signal, spawn};
 pub use stack::{OwnStack, Stack, stack};
 pub use topic::{Message, Topic, create_topic};
+pub use transactions::{Transaction, Transactions};
 pub use wait::wait_until;
 
 /// A name that no other test has, in any run: `prefix-0123...`.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::run::{Finished, Running, spawn};
-use super::{Stack, Topic, judge, stack, unique};
+use super::{Stack, Topic, judge, stack, unique, wait_until};
 
 /// The kinds of catalog that a job can be run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +113,14 @@ jobs:
         self.folder.path()
     }
 
+    /// Has the job read another topic than the one that was created for it.
+    #[track_caller]
+    pub fn read(&mut self, topic: &Topic) {
+        let topics = |name: &str| format!("topics: [{name}]");
+        self.reconfigure(&topics(&self.topic.name), &topics(&topic.name));
+        self.topic = topic.clone();
+    }
+
     /// Adds a line at the top level of the configuration.
     #[track_caller]
     pub fn configure(&self, line: &str) {
@@ -169,6 +177,32 @@ jobs:
         ]
         .concat();
         self.run(&args, deadline).expect_exit(0).json()
+    }
+
+    /// The account that the table holds, all runs together; `None` before the first commit.
+    #[track_caller]
+    pub fn audit(&self, deadline: Duration) -> Option<Value> {
+        // While the job runs, the dead-letter table may lag: that is for the audit at the end.
+        let audit = self.run(&["audit", "roman-numerals", "--json"], deadline);
+        serde_json::from_str(&audit.stdout).ok()
+    }
+
+    /// Asserts that `audit` proves the account, and returns what it printed.
+    #[track_caller]
+    pub fn expect_audit(&self, deadline: Duration) -> Value {
+        let args = ["audit", "roman-numerals", "--json"];
+        self.run(&args, deadline).expect_exit(0).json()
+    }
+
+    /// Waits until the table's account says that this many records were consumed. Panics when the job that
+    /// should do it has ended.
+    #[track_caller]
+    pub fn wait_until_consumed(&self, running: &mut Running, records: u64, deadline: Duration) {
+        wait_until(&format!("{records} records consumed"), deadline, || {
+            assert!(running.is_running(), "it ended: {}", running.stderr());
+            let audit = self.audit(deadline)?;
+            (audit["account"]["consumed"].as_u64()? >= records).then_some(())
+        });
     }
 
     /// Has the judge compare topic, table and dead letters (in table and topic); panics when it finds

@@ -79,6 +79,17 @@ impl Running {
         self.child.id()
     }
 
+    /// The processes that it has started and that it has not heard the end of.
+    pub fn children(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.unwrap_or_default();
+        children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect()
+    }
+
     /// What it has logged so far.
     pub fn stderr(&self) -> String {
         read(&self.stderr)

@@ -55,7 +55,7 @@ pub struct OwnStack {
 }
 
 impl OwnStack {
-    /// Starts services: `["kafka"]`, `["kafka", "rest"]`.
+    /// Starts services: `["kafka"]`, `["kafka", "rest"]`, `["kafka", "kafka2"]` for two brokers.
     #[track_caller]
     pub fn up(services: &[&str]) -> OwnStack {
         let stack = OwnStack {
@@ -86,6 +86,17 @@ impl OwnStack {
     #[track_caller]
     pub fn start(&self, service: &str) {
         self.control(&[service, "start"]);
+    }
+
+    /// Throws a partition's log away, while Kafka is stopped.
+    #[track_caller]
+    pub fn lose_log(&self, topic: &str, partition: i32) {
+        let log = self
+            .folder
+            .path()
+            .join(format!("kafka/data/{topic}-{partition}"));
+        fs::remove_dir_all(&log)
+            .unwrap_or_else(|e| panic!("cannot delete `{}`: {e}", log.display()));
     }
 
     #[track_caller]

@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use super::unique;
 
 /// How long the broker may take for one request of a test's own.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A topic of the test's own.
 #[derive(Clone, Debug)]
@@ -97,7 +97,10 @@ impl Topic {
 }
 
 #[track_caller]
-fn send(producer: &BaseProducer<Undelivered>, topic: &str, message: &Message) {
+pub fn send<C>(producer: &BaseProducer<C>, topic: &str, message: &Message)
+where
+    C: ProducerContext<DeliveryOpaque = ()>,
+{
     let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(message.partition);
     record.key = message.key.as_deref();
     record.payload = message.value.as_deref();

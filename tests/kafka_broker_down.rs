@@ -1,0 +1,41 @@
+//! The broker stops for a while: the job waits, says so, and goes on by itself.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Catalog, OwnStack, RomanNumerals, events, later_events, wait_until};
+
+const PARTITIONS: i32 = 3;
+const DEADLINE: Duration = Duration::from_secs(240);
+
+#[test]
+fn a_job_outlives_its_broker_and_says_what_it_waits_for() {
+    let stack = OwnStack::up(&["kafka"]);
+    let job = RomanNumerals::on(
+        &stack.description(),
+        Catalog::Sql,
+        PARTITIONS,
+        "commit: { interval: 100ms }\npartition_discovery_interval: 500ms",
+    );
+    job.topic.produce(events(3000, PARTITIONS, 1));
+    let mut running = job.spawn(&["run", "roman-numerals", "-w", "2", "--json"]);
+    job.wait_until_consumed(&mut running, 3000, DEADLINE);
+
+    stack.stop("kafka");
+    wait_until("the job to say what it waits for", DEADLINE, || {
+        assert!(running.is_running(), "it ended: {}", running.stderr());
+        let log = running.stderr();
+        log.contains("no Kafka broker can be reached").then_some(())
+    });
+    stack.start("kafka");
+    job.topic.produce(later_events(3000, 2000, PARTITIONS));
+    job.wait_until_consumed(&mut running, 5000, DEADLINE);
+    let log = running.stderr();
+    assert!(log.contains("records come in again"), "{log}");
+    running.terminate();
+    let printed = running.wait(DEADLINE).expect_exit(143).json();
+
+    job.judge_with_account(&printed);
+    job.expect_audit(DEADLINE);
+}
