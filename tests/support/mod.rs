@@ -3,7 +3,9 @@
 // Every test file takes its own part of it.
 #![allow(dead_code, unused_imports)]
 
+mod catalog_proxy;
 mod events;
+mod http;
 mod judge;
 mod roman_numerals;
 mod run;
@@ -11,10 +13,11 @@ mod stack;
 mod topic;
 mod wait;
 
+pub use catalog_proxy::{Answered, Applied, CatalogProxy, Fault, Injected};
 pub use events::{events, every_kind_of_bad_input};
-pub use judge::judge;
+pub use judge::{judge, program};
 pub use roman_numerals::{Catalog, RomanNumerals};
-pub use run::{Finished, Running, spawn};
+pub use run::{Finished, Running, signal, spawn};
 pub use stack::{OwnStack, Stack, stack};
 pub use topic::{Message, Topic, create_topic};
 pub use wait::wait_until;

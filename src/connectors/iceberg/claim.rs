@@ -81,7 +81,7 @@ pub(super) fn claim(
     })?;
     let progress = claimed.ok_or_else(|| Error::internal("a claim ended without progress"))?;
     tracing::info!(table = %name, job, generation = progress.generation(), "claimed");
-    let rolled = pending::recover(catalog, &progress)?;
+    let rolled = pending::recover(catalog, &progress, secondaries)?;
     if !rolled.is_empty() {
         tracing::info!(job, tables = ?rolled, epoch = ?progress.epoch, "rolled pending files forward");
     }

@@ -27,7 +27,7 @@ pub(super) fn read_progress(
                 "table `{table}` has snapshots of job `{job}`, but its property `{property}` is gone: \
                  nothing says where to go on"
             ))
-            .hint("restore the property from an earlier metadata file, or let the job write to a new table"));
+            .hint("restore the property from the newest metadata file that has it, or let the job write to a new table"));
         }
         return Ok(None);
     };
@@ -65,6 +65,18 @@ fn check_lineage(metadata: &TableMetadata, table: &str, progress: &Progress) -> 
         };
         if snapshot.sequence_number() == expected {
             return Ok(());
+        }
+        if snapshot.sequence_number() > expected && summary::is_of(snapshot, &progress.job) {
+            return Err(Error::refused(format!(
+                "the progress of job `{}` in table `{table}` was set back: it came with sequence number \
+                 {expected}, but the job has committed number {} since",
+                progress.job,
+                snapshot.sequence_number()
+            ))
+            .hint(
+                "with it, records would land twice: restore the property from the newest metadata file that \
+                 the job wrote",
+            ));
         }
         if snapshot.sequence_number() < expected {
             return rolled_back(format!(

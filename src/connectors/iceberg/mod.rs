@@ -118,6 +118,8 @@ impl IcebergConnector {
                 table,
             });
         }
+        self.refuse_rows_without_progress(&primary, settings)
+            .map_err(in_job)?;
         let progress = claim::claim(
             &self.catalog,
             &mut primary,
@@ -131,7 +133,9 @@ impl IcebergConnector {
         for secondary in &mut secondaries {
             // A pending file may just have been rolled forward.
             secondary.table.reload().map_err(in_job)?;
+            secondary.table.write_for(&secondary.shape);
         }
+        primary.write_for(&shape);
         let description = TablesDescription {
             job: settings.name.clone(),
             generation: progress.generation(),
@@ -154,6 +158,34 @@ impl IcebergConnector {
             progress,
             description,
         })
+    }
+}
+
+impl IcebergConnector {
+    /// Refuses a table without progress of the job that already holds rows of its topics: they would land a
+    /// second time. The job's own snapshots would say so too, but they expire.
+    fn refuse_rows_without_progress(
+        &self,
+        primary: &OpenTable,
+        settings: &JobSettings,
+    ) -> Result<()> {
+        let table = primary.table();
+        let name = primary.name();
+        if fence::read_progress(table.metadata(), &name, &settings.name)?.is_some()
+            || !readback::holds_rows_of(&self.catalog.blocking, table, &name, &settings.topics)?
+        {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "table `{name}` holds rows of topic `{}`, but no progress of job `{}`: they would land again",
+            settings.topics.join("`, `"),
+            settings.name
+        ))
+        .hint(format!(
+            "restore the property `{}` from the newest metadata file that has it; if the rows are of another \
+             job, or the job was renamed, let it write to a new table",
+            Progress::property(&settings.name)
+        )))
     }
 }
 

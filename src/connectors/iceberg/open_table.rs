@@ -1,6 +1,6 @@
 //! One table that this process commits to: its version in hand, its manifests, its litter.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use super::litter::{GRACE_MS, Litter};
 use super::location;
 use super::pointer::NotSwapped;
 use super::producer::{Append, Produced, produce};
+use super::tables::{Fit, TableShape};
 
 /// How often one commit is tried before it is given up.
 const ATTEMPTS_MAX: u32 = 30;
@@ -37,6 +38,8 @@ pub(super) struct OpenTable {
     // The manifests of a snapshot, by its id: the one that we committed last.
     manifests: Option<(i64, Vec<ManifestFile>)>,
     litter: Litter,
+    // What the data files were written for, once there are any.
+    fit: Option<Fit>,
 }
 
 /// What the owner of a commit decides for each version of the table it might be made on.
@@ -65,7 +68,13 @@ impl OpenTable {
             table,
             manifests: None,
             litter: Litter::new(Duration::from_millis(GRACE_MS)),
+            fit: None,
         }
+    }
+
+    /// From here on only versions of the table that data files of this shape fit are committed to.
+    pub(super) fn write_for(&mut self, shape: &TableShape) {
+        self.fit = Some(Fit::of(shape, &self.table));
     }
 
     /// Changes how long superseded metadata is kept.
@@ -84,7 +93,7 @@ impl OpenTable {
 
     /// Reads the current version.
     pub(super) fn reload(&mut self) -> Result<()> {
-        self.table = self.catalog.load(&self.ident)?;
+        self.table = self.catalog.reload(&self.ident)?;
         Ok(())
     }
 
@@ -107,6 +116,30 @@ impl OpenTable {
                 })
             })
             .collect()
+    }
+
+    /// Whether the current version refers to any of these data files. Reads all manifests.
+    pub(super) fn refers_to_any(&self, files: &[DataFile]) -> Result<bool> {
+        let metadata = self.table.metadata();
+        let Some(current) = metadata.current_snapshot() else {
+            return Ok(false);
+        };
+        let paths: HashSet<&str> = files.iter().map(DataFile::file_path).collect();
+        let what = format!("read the manifests of `{}`", self.ident);
+        self.catalog.ask(&what, async {
+            let list = self.table.manifest_list_reader(current).load().await?;
+            for manifest in list.entries() {
+                let manifest = manifest.load_manifest(self.table.file_io()).await?;
+                let entries = manifest.entries().iter();
+                if entries
+                    .filter(|entry| entry.is_alive())
+                    .any(|entry| paths.contains(entry.file_path()))
+                {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 
     /// Commits what `decide` says, exactly once.
@@ -200,7 +233,12 @@ impl OpenTable {
         loop {
             match self.reload() {
                 Ok(()) => return Ok(self.table.metadata().snapshot_by_id(snapshot_id).is_some()),
-                Err(e) if Instant::now() >= deadline => return Err(e),
+                Err(e)
+                    if Instant::now() >= deadline
+                        || e.kind() != strandline_operators::ErrorKind::Unreachable =>
+                {
+                    return Err(e);
+                }
                 Err(_) => std::thread::sleep(Duration::from_millis(pause)),
             }
             pause = (pause * 2).min(PAUSE_MAX_MS);
@@ -208,6 +246,20 @@ impl OpenTable {
     }
 
     fn produce(&self, append: &Append) -> Result<Produced> {
+        if let Some(fit) = &self.fit {
+            fit.verify(&self.table)?;
+        }
+        let files = append.files.iter().map(DataFile::file_path);
+        if let Some(missing) = location::first_missing(files) {
+            return Err(Error::unreachable(format!(
+                "cannot commit to `{}`: its data file `{missing}` was removed before it was committed",
+                self.ident
+            ))
+            .hint(
+                "start the job again, it writes the rows anew; let the removal of orphan files take only \
+                 files older than a day",
+            ));
+        }
         let current = self.table.metadata().current_snapshot_id();
         let known = self
             .manifests

@@ -16,6 +16,7 @@ use strandline_operators::{Error, Result};
 use uuid::Uuid;
 
 use super::catalog::OpenCatalog;
+use super::commit::Secondary;
 use super::location;
 use super::open_table::{OpenTable, Verdict, property};
 use super::producer::Append;
@@ -234,6 +235,16 @@ pub(super) fn commit_secondary(
     let generation = progress.generation();
     let property_name = mark_property(job, &progress.table_uuid);
     let data_files = table.data_files(files.iter().map(|f| f.description.as_str()))?;
+    // Someone may have removed the mark; the files themselves then say whether they are there.
+    if !table
+        .table()
+        .metadata()
+        .properties()
+        .contains_key(&property_name)
+        && table.refers_to_any(&data_files)?
+    {
+        return Ok(());
+    }
     table.commit(|base| {
         let found = base.metadata().properties().get(&property_name);
         if let Some(json) = found {
@@ -267,13 +278,44 @@ pub(super) fn commit_secondary(
     Ok(())
 }
 
+/// Whether every one of the job's other tables says that it has the epoch: then its pending file is not
+/// needed any more, and whoever removed it as an orphan has done no harm.
+fn is_rolled_forward(progress: &Progress, secondaries: &[Secondary]) -> Result<bool> {
+    let property = mark_property(&progress.job, &progress.table_uuid);
+    for secondary in secondaries {
+        let properties = secondary.table.table().metadata().properties();
+        let mark = properties
+            .get(&property)
+            .map(|json| parse_mark(&secondary.shape.name, &property, json))
+            .transpose()?;
+        if mark.map(|mark| mark.epoch) != progress.epoch {
+            return Ok(false);
+        }
+    }
+    Ok(!secondaries.is_empty())
+}
+
 /// Rolls the pending file of the committed progress forward. The tables are found by the names in it, so
 /// that it works after the job's settings have changed. Returns the names of the tables it committed to.
-pub(super) fn recover(catalog: &Arc<OpenCatalog>, progress: &Progress) -> Result<Vec<String>> {
+pub(super) fn recover(
+    catalog: &Arc<OpenCatalog>,
+    progress: &Progress,
+    secondaries: &[Secondary],
+) -> Result<Vec<String>> {
     let Some(place) = &progress.pending else {
         return Ok(Vec::new());
     };
-    let pending = Pending::read(place)?;
+    let pending = match Pending::read(place) {
+        Ok(pending) => pending,
+        Err(_)
+            if location::first_missing(std::iter::once(place.as_str())).is_some()
+                && is_rolled_forward(progress, secondaries)? =>
+        {
+            tracing::warn!(job = %progress.job, place, "a pending file is gone that was rolled forward already");
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
     if pending.job != progress.job || Some(pending.epoch) != progress.epoch {
         return Err(Error::refused(format!(
             "the pending file `{place}` is of epoch {} of job `{}`, expected epoch {:?} of `{}`",

@@ -1,5 +1,7 @@
 //! The connector's guarantees, on a SQLite catalog and a warehouse in a temporary folder.
 
+mod others;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
