@@ -335,6 +335,15 @@ fn a_table_that_was_rolled_back_stops_the_job() {
 }
 
 #[test]
+fn a_roll_back_whose_traces_were_expired_is_refused() {
+    let it = Job::that_has_run();
+    it.others(&["roll-back=1", "append=1", "expire", "append=1", "expire"]);
+    it.refuses_to_start("was rolled back");
+    it.job.delete_state();
+    it.refuses_to_start("was rolled back");
+}
+
+#[test]
 fn a_column_that_was_dropped_stops_the_job_and_is_added_anew_at_the_next_start() {
     let mut it = Job::new();
     let table = it.job.table.clone();

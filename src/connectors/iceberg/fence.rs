@@ -4,7 +4,7 @@ use iceberg::spec::TableMetadata;
 use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 
-use super::producer::ancestry;
+use super::lineage::{Lineage, lineage};
 use super::summary;
 
 /// The job's progress, `None` when the job has never run against this table.
@@ -56,37 +56,28 @@ fn check_lineage(metadata: &TableMetadata, table: &str, progress: &Progress) -> 
              (set the main branch to the snapshot with that sequence number), or use a new table",
         ))
     };
-    let Some(current) = metadata.current_snapshot() else {
-        return rolled_back("but it has no current snapshot".to_owned());
-    };
-    for id in ancestry(metadata, current.snapshot_id()) {
-        let Some(snapshot) = metadata.snapshot_by_id(id) else {
-            break;
-        };
-        if snapshot.sequence_number() == expected {
-            return Ok(());
-        }
-        if snapshot.sequence_number() > expected && summary::is_of(snapshot, &progress.job) {
-            return Err(Error::refused(format!(
-                "the progress of job `{}` in table `{table}` was set back: it came with sequence number \
-                 {expected}, but the job has committed number {} since",
-                progress.job,
-                snapshot.sequence_number()
-            ))
-            .hint(
-                "with it, records would land twice: restore the property from the newest metadata file that \
-                 the job wrote",
-            ));
-        }
-        if snapshot.sequence_number() < expected {
-            return rolled_back(format!(
-                "but its current snapshot descends from sequence number {} past it",
-                snapshot.sequence_number()
-            ));
+    match lineage(metadata, &progress.job, expected) {
+        Lineage::Descends => Ok(()),
+        Lineage::Empty => rolled_back("but it has no current snapshot".to_owned()),
+        Lineage::Past(number) => rolled_back(format!(
+            "but its current snapshot descends from sequence number {number} past it"
+        )),
+        Lineage::Replaced => rolled_back("but its history begins after it".to_owned()),
+        Lineage::Newer(number) => Err(Error::refused(format!(
+            "the progress of job `{}` in table `{table}` was set back: it came with sequence number \
+             {expected}, but the job has committed number {number} since",
+            progress.job
+        ))
+        .hint(
+            "with it, records would land twice: restore the property from the newest metadata file that \
+             the job wrote",
+        )),
+        Lineage::Unknown => {
+            // Normal for a table with other busy writers and a job that was down for long.
+            tracing::warn!(table, expected, "the table's history is expired so far that nothing tells whether it was rolled back; `strandline audit` does");
+            Ok(())
         }
     }
-    // The history before is expired: what is left is all newer than the progress, on one line.
-    Ok(())
 }
 
 /// Refuses to go on when another generation is in force than `ours`.

@@ -27,6 +27,7 @@ mod description;
 mod fence;
 mod files;
 mod inspect;
+mod lineage;
 mod litter;
 mod location;
 mod open_table;

@@ -22,6 +22,9 @@ const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// How long any one answer may take. A commit that takes longer is looked up, not given up.
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
 
+/// What the specification answers when a token has run out, besides 401.
+const CREDENTIALS_TIMED_OUT: u16 = 419;
+
 /// How much of a server's error text is shown.
 const ERROR_TEXT_CHARS: usize = 300;
 
@@ -150,7 +153,8 @@ impl RestPointer {
         let token = self.token(false).await?;
         let answer = with_token(request, token).send().await?;
         // A token that has run out: once more with a new one. Nothing was done under the old one.
-        if answer.status() == StatusCode::UNAUTHORIZED
+        if [StatusCode::UNAUTHORIZED.as_u16(), CREDENTIALS_TIMED_OUT]
+            .contains(&answer.status().as_u16())
             && self.properties.contains_key("credential")
             && let Some(again) = again
         {

@@ -148,3 +148,52 @@ fn rows_without_progress_are_refused_once_the_history_is_gone() {
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("holds rows of topic"), "{error}");
 }
+
+/// Expires every snapshot but the current one.
+fn expire_all(connector: &IcebergConnector) {
+    change_by_hand(connector, |table| {
+        let metadata = table.metadata();
+        let current = metadata.current_snapshot_id();
+        let ids = metadata.snapshots().map(|s| s.snapshot_id());
+        vec![TableUpdate::RemoveSnapshots {
+            snapshot_ids: ids.filter(|id| Some(*id) != current).collect(),
+        }]
+    });
+}
+
+#[test]
+fn a_roll_back_is_found_in_the_log_of_metadata_files() {
+    let place = Place::new();
+    let mut run = Run::start(&place.connector);
+    run.land(5).expect("commit");
+    run.land(5).expect("commit");
+    drop(run);
+    roll_back_to(&place.connector, 2);
+    append_by_another(&place.connector);
+    expire_all(&place.connector);
+    append_by_another(&place.connector);
+    expire_all(&place.connector);
+
+    let error = claim(&place.connector).expect_err("rows would be missing");
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert!(error.to_string().contains("was rolled back"), "{error}");
+}
+
+#[test]
+fn others_and_expiry_are_no_roll_back() {
+    let place = Place::new();
+    let mut run = Run::start(&place.connector);
+    run.land(5).expect("commit");
+    for _ in 0..3 {
+        append_by_another(&place.connector);
+        expire_all(&place.connector);
+    }
+    run.land(5).expect("it goes on");
+    for _ in 0..3 {
+        append_by_another(&place.connector);
+        expire_all(&place.connector);
+    }
+    let mut heir = Run::start(&place.connector);
+    heir.land(5).expect("it goes on");
+    assert_eq!(landed(&place.connector), (0..15).collect::<Vec<_>>());
+}
