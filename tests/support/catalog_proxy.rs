@@ -404,7 +404,8 @@ impl Shared {
         let real = real.unwrap_or(&forged);
         let half = Answer::json(200, &real.body[..real.body.len() / 2]);
         match answered {
-            Answered::Dropped => Ok(()),
+            // Said aloud: a commit that is held has a handle on the connection too.
+            Answered::Dropped => client.shutdown(Shutdown::Both),
             Answered::Status(status) => Answer::json(
                 status,
                 format!(
@@ -424,7 +425,7 @@ impl Shared {
             }
             Answered::Refused => {
                 self.state().refusing_until = Some(Instant::now() + REFUSED_FOR);
-                Ok(())
+                client.shutdown(Shutdown::Both)
             }
         }
     }
