@@ -196,7 +196,10 @@ fn a_running_job_goes_on_beside_writers_and_maintenance() {
             others.stderr()
         );
         assert!(started.elapsed() < DEADLINE, "{}", others.stderr());
-        it.feed(CHUNK);
+        // A job without input commits nothing, and PyIceberg's slower commits come first.
+        if others.stderr().trim_end().ends_with("awaiting") {
+            it.feed(CHUNK);
+        }
         std::thread::sleep(PACE);
     }
     others.wait(DEADLINE).expect_exit(0);

@@ -332,7 +332,8 @@ class Others:
         return sorted(values - {None}, key=lambda value: json.loads(value)["sequence_number"])
 
     def await_commits(self, count):
-        """Waits until the job has committed that often."""
+        """Waits until the job has committed that often. Says so first: then it is worth feeding it."""
+        print("awaiting", file=sys.stderr, flush=True)
         end = time.monotonic() + PATIENCE_S
         seen = {self.table.properties.get(PROGRESS)}
         while len(seen) <= int(count):
