@@ -91,8 +91,13 @@ def judge_events(args):
     if args.account:
         with open(args.account, encoding="utf-8") as file:
             account = json.load(file)["account"]
+    deleted = set()
+    if args.deleted:
+        with open(args.deleted, encoding="utf-8") as file:
+            deleted = {tuple(place) for place in json.load(file)}
+    rows = (row for row in readers.rows_of(table, tag) if row["kafka_topic"] != args.others)
     report, differences = verdict.judge(
-        expectation, settings, readers.rows_of(table, tag), letters, topic_letters, account, gaps
+        expectation, settings, rows, letters, topic_letters, account, gaps, deleted
     )
     return report, differences
 
@@ -138,6 +143,8 @@ def add_events(events):
     events.add_argument("--dead-letter-topic", metavar="TOPIC")
     events.add_argument("--savepoint", metavar="FILE", help="what `savepoint --json` printed: its tags and offsets")
     events.add_argument("--account", metavar="FILE", help="what `--json` printed, to be compared too")
+    events.add_argument("--others", metavar="TOPIC", help="rows that say so are somebody else's: not judged")
+    events.add_argument("--deleted", metavar="FILE", help="places (JSON) whose rows somebody deleted")
     events.add_argument("--columns", default=model.ROMAN_NUMERALS, help="name:type,name:type! (! is required)")
     events.add_argument("--id", default="event_id")
     events.add_argument("--no-dedup", action="store_true")

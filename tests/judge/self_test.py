@@ -226,6 +226,18 @@ class TheVerdict(unittest.TestCase):
         for i in range(4):
             self.finds("a record landed twice", lambda rows, *_: rows.append(dict(rows[i])))
 
+    def test_a_row_that_somebody_deleted(self):
+        expectation = expect(SAMPLE, SETTINGS)
+        rows, letters = right_rows(expectation), right_letters(expectation)
+        account = {"consumed": 9, "landed": 4, "late": 1, "duplicates": 1, "dead_letters": 4, "dropped": 0, "gaps": 0}
+        for i in range(4):
+            place = tuple(rows[i][name] for name in ("kafka_topic", "kafka_partition", "kafka_offset"))
+            kinds = lambda rows: set(  # noqa: E731
+                verdict.judge(expectation, SETTINGS, rows, letters, account=account, gaps=0, deleted={place})[1].kinds
+            )
+            self.assertEqual(kinds(rows[:i] + rows[i + 1 :]), set())
+            self.assertIn("a deleted row is back", kinds(rows))
+
     def test_a_wrong_late_flag(self):
         for i in range(4):
             self.finds("is_late_arrival is wrong", lambda rows, *_: rows[i].update(is_late_arrival=not rows[i]["is_late_arrival"]))

@@ -32,16 +32,17 @@ class Differences:
         return "\n".join(lines)
 
 
-def judge(expectation, settings, rows, letters=None, topic_letters=None, account=None, gaps=None):
+def judge(expectation, settings, rows, letters=None, topic_letters=None, account=None, gaps=None, deleted=()):
     """Compares; returns the report and the differences.
 
     rows, letters: of the tables, as dictionaries, timestamps in microseconds. topic_letters: Records of the
-    dead-letter topic. account: as the engine printed it. Whatever is None is not compared.
+    dead-letter topic. account: as the engine printed it. Whatever is None is not compared. deleted: places
+    whose rows had landed and were deleted since, by somebody else: they must not be there any more.
     """
     differences = Differences()
     for reason in expectation.undecided:
         differences.add("the model cannot decide", reason)
-    seen, late = check_rows(expectation, settings, rows, differences)
+    seen, late = check_rows(expectation, settings, rows, differences, deleted)
     winners = check_contests(expectation, seen, differences)
     certain, possible = dead_letters_of(expectation, winners)
     dead = certain  # as far as is known without a dead-letter table
@@ -80,7 +81,7 @@ def check_account(account, counted, differences):
             differences.add("the account is wrong", f"{name}: it says {account.get(name)}, counted {count}")
 
 
-def check_rows(expectation, settings, rows, differences):
+def check_rows(expectation, settings, rows, differences, deleted):
     """Every row against the row it must be. Returns the places seen, and how many rows are late."""
     contested = {place: row for contest in expectation.contested for place, row in contest.candidates.items()}
     seen, ids, late = set(), {}, 0
@@ -101,6 +102,12 @@ def check_rows(expectation, settings, rows, differences):
             differences.add("a row that must not be there", f"{place}: {said}")
             continue
         check_row(expected, row, place, differences)
+    for place in deleted:
+        if place in seen:
+            differences.add("a deleted row is back", place)
+        row = expectation.landed.get(place) or contested.get(place)
+        late += bool(row and row.late)
+    seen |= set(deleted)
     for place in expectation.landed.keys() - seen:
         differences.add("a row is missing", place)
     return seen, late

@@ -7,12 +7,19 @@ use serde_json::Value;
 
 use super::stack::variable;
 
+/// A program of `tests/judge`, in the Python that it needs.
+#[track_caller]
+pub fn program(name: &str) -> Command {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judge");
+    let mut command = Command::new(variable("STRANDLINE_PYTHON"));
+    command.arg(path.join(name));
+    command
+}
+
 /// Runs `tests/judge/judge.py ARGS` and returns its report; panics with what the judge finds wrong.
 #[track_caller]
 pub fn judge(args: &[String]) -> Value {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/judge/judge.py");
-    let output = Command::new(variable("STRANDLINE_PYTHON"))
-        .arg(program)
+    let output = program("judge.py")
         .args(args)
         .output()
         .expect("run the judge's Python");

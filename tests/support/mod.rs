@@ -4,7 +4,9 @@
 #![allow(dead_code, unused_imports)]
 
 mod admin;
+mod catalog_proxy;
 mod events;
+mod http;
 mod judge;
 mod load;
 mod processes;
@@ -16,8 +18,9 @@ mod transactions;
 mod wait;
 
 pub use admin::BROKER_DEADLINE;
+pub use catalog_proxy::{Answered, Applied, CatalogProxy, Fault, Injected};
 pub use events::{events, every_kind_of_bad_input, later_events};
-pub use judge::judge;
+pub use judge::{judge, program};
 pub use load::load;
 pub use processes::{children, go_on, is_alive, stop};
 pub use roman_numerals::{Catalog, RomanNumerals};

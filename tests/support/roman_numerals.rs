@@ -264,6 +264,13 @@ jobs:
     }
 
     fn judge_table(&self, mode: &str) -> Vec<String> {
+        let mut args = vec![mode.to_owned()];
+        args.extend(self.table_for_python(&self.table));
+        args
+    }
+
+    /// The arguments by which a program of `tests/judge` finds a table of the job.
+    pub fn table_for_python(&self, table: &str) -> Vec<String> {
         let catalog = match self.catalog {
             Catalog::Sql => [
                 "--catalog-uri".to_owned(),
@@ -271,9 +278,7 @@ jobs:
             ],
             Catalog::Rest => ["--rest".to_owned(), self.stack.rest_uri.clone()],
         };
-        let mut args = vec![mode.to_owned()];
-        args.extend(catalog);
-        args.extend(["--table".to_owned(), self.table.clone()]);
-        args
+        let table = ["--table".to_owned(), table.to_owned()];
+        catalog.into_iter().chain(table).collect()
     }
 }

@@ -121,7 +121,7 @@ pub fn commit<T: VersionedTable>(
                 let mut pauses = Pauses { host, next: PAUSE };
                 // Until the table can be read again nothing is known.
                 while let Err(e) = table.reload() {
-                    if host.now() >= deadline {
+                    if host.now() >= deadline || e.kind() != ErrorKind::Unreachable {
                         return Err(e);
                     }
                     pauses.pause();

@@ -1,7 +1,7 @@
 //! What a table says of a job, and when to go no further: every read of progress passes here.
 
 use crate::error::{Error, Result};
-use crate::landing::table::Version;
+use crate::landing::table::{Lineage, Version};
 use crate::progress::Progress;
 
 /// The job's progress, `None` when the job has never run against this table.
@@ -18,7 +18,7 @@ pub fn read_progress(version: &impl Version, job: &str) -> Result<Option<Progres
                 "table `{table}` has snapshots of job `{job}`, but its property `{property}` is gone: \
                  nothing says where to go on"
             ))
-            .hint("restore the property from an earlier metadata file, or let the job write to a new table"));
+            .hint("restore the property from the newest metadata file that has it, or let the job write to a new table"));
         }
         return Ok(None);
     };
@@ -48,16 +48,29 @@ fn check_lineage(version: &impl Version, progress: &Progress) -> Result<()> {
              (set the main branch to the snapshot with that sequence number), or use a new table",
         ))
     };
-    let lineage = version.lineage();
-    if lineage.is_empty() {
-        return rolled_back("but it has no current snapshot".to_owned());
-    }
-    // When the history down to it has expired, what is left is all newer than the progress, on one line.
-    match lineage.into_iter().find(|&number| number <= expected) {
-        Some(number) if number < expected => rolled_back(format!(
+    match version.lineage(&progress.job, expected) {
+        Lineage::Descends => Ok(()),
+        Lineage::Empty => rolled_back("but it has no current snapshot".to_owned()),
+        Lineage::Past(number) => rolled_back(format!(
             "but its current snapshot descends from sequence number {number} past it"
         )),
-        _ => Ok(()),
+        Lineage::Replaced => rolled_back("but its history begins after it".to_owned()),
+        Lineage::Newer(number) => Err(Error::refused(format!(
+            "the progress of job `{}` in table `{}` was set back: it came with sequence number \
+             {expected}, but the job has committed number {number} since",
+            progress.job,
+            version.name()
+        ))
+        .hint(
+            "with it, records would land twice: restore the property from the newest metadata file that \
+             the job wrote",
+        )),
+        Lineage::Unknown => {
+            // Normal for a table with other busy writers and a job that was down for long.
+            let table = version.name();
+            tracing::warn!(table, expected, "the table's history is expired so far that nothing tells whether it was rolled back; `strandline audit` does");
+            Ok(())
+        }
     }
 }
 

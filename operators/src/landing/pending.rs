@@ -115,6 +115,16 @@ impl Marks {
         Ok(Marks(marks))
     }
 
+    /// Whether every secondary has what the progress' epoch left for it.
+    fn are_at(&self, progress: &Progress) -> bool {
+        let own = || {
+            self.0
+                .iter()
+                .filter(|m| m.primary_uuid == progress.table_uuid)
+        };
+        own().next().is_some() && own().all(|m| Some(m.mark.epoch) == progress.epoch)
+    }
+
     /// Where the generations of a new primary go on.
     pub(super) fn last(&self) -> Option<GenerationRecord> {
         Some(GenerationRecord {
@@ -267,6 +277,9 @@ pub fn commit_secondary<T: VersionedTable>(
                 ))
                 .hint("another process runs this job now; stop one of the two"));
             }
+        } else if table.refers_to_any(files)? {
+            // Someone has removed the mark; the files themselves say that they are there.
+            return Ok(Verdict::Done);
         }
         let json = Mark::new(generation, epoch).to_json()?;
         let summary = [
@@ -287,7 +300,8 @@ pub fn commit_secondary<T: VersionedTable>(
     Ok(())
 }
 
-/// Rolls the pending file of the committed progress forward. `open` opens a table by the name that stands
+/// Rolls the pending file of the committed progress forward. `marks` are what the secondaries said before;
+/// `open` opens a table by the name that stands
 /// in the file, so that it works after the job's settings have changed. Returns the names of the tables.
 ///
 /// # Errors
@@ -295,6 +309,7 @@ pub fn commit_secondary<T: VersionedTable>(
 pub fn roll_forward<T: VersionedTable>(
     host: &dyn Host,
     files: &dyn PendingFiles,
+    marks: &Marks,
     open: &mut dyn FnMut(&str) -> Result<T>,
     progress: &Progress,
 ) -> Result<Vec<String>> {
@@ -302,7 +317,17 @@ pub fn roll_forward<T: VersionedTable>(
         return Ok(Vec::new());
     };
     reached(host, Failpoint::RollForward)?;
-    let pending = files.read(place)?;
+    let Some(pending) = files.read(place)? else {
+        if marks.are_at(progress) {
+            // Whoever removed it as an orphan has done no harm.
+            tracing::warn!(job = %progress.job, place, "a pending file is gone that was rolled forward already");
+            return Ok(Vec::new());
+        }
+        return Err(Error::refused(format!("the pending file `{place}` is gone")).hint(
+            "it lists data files of an epoch that is committed, and that the job's other tables still lack: \
+             restore it",
+        ));
+    };
     if pending.job != progress.job || Some(pending.epoch) != progress.epoch {
         return Err(Error::refused(format!(
             "the pending file `{place}` is of epoch {} of job `{}`, expected epoch {:?} of `{}`",

@@ -6,6 +6,23 @@ use crate::error::{Error, Result};
 use crate::io::WrittenFile;
 use crate::landing::pending::Pending;
 
+/// What the ancestry of a table's head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lineage {
+    /// The snapshot with the sequence number is an ancestor, or the head.
+    Descends,
+    /// There is no head.
+    Empty,
+    /// An ancestor is older, and the expected one is not among its descendants.
+    Past(i64),
+    /// The first snapshot of the history is newer.
+    Replaced,
+    /// The job itself has committed later.
+    Newer(i64),
+    /// The history is expired, and nothing tells of it any more.
+    Unknown,
+}
+
 /// One version of a table, as it was read.
 pub trait Version {
     /// The table's name, `namespace.table`.
@@ -23,8 +40,8 @@ pub trait Version {
     /// The sequence number that the next snapshot will have.
     fn next_sequence_number(&self) -> i64;
 
-    /// The sequence numbers of the head and, as far as they are kept, its ancestors: newest first.
-    fn lineage(&self) -> Vec<i64>;
+    /// Whether the head descends from the snapshot of `job` with the sequence number `expected`.
+    fn lineage(&self, job: &str, expected: i64) -> Lineage;
 
     /// Whether a snapshot that is kept was made by `job`.
     fn has_snapshot_of(&self, job: &str) -> bool;
@@ -93,16 +110,16 @@ pub trait VersionedTable: Send {
     /// `Unreachable` when trying again may help.
     fn reload(&mut self) -> Result<()>;
 
-    /// Refuses a version in hand that does not fit what the job writes.
+    /// Whether the version in hand refers to any of these data files. Reads all that it refers to.
     ///
     /// # Errors
-    /// `Refused`, naming the column or the partitioning.
-    fn check_shape(&self) -> Result<()>;
+    /// A table that cannot be read.
+    fn refers_to_any(&self, files: &[WrittenFile]) -> Result<bool>;
 
     /// Sends an append, once, for exactly the version in hand, durably.
     ///
     /// # Errors
-    /// What went wrong before anything was sent.
+    /// What went wrong before anything was sent; `Refused` for a version that the data files do not fit.
     fn append(&mut self, append: &Append) -> Result<Sent>;
 
     /// An append that was not known to be committed is in the version in hand.
@@ -120,11 +137,11 @@ pub trait PendingFiles: Send {
     /// A store that cannot be written.
     fn write(&self, pending: &Pending) -> Result<String>;
 
-    /// Reads one.
+    /// Reads one; `None` when it is gone.
     ///
     /// # Errors
-    /// `Refused` when it is gone or unreadable: it lists rows that are committed.
-    fn read(&self, place: &str) -> Result<Pending>;
+    /// A store that cannot be read, a file that cannot be understood.
+    fn read(&self, place: &str) -> Result<Option<Pending>>;
 
     /// Deletes one that no progress names any more. A failure only leaves it lying there.
     fn delete(&self, place: &str);

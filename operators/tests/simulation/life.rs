@@ -176,7 +176,7 @@ fn prepare(host: &SimHost, settings: &JobSettings, workers: usize) -> Result<Pre
         Ok(SimTable::open(world, host.life, LETTERS))
     };
     let pending_files = SimPending(world.clone());
-    roll_forward(host, &pending_files, &mut open, &progress)?;
+    roll_forward(host, &pending_files, &marks, &mut open, &progress)?;
     letters.reload()?;
     let dedup = open_state(host, settings, &progress, workers)?;
     let partitions = assigned(world, &progress);

@@ -1,10 +1,14 @@
 //! The tables' ports: versions, commits whose answers get lost, and pending files.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
+use strandline_operators::io::WrittenFile;
 use strandline_operators::landing::pending::Pending;
 use strandline_operators::landing::summary;
-use strandline_operators::landing::table::{Append, PendingFiles, Sent, Version, VersionedTable};
+use strandline_operators::landing::table::{
+    Append, Lineage, PendingFiles, Sent, Version, VersionedTable,
+};
 use strandline_operators::{Error, Result};
 
 use crate::baton::{Said, give_way};
@@ -36,14 +40,19 @@ impl Version for SimVersion {
         self.0.sequence + 1
     }
 
-    fn lineage(&self) -> Vec<i64> {
-        let mut lineage = Vec::new();
+    fn lineage(&self, _job: &str, expected: i64) -> Lineage {
         let mut at = self.0.head;
         while let Some(snapshot) = at.and_then(|id| self.0.snapshots.get(&id)) {
-            lineage.push(snapshot.sequence);
-            at = snapshot.parent;
+            match snapshot.sequence.cmp(&expected) {
+                Ordering::Equal => return Lineage::Descends,
+                Ordering::Less => return Lineage::Past(snapshot.sequence),
+                Ordering::Greater => at = snapshot.parent,
+            }
         }
-        lineage
+        match self.0.head {
+            Some(_) => Lineage::Replaced,
+            None => Lineage::Empty,
+        }
     }
 
     fn has_snapshot_of(&self, job: &str) -> bool {
@@ -107,8 +116,9 @@ impl VersionedTable for SimTable {
         Ok(())
     }
 
-    fn check_shape(&self) -> Result<()> {
-        Ok(())
+    fn refers_to_any(&self, files: &[WrittenFile]) -> Result<bool> {
+        let there = &self.version.0.files;
+        Ok(files.iter().any(|file| there.contains(file)))
     }
 
     fn append(&mut self, append: &Append) -> Result<Sent> {
@@ -189,15 +199,13 @@ impl PendingFiles for SimPending {
         Ok(place)
     }
 
-    fn read(&self, place: &str) -> Result<Pending> {
+    fn read(&self, place: &str) -> Result<Option<Pending>> {
         let world = self.0.lock();
         let pending = world.pending_files.get(place).cloned();
-        let pending =
-            pending.ok_or_else(|| Error::refused(format!("pending file {place} is gone")))?;
-        if world.mutation == Some(Mutation::PendingIgnored) {
-            return Ok(Pending::new(&pending.job, pending.epoch));
-        }
-        Ok(pending)
+        Ok(pending.map(|pending| match world.mutation {
+            Some(Mutation::PendingIgnored) => Pending::new(&pending.job, pending.epoch),
+            _ => pending,
+        }))
     }
 
     fn delete(&self, place: &str) {

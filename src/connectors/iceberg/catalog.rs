@@ -13,7 +13,7 @@ use strandline_operators::{Error, Result};
 
 use super::blocking::Blocking;
 use super::location;
-use super::pointer::Pointer;
+use super::pointer::{self, Pointer};
 use super::rest::{self, RestPointer};
 use super::sql::{self, CATALOG_NAME, SqlPointer};
 
@@ -87,11 +87,21 @@ impl OpenCatalog {
         what: &str,
         request: impl Future<Output = iceberg::Result<T>> + Send,
     ) -> Result<T> {
+        self.ask_plainly(what, request)?
+            .map_err(|e| self.error(what, &e))
+    }
+
+    /// As [`OpenCatalog::ask`]; the library's error is handed through.
+    fn ask_plainly<T: Send>(
+        &self,
+        what: &str,
+        request: impl Future<Output = iceberg::Result<T>> + Send,
+    ) -> Result<iceberg::Result<T>> {
         match self
             .blocking
             .wait_at_most(Duration::from_millis(REQUEST_TIMEOUT_MS), request)?
         {
-            Some(answer) => answer.map_err(|e| self.error(what, &e)),
+            Some(answer) => Ok(answer),
             None => Err(Error::unreachable(format!(
                 "cannot {what}: the catalog at `{}` did not answer within {} s",
                 self.uri,
@@ -104,6 +114,23 @@ impl OpenCatalog {
     /// Reads a table's current version.
     pub(super) fn load(&self, ident: &TableIdent) -> Result<Table> {
         self.ask(&format!("load table `{ident}`"), self.pointer.load(ident))
+    }
+
+    /// Reads the current version of a table that the job had open: one that is not there was dropped.
+    pub(super) fn reload(&self, ident: &TableIdent) -> Result<Table> {
+        let what = format!("load table `{ident}`");
+        match self.ask_plainly(&what, self.pointer.load(ident))? {
+            Ok(table) => Ok(table),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    ErrorKind::TableNotFound | ErrorKind::NamespaceNotFound
+                ) =>
+            {
+                Err(pointer::gone(ident))
+            }
+            Err(e) => Err(self.error(&what, &e)),
+        }
     }
 
     /// Reads a table's current version, `None` when there is no such table.
@@ -201,7 +228,7 @@ async fn open_rest(settings: &CatalogSettings, runtime: iceberg::Runtime) -> Res
     if !named.is_empty() {
         properties.insert("warehouse".to_owned(), named.clone());
     }
-    let client = rest::bounded_client()?;
+    let client = rest::bounded_client(&settings.properties)?;
     let catalog = RestCatalogBuilder::default()
         .with_client(client.clone())
         .with_storage_factory(Arc::new(LocalFsStorageFactory))

@@ -86,7 +86,7 @@ pub(super) fn copy(
 
     let files = copy_files(catalog, source, &savepoint.primary, &primary)?;
     let count = files.len();
-    let mut open = OpenTable::new(Arc::clone(catalog), primary, None);
+    let mut open = OpenTable::new(Arc::clone(catalog), primary);
     open.append_once(|base| {
         if is_done(base, settings, from)? {
             return Ok(Verdict::Done);
@@ -215,7 +215,7 @@ impl Filling<'_> {
             (summary::EPOCH, self.epoch.0.to_string()),
         ];
         let mark = Mark::new(generation, self.epoch).to_json()?;
-        let mut open = OpenTable::new(Arc::clone(self.catalog), target, None);
+        let mut open = OpenTable::new(Arc::clone(self.catalog), target);
         open.append_once(|base| {
             if self.is_filled(base)? {
                 return Ok(Verdict::Done);

@@ -53,6 +53,14 @@ pub(super) fn warehouse_location(setting: &str) -> Result<String> {
     Ok(format!("file://{}", text.trim_end_matches('/')))
 }
 
+/// The first of these files that is local and not there.
+pub(super) fn first_missing<'a>(locations: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    locations
+        .filter_map(|location| Some((location, local_path(location)?)))
+        .find(|(_, path)| matches!(path.try_exists(), Ok(false)))
+        .map(|(location, _)| location)
+}
+
 /// Makes a file that was written and closed survive a power loss.
 pub(super) fn sync_file(path: &Path) -> std::io::Result<()> {
     File::open(path)?.sync_all()

@@ -23,6 +23,7 @@ mod data_file;
 mod description;
 mod files;
 mod inspect;
+mod lineage;
 mod litter;
 mod location;
 mod open_table;
@@ -50,7 +51,7 @@ use strandline_operators::landing::claim::{ClaimOptions, Claimant, claim};
 use strandline_operators::landing::committer::{Committer, Secondary};
 use strandline_operators::landing::fence::read_progress;
 use strandline_operators::landing::pending::{Marks, roll_forward};
-use strandline_operators::landing::table::VersionedTable;
+use strandline_operators::landing::table::{Version, VersionedTable};
 use strandline_operators::progress::Progress;
 use strandline_operators::schema::{bronze_schema, dead_letter_schema};
 use strandline_operators::{Error, Result};
@@ -117,11 +118,7 @@ impl IcebergConnector {
         let (name, catalog, host) = (&settings.name, &self.catalog, &*self.host);
         let open = |shape: &TableShape| {
             let table = tables::ensure(catalog, shape).map_err(in_job)?;
-            Ok(OpenTable::new(
-                Arc::clone(catalog),
-                table,
-                Some(shape.clone()),
-            ))
+            Ok(OpenTable::new(Arc::clone(catalog), table))
         };
         let mut primary = open(&shape)?;
         if let Some(progress) = read_progress(primary.version(), name).map_err(in_job)? {
@@ -139,6 +136,8 @@ impl IcebergConnector {
                 table: open(shape)?,
             });
         }
+        self.refuse_rows_without_progress(&primary, settings)
+            .map_err(in_job)?;
         let versions = secondaries.iter().map(|s| s.table.version());
         let marks = Marks::read(versions, name).map_err(in_job)?;
         let claimant = Claimant {
@@ -151,12 +150,16 @@ impl IcebergConnector {
         let pending_files = PendingFolder::of(primary.table());
         let mut open_again = |name: &str| {
             let table = catalog.load(&tables::ident(name)?)?;
-            Ok(OpenTable::new(Arc::clone(catalog), table, None))
+            Ok(OpenTable::new(Arc::clone(catalog), table))
         };
-        roll_forward(host, &pending_files, &mut open_again, &progress).map_err(in_job)?;
+        roll_forward(host, &pending_files, &marks, &mut open_again, &progress).map_err(in_job)?;
         for secondary in &mut secondaries {
             // A pending file may just have been rolled forward.
             secondary.table.reload().map_err(in_job)?;
+        }
+        primary.write_for(&shape);
+        for (secondary, shape) in secondaries.iter_mut().zip(&letters) {
+            secondary.table.write_for(shape);
         }
         let description = TablesDescription {
             job: settings.name.clone(),
@@ -181,6 +184,34 @@ impl IcebergConnector {
             progress,
             description,
         })
+    }
+}
+
+impl IcebergConnector {
+    /// Refuses a table without progress of the job that already holds rows of its topics: they would land a
+    /// second time. The job's own snapshots would say so too, but they expire.
+    fn refuse_rows_without_progress(
+        &self,
+        primary: &OpenTable,
+        settings: &JobSettings,
+    ) -> Result<()> {
+        let table = primary.table();
+        let name = primary.version().name();
+        if read_progress(primary.version(), &settings.name)?.is_some()
+            || !readback::holds_rows_of(&self.catalog.blocking, table, &name, &settings.topics)?
+        {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "table `{name}` holds rows of topic `{}`, but no progress of job `{}`: they would land again",
+            settings.topics.join("`, `"),
+            settings.name
+        ))
+        .hint(format!(
+            "restore the property `{}` from the newest metadata file that has it; if the rows are of another \
+             job, or the job was renamed, let it write to a new table",
+            Progress::property(&settings.name)
+        )))
     }
 }
 

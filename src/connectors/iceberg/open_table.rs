@@ -1,5 +1,6 @@
 //! One table that this process commits to: its version in hand, its manifests, its litter.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use iceberg::spec::{DataFile, ManifestFile, deserialize_data_file_from_json};
 use iceberg::table::Table;
 use strandline_operators::failpoint::Failpoint;
 use strandline_operators::host::Machine;
+use strandline_operators::io::WrittenFile;
 use strandline_operators::landing::attempt::{Around, Verdict, commit};
 use strandline_operators::landing::table::{Append, Sent, VersionedTable};
 use strandline_operators::{Error, Result};
@@ -17,7 +19,7 @@ use super::litter::{GRACE_MS, Litter};
 use super::location;
 use super::pointer::NotSwapped;
 use super::producer::{Produced, produce};
-use super::tables::{self, TableShape};
+use super::tables::{Fit, TableShape};
 use super::version::TableVersion;
 
 /// A table open for commits.
@@ -25,8 +27,8 @@ use super::version::TableVersion;
 pub(super) struct OpenTable {
     catalog: Arc<OpenCatalog>,
     ident: TableIdent,
-    /// What is written to it; `None` for a table that only takes what was written before.
-    shape: Option<TableShape>,
+    /// What the data files were written for, once there are any.
+    fit: Option<Fit>,
     /// The version that the next commit is made for.
     version: TableVersion,
     /// The manifests of a snapshot, by its id: the one that we committed last.
@@ -37,20 +39,21 @@ pub(super) struct OpenTable {
 }
 
 impl OpenTable {
-    pub(super) fn new(
-        catalog: Arc<OpenCatalog>,
-        table: Table,
-        shape: Option<TableShape>,
-    ) -> OpenTable {
+    pub(super) fn new(catalog: Arc<OpenCatalog>, table: Table) -> OpenTable {
         OpenTable {
             catalog,
             ident: table.identifier().clone(),
-            shape,
+            fit: None,
             version: TableVersion(table),
             manifests: None,
             unresolved: None,
             litter: Litter::new(Duration::from_millis(GRACE_MS)),
         }
+    }
+
+    /// From here on only versions of the table that data files of this shape fit are committed to.
+    pub(super) fn write_for(&mut self, shape: &TableShape) {
+        self.fit = Some(Fit::of(shape, self.table()));
     }
 
     /// Changes how long superseded metadata is kept.
@@ -64,7 +67,7 @@ impl OpenTable {
     }
 
     /// The data files that a writer described.
-    pub(super) fn data_files(&self, append: &Append) -> Result<Vec<DataFile>> {
+    pub(super) fn data_files(&self, files: &[WrittenFile]) -> Result<Vec<DataFile>> {
         let metadata = self.table().metadata();
         let parse = |description: &str| {
             deserialize_data_file_from_json(
@@ -77,11 +80,24 @@ impl OpenTable {
                 Error::internal(format!("cannot read the description of a data file: {e}"))
             })
         };
-        append.files.iter().map(|f| parse(&f.description)).collect()
+        files.iter().map(|f| parse(&f.description)).collect()
     }
 
     fn produce(&self, append: &Append) -> Result<Produced> {
-        let files = self.data_files(append)?;
+        if let Some(fit) = &self.fit {
+            fit.verify(self.table())?;
+        }
+        let files = self.data_files(&append.files)?;
+        if let Some(missing) = location::first_missing(files.iter().map(DataFile::file_path)) {
+            return Err(Error::unreachable(format!(
+                "cannot commit to `{}`: its data file `{missing}` was removed before it was committed",
+                self.ident
+            ))
+            .hint(
+                "start the job again, it writes the rows anew; let the removal of orphan files take only \
+                 files older than a day",
+            ));
+        }
         let current = self.table().metadata().current_snapshot_id();
         let known = self
             .manifests
@@ -136,15 +152,28 @@ impl VersionedTable for OpenTable {
     }
 
     fn reload(&mut self) -> Result<()> {
-        self.version = TableVersion(self.catalog.load(&self.ident)?);
+        self.version = TableVersion(self.catalog.reload(&self.ident)?);
         Ok(())
     }
 
-    fn check_shape(&self) -> Result<()> {
-        match &self.shape {
-            Some(shape) => tables::verify(self.table(), shape).map(drop),
-            None => Ok(()),
-        }
+    fn refers_to_any(&self, files: &[WrittenFile]) -> Result<bool> {
+        let Some(current) = self.table().metadata().current_snapshot() else {
+            return Ok(false);
+        };
+        let files = self.data_files(files)?;
+        let paths: HashSet<&str> = files.iter().map(DataFile::file_path).collect();
+        let what = format!("read the manifests of `{}`", self.ident);
+        self.catalog.ask(&what, async {
+            let list = self.table().manifest_list_reader(current).load().await?;
+            for manifest in list.entries() {
+                let manifest = manifest.load_manifest(self.table().file_io()).await?;
+                let mut alive = manifest.entries().iter().filter(|entry| entry.is_alive());
+                if alive.any(|entry| paths.contains(entry.file_path())) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 
     fn append(&mut self, append: &Append) -> Result<Sent> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use iceberg::table::Table;
 use strandline_operators::host::Machine;
-use strandline_operators::landing::pending::{Pending, roll_forward};
+use strandline_operators::landing::pending::{Marks, Pending, roll_forward};
 use strandline_operators::landing::table::PendingFiles;
 use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
@@ -42,10 +42,10 @@ pub(super) fn recover(
 ) -> Result<()> {
     let mut open = |name: &str| {
         let table = catalog.load(&tables::ident(name)?)?;
-        Ok(OpenTable::new(Arc::clone(catalog), table, None))
+        Ok(OpenTable::new(Arc::clone(catalog), table))
     };
     let files = PendingFolder::of(primary);
-    roll_forward(&Machine, &files, &mut open, progress).map(drop)
+    roll_forward(&Machine, &files, &Marks::default(), &mut open, progress).map(drop)
 }
 
 impl PendingFiles for PendingFolder {
@@ -69,17 +69,16 @@ impl PendingFiles for PendingFolder {
         Ok(place)
     }
 
-    fn read(&self, place: &str) -> Result<Pending> {
+    fn read(&self, place: &str) -> Result<Option<Pending>> {
         let path = location::require_local(place)?;
-        let json = std::fs::read(&path).map_err(|e| {
-            let message = format!("cannot read the pending file `{place}`: {e}");
-            let error = match e.kind() {
-                std::io::ErrorKind::NotFound => Error::refused(message),
-                _ => Error::unreachable(message),
-            };
-            error.hint("it lists data files of an epoch that is committed, and that the job's other tables still lack: restore it")
-        })?;
-        Pending::parse(place, &json)
+        match std::fs::read(&path) {
+            Ok(json) => Pending::parse(place, &json).map(Some),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::unreachable(format!(
+                "cannot read the pending file `{place}`: {e}"
+            ))
+            .hint("see that the warehouse is there and readable")),
+        }
     }
 
     fn delete(&self, place: &str) {

@@ -66,6 +66,17 @@ pub(super) enum NotSwapped {
     Failed(Error),
 }
 
+/// The error for a table that the job had open and that the catalog no longer knows.
+pub(super) fn gone(ident: &TableIdent) -> Error {
+    Error::refused(format!(
+        "table `{ident}` is gone: it was dropped or renamed while the job ran"
+    ))
+    .hint(
+        "register its newest metadata file under the same name and start the job again; if the loss is meant, \
+         starting it again makes a new table and begins at `starting_offsets`",
+    )
+}
+
 /// The catalog as a commit needs it.
 #[async_trait]
 pub(super) trait Pointer: Send + Sync + std::fmt::Debug {

@@ -12,6 +12,7 @@ use iceberg::table::{StaticTable, Table};
 use strandline_operators::arrow_array::RecordBatch;
 use strandline_operators::dedup::read_back::ReadBack;
 use strandline_operators::io::TableIndex;
+use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 
 use super::blocking::Blocking;
@@ -27,6 +28,9 @@ const FILES_AT_A_TIME: usize = 2;
 
 /// Streams rows of the primary table, as the claim found it, to `visit`: the named columns, in that order.
 /// Works in every process of the job, without the catalog. Memory: a few batches and row groups.
+///
+/// Rows that others appended are left out: an id that never came over a topic of the job is not known to
+/// its deduplication, whether its state was kept or is read back.
 ///
 /// # Errors
 /// When the table cannot be read, or `visit` fails.
@@ -47,7 +51,7 @@ pub fn read_back(
     let table = blocking
         .wait(load_static(&location, ident, blocking.handle()?))?
         .map_err(|e| unreadable(&primary.name, &e))?;
-    let mut filter = None;
+    let mut filter = of_the_job(&table, &description.job)?;
     if let Some(epoch) = rows.epoch_above {
         let epoch = i64::try_from(epoch.0)
             .map_err(|_| Error::internal(format!("epoch {epoch} is out of range")))?;
@@ -72,6 +76,48 @@ pub fn read_back(
         filter,
         visit,
     )
+}
+
+/// Rows of the topics that the job has read so far; `None` before it has read any.
+fn of_the_job(table: &Table, job: &str) -> Result<Option<Predicate>> {
+    let progress = table.metadata().properties().get(&Progress::property(job));
+    let Some(json) = progress else {
+        return Ok(None);
+    };
+    let topics = Progress::parse(json)?.topics;
+    Ok((!topics.is_empty()).then(|| is_of_topics(topics.keys())))
+}
+
+fn is_of_topics<'a>(topics: impl Iterator<Item = &'a String>) -> Predicate {
+    Reference::new("kafka_topic").is_in(topics.map(Datum::string))
+}
+
+/// Whether the table holds a row of any of the topics.
+pub(super) fn holds_rows_of(
+    blocking: &Blocking,
+    table: &Table,
+    name: &str,
+    topics: &[String],
+) -> Result<bool> {
+    let mut found = false;
+    // Ends the scan early; never leaves this function.
+    let enough = || Error::internal("one is enough");
+    let filter = Some(is_of_topics(topics.iter()));
+    let scanned = scan(
+        blocking,
+        table,
+        name,
+        Some(&["kafka_topic"]),
+        filter,
+        &mut |batch| {
+            found |= batch.num_rows() > 0;
+            if found { Err(enough()) } else { Ok(()) }
+        },
+    );
+    match scanned {
+        Err(error) if !found => Err(error),
+        _ => Ok(found),
+    }
 }
 
 async fn load_static(

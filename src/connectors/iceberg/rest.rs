@@ -14,7 +14,7 @@ use strandline_operators::{Error, Result};
 use tokio::sync::Mutex;
 
 use super::location;
-use super::pointer::{Change, NotSwapped, Pointer, Swapped};
+use super::pointer::{self, Change, NotSwapped, Pointer, Swapped};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT_MS: u64 = 5_000;
@@ -22,16 +22,38 @@ const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// How long any one answer may take. A commit that takes longer is looked up, not given up.
 const REQUEST_TIMEOUT_MS: u64 = 30_000;
 
+/// What the specification answers when a token has run out, besides 401.
+const CREDENTIALS_TIMED_OUT: u16 = 419;
+
 /// How much of a server's error text is shown.
 const ERROR_TEXT_CHARS: usize = 300;
 
+/// The properties that set these bounds lower, under the names that Iceberg's Java client gave them.
+const CONNECT_TIMEOUT_PROPERTY: &str = "rest.client.connection-timeout-ms";
+const REQUEST_TIMEOUT_PROPERTY: &str = "rest.client.socket-timeout-ms";
+
 /// An HTTP client whose every wait is bounded.
-pub(super) fn bounded_client() -> Result<Client> {
+pub(super) fn bounded_client(properties: &HashMap<String, String>) -> Result<Client> {
+    let bound = |property, most| timeout(properties, property, most);
     Client::builder()
-        .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS))
-        .timeout(Duration::from_millis(REQUEST_TIMEOUT_MS))
+        .connect_timeout(bound(CONNECT_TIMEOUT_PROPERTY, CONNECT_TIMEOUT_MS)?)
+        .timeout(bound(REQUEST_TIMEOUT_PROPERTY, REQUEST_TIMEOUT_MS)?)
         .build()
         .map_err(|e| Error::internal(format!("cannot make an HTTP client: {e}")))
+}
+
+/// The bound that a property sets, at most `most`: longer waits would outlive the deadline of a commit.
+fn timeout(properties: &HashMap<String, String>, property: &str, most: u64) -> Result<Duration> {
+    let Some(text) = properties.get(property) else {
+        return Ok(Duration::from_millis(most));
+    };
+    match text.parse::<u64>() {
+        Ok(ms) if ms > 0 => Ok(Duration::from_millis(ms.min(most))),
+        _ => Err(Error::configuration(format!(
+            "cannot use `{property}: {text}` of `catalog.properties`: it is no number of milliseconds"
+        ))
+        .hint(format!("write it as `{property}: \"{most}\"`, or leave it out"))),
+    }
 }
 
 /// What `GET v1/config` answers, as far as it matters here.
@@ -131,7 +153,8 @@ impl RestPointer {
         let token = self.token(false).await?;
         let answer = with_token(request, token).send().await?;
         // A token that has run out: once more with a new one. Nothing was done under the old one.
-        if answer.status() == StatusCode::UNAUTHORIZED
+        if [StatusCode::UNAUTHORIZED.as_u16(), CREDENTIALS_TIMED_OUT]
+            .contains(&answer.status().as_u16())
             && self.properties.contains_key("credential")
             && let Some(again) = again
         {
@@ -189,6 +212,47 @@ impl RestPointer {
     }
 }
 
+impl RestPointer {
+    /// What an answer other than 200 says about a commit to `base`.
+    async fn not_swapped(&self, base: &Table, status: StatusCode, body: &str) -> NotSwapped {
+        let text = describe(status, body);
+        let said = format!("the catalog at `{}` answered {text}", self.uri);
+        match status {
+            StatusCode::CONFLICT => NotSwapped::Conflict(said),
+            StatusCode::NOT_FOUND if is_missing_table(body) => {
+                NotSwapped::Failed(pointer::gone(base.identifier()))
+            }
+            // The server, or something on the way, may have done it or not; a success that is no answer to
+            // a commit tells as little.
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => NotSwapped::Unknown(said),
+            status if status.is_server_error() || !status.is_client_error() => {
+                NotSwapped::Unknown(said)
+            }
+            // Some servers say 400 to a commit for a version that is no longer the newest.
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY
+                if self.has_moved(base).await =>
+            {
+                NotSwapped::Conflict(said)
+            }
+            _ => NotSwapped::Failed(
+                Error::unreachable(format!(
+                    "the catalog at `{}` refused a commit to `{}`: {text}",
+                    self.uri,
+                    base.identifier()
+                ))
+                .hint("see the catalog's own log, and the rights of the `token` or `credential` in `catalog.properties`"),
+            ),
+        }
+    }
+
+    /// Whether the table is at another version than `base`.
+    async fn has_moved(&self, base: &Table) -> bool {
+        self.load(base.identifier())
+            .await
+            .is_ok_and(|now| now.metadata_location() != base.metadata_location())
+    }
+}
+
 fn with_token(request: RequestBuilder, token: Option<String>) -> RequestBuilder {
     match token {
         Some(token) => request.bearer_auth(token),
@@ -225,18 +289,30 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The error document of the specification.
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: ErrorModel,
+}
+
+#[derive(Deserialize)]
+struct ErrorModel {
+    message: String,
+    #[serde(default)]
+    r#type: String,
+}
+
+/// Whether a 404 comes from a catalog that has no such table, not from a server that is no catalog.
+fn is_missing_table(body: &str) -> bool {
+    serde_json::from_str::<ErrorBody>(body).is_ok_and(|body| {
+        ["NoSuchTableException", "NoSuchNamespaceException"].contains(&body.error.r#type.as_str())
+    })
+}
+
 /// What the server said, without the stack trace that some send along.
 fn describe(status: StatusCode, body: &str) -> String {
-    #[derive(Deserialize)]
-    struct Body {
-        error: Model,
-    }
-    #[derive(Deserialize)]
-    struct Model {
-        message: String,
-    }
-    let message =
-        serde_json::from_str::<Body>(body).map_or_else(|_| body.to_owned(), |b| b.error.message);
+    let message = serde_json::from_str::<ErrorBody>(body)
+        .map_or_else(|_| body.to_owned(), |b| b.error.message);
     let line = message.lines().next().unwrap_or_default();
     format!(
         "{status}: {}",
@@ -247,7 +323,26 @@ fn describe(status: StatusCode, body: &str) -> String {
 #[async_trait]
 impl Pointer for RestPointer {
     async fn load(&self, ident: &TableIdent) -> iceberg::Result<Table> {
-        self.catalog.load_table(ident).await
+        let error = match self.catalog.load_table(ident).await {
+            Err(error) if error.kind() == iceberg::ErrorKind::TableNotFound => error,
+            loaded => return loaded,
+        };
+        // The library takes any 404 for a missing table, also that of a server on the way.
+        let unexpected = |text: String| iceberg::Error::new(iceberg::ErrorKind::Unexpected, text);
+        let answer = self
+            .send(self.client.get(self.table_url(ident)))
+            .await
+            .map_err(|e| unexpected(with_causes(&e)))?;
+        let status = answer.status();
+        let body = answer.text().await.unwrap_or_default();
+        if status == StatusCode::NOT_FOUND && is_missing_table(&body) {
+            return Err(error);
+        }
+        Err(unexpected(format!(
+            "the catalog at `{}` answered {}",
+            self.uri,
+            describe(status, &body)
+        )))
     }
 
     async fn swap(&self, base: &Table, change: Change) -> Result<Swapped, NotSwapped> {
@@ -271,45 +366,20 @@ impl Pointer for RestPointer {
                     requirements: change.requirements,
                     updates: change.updates,
                 });
+        // A person must find the catalog's name in the last of these texts.
+        let unknown =
+            |why: &str| NotSwapped::Unknown(format!("the catalog at `{}`: {why}", self.uri));
         let answer = self
             .send(request)
             .await
-            .map_err(|e| NotSwapped::Unknown(with_causes(&e)))?;
+            .map_err(|e| unknown(&with_causes(&e)))?;
         let status = answer.status();
-        match status {
-            StatusCode::OK => {}
-            StatusCode::CONFLICT => {
-                return Err(NotSwapped::Conflict(describe(
-                    status,
-                    &answer.text().await.unwrap_or_default(),
-                )));
-            }
-            // 408 and 429 and all of 5xx: the server, or something on the way, may have done it or not.
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-                return Err(NotSwapped::Unknown(describe(
-                    status,
-                    &answer.text().await.unwrap_or_default(),
-                )));
-            }
-            status if status.is_server_error() => {
-                return Err(NotSwapped::Unknown(describe(
-                    status,
-                    &answer.text().await.unwrap_or_default(),
-                )));
-            }
-            status => {
-                let text = describe(status, &answer.text().await.unwrap_or_default());
-                return Err(NotSwapped::Failed(Error::unreachable(format!(
-                    "the catalog at `{}` refused a commit to `{}`: {text}",
-                    self.uri,
-                    base.identifier()
-                ))));
-            }
+        if status != StatusCode::OK {
+            let body = answer.text().await.unwrap_or_default();
+            return Err(self.not_swapped(base, status, &body).await);
         }
-        let answer: CommitTableResponse = answer
-            .json()
-            .await
-            .map_err(|e| NotSwapped::Unknown(with_causes(&e)))?;
+        let answer: CommitTableResponse =
+            answer.json().await.map_err(|e| unknown(&with_causes(&e)))?;
         let table = Table::builder()
             .identifier(base.identifier().clone())
             .file_io(base.file_io().clone())
@@ -317,7 +387,7 @@ impl Pointer for RestPointer {
             .metadata_location(answer.metadata_location)
             .runtime(self.runtime.clone())
             .build()
-            .map_err(|e| NotSwapped::Unknown(e.to_string()))?;
+            .map_err(|e| unknown(&e.to_string()))?;
         // The server deletes superseded metadata itself (`write.metadata.delete-after-commit.enabled`).
         Ok(Swapped {
             table,
@@ -334,6 +404,29 @@ mod tests {
     fn a_part_of_a_path_cannot_break_out_of_it() {
         assert_eq!(encode("conversion_events"), "conversion_events");
         assert_eq!(encode("a/b?c d"), "a%2Fb%3Fc%20d");
+    }
+
+    #[test]
+    fn a_bound_can_only_be_set_lower() {
+        let of = |text: &str| {
+            let properties = HashMap::from([("p".to_owned(), text.to_owned())]);
+            timeout(&properties, "p", 1000).map(|bound| bound.as_millis())
+        };
+        assert_eq!(of("200").expect("lower"), 200);
+        assert_eq!(of("5000").expect("higher"), 1000);
+        for wrong in ["0", "-1", "5s", ""] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_the_catalog_itself_can_say_that_a_table_is_gone() {
+        let error = |kind: &str| {
+            format!(r#"{{"error": {{"message": "m", "type": "{kind}", "code": 404}}}}"#)
+        };
+        assert!(is_missing_table(&error("NoSuchTableException")));
+        assert!(!is_missing_table(&error("NotFoundException")));
+        assert!(!is_missing_table("<html>404</html>"));
     }
 
     #[test]

@@ -367,7 +367,7 @@ impl Taking<'_> {
 
     /// Gives an empty table a snapshot, for there is nothing else that could be tagged.
     fn first_snapshot(&self, table: Table, progress: &Progress) -> Result<Table> {
-        let mut open = OpenTable::new(Arc::clone(self.catalog), table, None);
+        let mut open = OpenTable::new(Arc::clone(self.catalog), table);
         open.append_once(|base| {
             if base.metadata().current_snapshot().is_some() {
                 return Ok(Verdict::Done);

@@ -11,6 +11,7 @@ use iceberg::table::Table;
 use iceberg::{Catalog, ErrorKind, TableCreation, TableIdent, TableRequirement, TableUpdate};
 use strandline_operators::arrow_schema::SchemaRef;
 use strandline_operators::{Error, Result};
+use uuid::Uuid;
 
 use super::catalog::OpenCatalog;
 use super::location;
@@ -31,6 +32,55 @@ pub(super) struct TableShape {
     pub columns: SchemaRef,
     /// The timestamptz column whose day is the partition.
     pub day_of: String,
+}
+
+/// What data files were written for: a table, and columns under certain ids. A file says which ids its
+/// columns have, not which names, so a commit for other columns would hide values without a word.
+#[derive(Clone, Debug)]
+pub(super) struct Fit {
+    shape: TableShape,
+    uuid: Uuid,
+    field_ids: HashMap<String, i32>,
+}
+
+impl Fit {
+    /// Of files that are written for this version of the table.
+    pub(super) fn of(shape: &TableShape, table: &Table) -> Fit {
+        let metadata = table.metadata();
+        let schema = metadata.current_schema();
+        let ids = shape.columns.fields().iter().filter_map(|column| {
+            let id = schema.field_id_by_name(column.name())?;
+            Some((column.name().clone(), id))
+        });
+        Fit {
+            shape: shape.clone(),
+            uuid: metadata.uuid(),
+            field_ids: ids.collect(),
+        }
+    }
+
+    /// Refuses a version of the table that the files do not fit.
+    pub(super) fn verify(&self, table: &Table) -> Result<()> {
+        let metadata = table.metadata();
+        let name = &self.shape.name;
+        if metadata.uuid() != self.uuid {
+            return Err(Error::refused(format!(
+                "table `{name}` is another one than it was when the job started: it was dropped and made again"
+            ))
+            .hint("register the newest metadata file of the former table, or start the job again to go on with this one"));
+        }
+        verify(table, &self.shape)?;
+        let schema = metadata.current_schema();
+        for (column, id) in &self.field_ids {
+            if schema.field_id_by_name(column) != Some(*id) {
+                return Err(Error::refused(format!(
+                    "cannot write to table `{name}`: its column `{column}` was dropped while the job ran"
+                ))
+                .hint("start the job again: it adds the column anew, empty in the rows that are there"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The identifier of `namespace.table`.
@@ -61,7 +111,14 @@ pub(super) fn ensure(catalog: &OpenCatalog, shape: &TableShape) -> Result<Table>
         if missing.is_empty() {
             return Ok(table);
         }
-        tracing::info!(table = %shape.name, columns = ?names(&missing), "adding columns");
+        let known = |field: &NestedFieldRef| field_id_once(&table, &field.name).is_some();
+        let (dropped, new): (Vec<_>, Vec<_>) = missing.iter().cloned().partition(known);
+        if !dropped.is_empty() {
+            tracing::warn!(table = %shape.name, columns = ?names(&dropped), "adding columns anew that were dropped: their former values stay hidden");
+        }
+        if !new.is_empty() {
+            tracing::info!(table = %shape.name, columns = ?names(&new), "adding columns");
+        }
         let change = add_columns(&table, &missing)?;
         let swapped = catalog
             .blocking
@@ -247,6 +304,15 @@ pub(super) fn verify(table: &Table, shape: &TableShape) -> Result<Vec<NestedFiel
             .iter()
             .find(|f| f.name == expected.name)
         else {
+            if let Some(now) =
+                field_id_once(table, &expected.name).and_then(|id| schema.name_by_field_id(id))
+            {
+                return refused(format!(
+                    "its column `{}` was renamed to `{now}`",
+                    expected.name
+                ))
+                .map_err(|e| e.hint("rename it back, or give the job's column the new name"));
+            }
             if expected.required {
                 return refused(format!("it lacks column `{}` ({}, required)", expected.name, expected.field_type))
                     .map_err(|e| e.hint("a required column cannot be added to a table that has rows: make it optional, or use a new table"));
@@ -279,6 +345,16 @@ pub(super) fn verify(table: &Table, shape: &TableShape) -> Result<Vec<NestedFiel
         }
     }
     Ok(missing)
+}
+
+/// The id of a column that the table no longer has, but had under this name in an earlier schema.
+fn field_id_once(table: &Table, name: &str) -> Option<i32> {
+    let metadata = table.metadata();
+    let mut schemas: Vec<_> = metadata.schemas_iter().collect();
+    schemas.sort_by_key(|schema| std::cmp::Reverse(schema.schema_id()));
+    schemas
+        .into_iter()
+        .find_map(|schema| schema.field_id_by_name(name))
 }
 
 /// A change that adds optional columns, and nothing else, so that files written later find their ids.

@@ -1,5 +1,7 @@
 //! The connector's guarantees, on a SQLite catalog and a warehouse in a temporary folder.
 
+mod others;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +21,6 @@ use strandline_operators::arrow_array::{
 use strandline_operators::dedup::read_back::ReadBack;
 use strandline_operators::io::{FileKey, Files, WrittenFile};
 use strandline_operators::job::Job;
-use strandline_operators::landing::table::Append;
 use strandline_operators::progress::{EpochCommit, PartitionDelta};
 use strandline_operators::record::TopicPartition;
 use strandline_operators::schema::{Column, ColumnType};
@@ -893,12 +894,9 @@ fn bounds_and_counts_of_a_file_are_in_its_description() {
         .catalog
         .load(&tables::ident(JOB.table).expect("ident"))
         .expect("load");
-    let open = OpenTable::new(Arc::clone(&place.connector.catalog), table, None);
-    let append = Append {
-        files: vec![written.clone()],
-        ..Append::default()
-    };
-    let file = open.data_files(&append).expect("data file").remove(0);
+    let open = OpenTable::new(Arc::clone(&place.connector.catalog), table);
+    let files = open.data_files(std::slice::from_ref(&written));
+    let file = files.expect("data file").remove(0);
     let schema = open.table().metadata().current_schema();
     let id = |name: &str| schema.field_id_by_name(name).expect("column");
     assert_eq!(file.record_count(), 10);

@@ -3,9 +3,9 @@
 use iceberg::spec::Snapshot;
 use iceberg::table::Table;
 use strandline_operators::landing::summary;
-use strandline_operators::landing::table::Version;
+use strandline_operators::landing::table::{Lineage, Version};
 
-use super::producer::ancestry;
+use super::lineage::lineage;
 
 /// A table as it was read at one moment.
 #[derive(Clone, Debug)]
@@ -45,15 +45,8 @@ impl Version for TableVersion {
         self.0.metadata().next_sequence_number()
     }
 
-    fn lineage(&self) -> Vec<i64> {
-        let metadata = self.0.metadata();
-        let Some(head) = metadata.current_snapshot_id() else {
-            return Vec::new();
-        };
-        ancestry(metadata, head)
-            .map_while(|id| metadata.snapshot_by_id(id))
-            .map(|snapshot| snapshot.sequence_number())
-            .collect()
+    fn lineage(&self, job: &str, expected: i64) -> Lineage {
+        lineage(self.0.metadata(), job, expected)
     }
 
     fn has_snapshot_of(&self, job: &str) -> bool {

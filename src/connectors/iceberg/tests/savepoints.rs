@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use strandline_operators::landing::attempt::Verdict;
+use strandline_operators::landing::table::Append;
 
 use super::*;
 use crate::connectors::iceberg::producer::{EXPIRY_BATCH, SNAPSHOTS_KEPT};
@@ -333,7 +334,7 @@ fn rows_of_others_are_not_undone() {
     restore(&place.connector, &from("s", "1")).expect("nothing to lose");
     let ident = tables::ident(JOB.table).expect("ident");
     let table = place.connector.catalog.load(&ident).expect("load");
-    let mut open = OpenTable::new(Arc::clone(&place.connector.catalog), table, None);
+    let mut open = OpenTable::new(Arc::clone(&place.connector.catalog), table);
     open.append_once(|_| {
         Ok(Verdict::Append(Append {
             job: "another".to_owned(),

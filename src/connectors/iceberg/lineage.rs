@@ -1,0 +1,76 @@
+//! Whether a table's current snapshot descends from the one that some progress came with.
+//!
+//! Others may roll a table back, replace its history, and expire what would show it. Expired snapshots are
+//! still in the metadata files that the table's log names, so their parents are looked up there.
+
+use std::path::Path;
+
+use iceberg::spec::{SnapshotRef, TableMetadata};
+
+use strandline_operators::landing::summary;
+use strandline_operators::landing::table::Lineage;
+
+use super::location;
+use super::version::says;
+
+/// Metadata files of the log that are read, at most. A table of ours keeps 100.
+const LOG_FILES_MAX: usize = 200;
+
+/// Walks from the current snapshot towards the one of `job` with the sequence number `expected`.
+pub(super) fn lineage(metadata: &TableMetadata, job: &str, expected: i64) -> Lineage {
+    let Some(current) = metadata.current_snapshot() else {
+        return Lineage::Empty;
+    };
+    let mut next = match walk(metadata, current, job, expected) {
+        Walk::Found(lineage) => return lineage,
+        Walk::Goes(parent) => parent,
+    };
+    // The newest first: it knows most of what has expired since.
+    for log in metadata.metadata_log().iter().rev().take(LOG_FILES_MAX) {
+        let Some(then) = location::local_path(&log.metadata_file).and_then(|path| read(&path))
+        else {
+            continue;
+        };
+        if let Some(snapshot) = then.snapshot_by_id(next) {
+            match walk(&then, snapshot, job, expected) {
+                Walk::Found(lineage) => return lineage,
+                Walk::Goes(parent) => next = parent,
+            }
+        }
+    }
+    Lineage::Unknown
+}
+
+fn read(path: &Path) -> Option<TableMetadata> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// How a walk over the snapshots of one metadata file ends.
+enum Walk {
+    Found(Lineage),
+    /// At a snapshot that the file does not have.
+    Goes(i64),
+}
+
+fn walk(metadata: &TableMetadata, from: &SnapshotRef, job: &str, expected: i64) -> Walk {
+    let mut snapshot = from;
+    loop {
+        let number = snapshot.sequence_number();
+        if number == expected {
+            return Walk::Found(Lineage::Descends);
+        }
+        if number < expected {
+            return Walk::Found(Lineage::Past(number));
+        }
+        if says(snapshot, summary::JOB, job) {
+            return Walk::Found(Lineage::Newer(number));
+        }
+        let Some(parent) = snapshot.parent_snapshot_id() else {
+            return Walk::Found(Lineage::Replaced);
+        };
+        match metadata.snapshot_by_id(parent) {
+            Some(parent) => snapshot = parent,
+            None => return Walk::Goes(parent),
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! A catalog that loses answers, applies commits late, answers nonsense, stalls and goes away: the rows are
+//! exact, whatever it does.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{
+    Answered, Applied, Catalog, CatalogProxy, Fault, Finished, Message, RomanNumerals, Running,
+    Stack, events, signal, stack,
+};
+
+const PARTITIONS: i32 = 4;
+/// Of any one step; generous, for a machine that does other things too.
+const DEADLINE: Duration = Duration::from_secs(180);
+/// How many commits each fault hits.
+const HITS: usize = 3;
+/// Events produced at a time: enough for a commit of both tables.
+const CHUNK: usize = 100;
+/// Between two such chunks, so that the judge has less to read.
+const PACE: Duration = Duration::from_millis(30);
+/// More than any test needs.
+const EVENTS: usize = 1_000_000;
+/// The table that is the commit point, without its namespace.
+const PRIMARY: &str = "conversion_events";
+
+/// A job whose catalog is behind a proxy, and the events it is fed with.
+struct Faulted {
+    proxy: CatalogProxy,
+    job: RomanNumerals,
+    events: Box<dyn Iterator<Item = Message>>,
+}
+
+/// A client that gives up soon, so that a stall costs a test little; on a slow machine not so soon that a
+/// start fails.
+const IMPATIENT: &str = "rest.client.socket-timeout-ms: \"3000\"";
+
+impl Faulted {
+    /// With a client that waits as long as it does by default.
+    fn new() -> Faulted {
+        let stack = stack();
+        let proxy = CatalogProxy::before(&stack.rest_uri);
+        let through = Stack {
+            rest_uri: proxy.uri(),
+            ..stack
+        };
+        let job = RomanNumerals::on(
+            &through,
+            Catalog::Rest,
+            PARTITIONS,
+            "commit: { interval: 50ms }",
+        );
+        Faulted {
+            proxy,
+            job,
+            events: Box::new(events(EVENTS, PARTITIONS, rand::random())),
+        }
+    }
+
+    /// With a client that gives up soon, once the tables are there.
+    #[track_caller]
+    fn impatient() -> Faulted {
+        let mut it = Faulted::new();
+        it.feed();
+        it.job.run_until_caught_up(&[], DEADLINE);
+        it.job.reconfigure(
+            "type: rest",
+            &format!("type: rest\n  properties: {{ {IMPATIENT} }}"),
+        );
+        it
+    }
+
+    fn feed(&mut self) {
+        self.job.topic.produce(self.events.by_ref().take(CHUNK));
+    }
+
+    fn spawn(&self) -> Running {
+        self.job.spawn(&["run", "roman-numerals", "--json"])
+    }
+
+    /// Feeds the job until `enough`.
+    #[track_caller]
+    fn feed_until(
+        &mut self,
+        what: &str,
+        job: &mut Running,
+        enough: impl Fn(&CatalogProxy) -> bool,
+    ) {
+        let started = Instant::now();
+        while !enough(&self.proxy) {
+            assert!(
+                job.is_running(),
+                "it ended while waiting for {what}:\n{}",
+                job.stderr()
+            );
+            assert!(
+                started.elapsed() < DEADLINE,
+                "waited {DEADLINE:?} for {what}:\n{}",
+                job.stderr()
+            );
+            self.feed();
+            std::thread::sleep(PACE);
+        }
+    }
+
+    /// Drains the job, runs it once more over what is left, and has everything judged.
+    #[track_caller]
+    fn drain_and_judge(&mut self, running: Running) -> Value {
+        running.terminate();
+        running.wait(DEADLINE).expect_exit(143);
+        self.proxy.calm();
+        self.judge()
+    }
+
+    #[track_caller]
+    fn judge(&mut self) -> Value {
+        self.feed();
+        let printed = self.job.run_until_caught_up(&[], DEADLINE);
+        self.job.judge_with_account(&printed)
+    }
+}
+
+/// Each fault hits `HITS` commits of a running job, its claim among them.
+#[track_caller]
+fn survives(mut it: Faulted, faults: &[Fault]) {
+    let all = faults.len() * HITS;
+    it.feed();
+    it.proxy
+        .inject(faults.iter().flat_map(|fault| [*fault; HITS]), 2);
+    let mut running = it.spawn();
+    it.feed_until("all faults", &mut running, |proxy| proxy.left() == 0);
+    it.drain_and_judge(running);
+
+    let injected = it.proxy.injected();
+    assert_eq!(injected.len(), all);
+    for fault in faults {
+        let hit: Vec<_> = injected.iter().filter(|i| i.fault == *fault).collect();
+        assert_eq!(hit.len(), HITS, "{fault:?}");
+        for hit in hit {
+            // On a slow machine a request that is given up may come in after the next one.
+            let reached = hit.upstream.is_some_and(|s| [200, 409].contains(&s));
+            assert_eq!(reached, fault.applied != Applied::Never, "{hit:?}");
+        }
+    }
+    let made = injected.iter().any(|i| i.upstream == Some(200));
+    assert_eq!(made, faults.iter().any(|f| f.applied != Applied::Never));
+    for table in [PRIMARY, "conversion_events_dead_letters"] {
+        assert!(
+            injected.iter().any(|i| i.table == table),
+            "no fault hit `{table}`"
+        );
+    }
+}
+
+fn all_of(applied: Applied, answers: &[Answered]) -> Vec<Fault> {
+    let fault = |&answered| Fault { applied, answered };
+    answers.iter().map(fault).collect()
+}
+
+const STATUSES: [Answered; 7] = [
+    Answered::Dropped,
+    Answered::Status(409),
+    Answered::Status(429),
+    Answered::Status(500),
+    Answered::Status(502),
+    Answered::Status(503),
+    Answered::Status(504),
+];
+
+const GARBAGE: [Answered; 5] = [
+    Answered::Html,
+    Answered::OtherJson,
+    Answered::HalfADocument,
+    Answered::DroppedMidBody,
+    Answered::WrongLength,
+];
+
+#[test]
+fn a_commit_that_was_made_but_answered_otherwise_is_found() {
+    survives(Faulted::new(), &all_of(Applied::Now, &STATUSES));
+}
+
+#[test]
+fn a_commit_that_was_not_made_is_made_again() {
+    survives(Faulted::new(), &all_of(Applied::Never, &STATUSES));
+}
+
+#[test]
+fn a_commit_that_is_made_after_it_was_looked_for_is_not_doubled() {
+    survives(Faulted::new(), &all_of(Applied::AfterLookUp, &STATUSES));
+}
+
+#[test]
+fn an_answer_that_makes_no_sense_is_no_answer() {
+    let mut faults = all_of(Applied::Now, &GARBAGE);
+    faults.extend(all_of(Applied::Never, &GARBAGE));
+    survives(Faulted::new(), &faults);
+}
+
+#[test]
+fn a_catalog_that_stalls_or_refuses_connections_is_waited_for() {
+    let mut faults = all_of(Applied::Now, &[Answered::Stalled, Answered::Refused]);
+    faults.extend(all_of(
+        Applied::Never,
+        &[Answered::Stalled, Answered::Refused],
+    ));
+    survives(Faulted::impatient(), &faults);
+}
+
+#[test]
+fn a_mixture_of_faults_neither_loses_nor_doubles_a_row() {
+    const FAULTS: usize = 60;
+    const PERCENT: u32 = 30;
+    let mut it = Faulted::impatient();
+    it.feed();
+    let mut running = it.spawn();
+    // A start is not tried again by the process itself: whoever started it does.
+    it.feed_until("the first commits", &mut running, |proxy| {
+        proxy.made(PRIMARY) > 2
+    });
+    it.proxy.inject_from_seed(rand::random(), PERCENT);
+    it.feed_until("the faults", &mut running, |proxy| {
+        proxy.injected().len() >= FAULTS
+    });
+    it.drain_and_judge(running);
+}
+
+#[test]
+fn a_catalog_that_is_gone_for_good_ends_the_run_with_its_name() {
+    let mut it = Faulted::new();
+    it.feed();
+    let mut running = it.spawn();
+    it.feed_until("the first commits", &mut running, |proxy| {
+        proxy.made(PRIMARY) > 1
+    });
+    it.proxy.go_away();
+    it.feed();
+    let Finished { stderr, .. } = running.wait(DEADLINE).expect_exit(3);
+    let (_, last) = stderr.rsplit_once("\nerror: ").expect("what it ended with");
+    assert!(
+        last.contains(&it.proxy.uri()),
+        "the catalog's name: {stderr}"
+    );
+    assert!(last.contains("hint: "), "the next step: {stderr}");
+}
+
+/// Runs a job until it waits for the answer to a commit of an epoch, which the proxy holds back.
+#[track_caller]
+fn with_a_commit_held_back() -> (Faulted, Running) {
+    // Its client waits for half a minute: nothing is tried again before the test has gone on.
+    let mut it = Faulted::new();
+    it.feed();
+    let mut running = it.spawn();
+    it.feed_until("the first commits", &mut running, |proxy| {
+        proxy.made(PRIMARY) > 1
+    });
+    it.proxy.hold_next(PRIMARY);
+    it.feed_until("a commit held back", &mut running, |proxy| {
+        proxy.held() == 1
+    });
+    (it, running)
+}
+
+#[test]
+fn a_zombies_commit_that_arrives_late_is_refused() {
+    let (mut it, zombie) = with_a_commit_held_back();
+    let pid = zombie.pid().to_string();
+    signal("STOP", &pid);
+    let before = it.proxy.made(PRIMARY);
+    let state = it.job.path().join("state-of-the-successor");
+    let state = format!("state_dir={}", state.display());
+    let mut successor = it
+        .job
+        .spawn(&["run", "roman-numerals", "--json", "--set", &state]);
+    it.feed_until("the successor's commits", &mut successor, |proxy| {
+        proxy.made(PRIMARY) > before + 2
+    });
+
+    assert_eq!(it.proxy.release(), [409], "the table refuses it");
+    signal("CONT", &pid);
+    let Finished { stderr, .. } = zombie.wait(DEADLINE).expect_exit(4);
+    assert!(stderr.contains("is fenced by generation"), "{stderr}");
+    it.drain_and_judge(successor);
+}
+
+#[test]
+fn a_commit_of_the_dead_that_arrives_after_the_next_claim_is_refused() {
+    let (mut it, running) = with_a_commit_held_back();
+    running.kill_9();
+    it.job.run_until_caught_up(&[], DEADLINE);
+
+    assert_eq!(it.proxy.release(), [409]);
+    it.judge();
+}
+
+#[test]
+fn a_commit_of_the_dead_that_arrives_before_the_next_claim_counts() {
+    let (mut it, running) = with_a_commit_held_back();
+    running.kill_9();
+
+    assert_eq!(it.proxy.release(), [200]);
+    it.judge();
+}
