@@ -38,25 +38,25 @@ fn a_run_goes_on_from_a_savepoint_at_another_worker_count() {
         PARTITIONS,
         "commit: { interval: 100ms, max_bytes: 1MiB }",
     );
-    load(&job, PARTITIONS, 0, 60_000, 1);
+    load(&job, PARTITIONS, 0, 12_000, 1);
     let running = job.spawn(&["launch", JOB, "-n", "2"]);
     wait_until_consumed(&job, 1);
     // While it commits, as often as it can.
     let made = savepoint(&job, "first");
-    load(&job, PARTITIONS, 60_000, 60_000, 2);
+    load(&job, PARTITIONS, 12_000, 12_000, 2);
     let second = savepoint(&job, "second");
-    wait_until_consumed(&job, 120_000);
+    wait_until_consumed(&job, 24_000);
     running.terminate();
     running.wait(DEADLINE).expect_exit(143);
     job.judge_savepoint(&made);
     job.judge_savepoint(&second);
 
-    load(&job, PARTITIONS, 120_000, 20_000, 3);
+    load(&job, PARTITIONS, 24_000, 5_000, 3);
     let at = made["account"]["consumed"].as_u64().expect("a number");
     let args = ["--from-savepoint", "first", "-w", "3"];
     let printed = job.run_until_caught_up(&args, DEADLINE);
-    assert_eq!(printed["run"]["consumed"], 140_000 - at, "{printed}");
-    assert_eq!(printed["account"]["consumed"], 140_000, "{printed}");
+    assert_eq!(printed["run"]["consumed"], 29_000 - at, "{printed}");
+    assert_eq!(printed["account"]["consumed"], 29_000, "{printed}");
     job.judge_with_account(&printed);
     job.run(&["audit", JOB, "--json"], DEADLINE).expect_exit(0);
 
@@ -64,7 +64,7 @@ fn a_run_goes_on_from_a_savepoint_at_another_worker_count() {
     job.judge_savepoint(&second);
     let printed = job.run_until_caught_up(&["--from-savepoint", "second"], DEADLINE);
     let at = second["account"]["consumed"].as_u64().expect("a number");
-    assert_eq!(printed["run"]["consumed"], 140_000 - at, "{printed}");
+    assert_eq!(printed["run"]["consumed"], 29_000 - at, "{printed}");
     job.judge_with_account(&printed);
     job.judge_readers();
 }
