@@ -56,8 +56,7 @@ mod tests {
     /// Looks four times a second for so long; whether it was too long at any look.
     fn looks(silence: &mut Silence, from: Instant, seconds: u64, heard: bool) -> bool {
         (1..=seconds * 4)
-            .map(|i| silence.is_too_long(from + Duration::from_millis(250) * i as u32, heard))
-            .any(|too_long| too_long)
+            .any(|i| silence.is_too_long(from + Duration::from_millis(250) * i as u32, heard))
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub fn soak(options: &Options, to: &Path) {
         std::thread::sleep(SAMPLE_INTERVAL);
         let bytes: u64 = cluster.all().into_iter().map(resident_bytes).sum();
         samples.push((minutes(), bytes as f64 / f64::from(1 << 20)));
-        if samples.len() % 60 == 0 {
+        if samples.len().is_multiple_of(60) {
             tally.say(&format!(
                 "{:.0} MiB, {} records produced",
                 bytes as f64 / f64::from(1 << 20),

@@ -11,7 +11,7 @@ use strandline_operators::failpoint::Failpoint;
 use strandline_operators::host::Machine;
 use strandline_operators::io::WrittenFile;
 use strandline_operators::landing::attempt::{Around, Verdict, commit};
-use strandline_operators::landing::table::{Append, Sent, VersionedTable};
+use strandline_operators::landing::table::{Append, Sent, Version, VersionedTable};
 use strandline_operators::{Error, Result};
 
 use super::catalog::{OpenCatalog, reason};
@@ -21,6 +21,9 @@ use super::pointer::NotSwapped;
 use super::producer::{Produced, produce};
 use super::tables::{Fit, TableShape};
 use super::version::TableVersion;
+
+/// Stands for the snapshot of an append that was never made; ids are positive.
+const NO_SNAPSHOT: i64 = -1;
 
 /// A table open for commits.
 #[derive(Debug)]
@@ -83,21 +86,7 @@ impl OpenTable {
         files.iter().map(|f| parse(&f.description)).collect()
     }
 
-    fn produce(&self, append: &Append) -> Result<Produced> {
-        if let Some(fit) = &self.fit {
-            fit.verify(self.table())?;
-        }
-        let files = self.data_files(&append.files)?;
-        if let Some(missing) = location::first_missing(files.iter().map(DataFile::file_path)) {
-            return Err(Error::unreachable(format!(
-                "cannot commit to `{}`: its data file `{missing}` was removed before it was committed",
-                self.ident
-            ))
-            .hint(
-                "start the job again, it writes the rows anew; let the removal of orphan files take only \
-                 files older than a day",
-            ));
-        }
+    fn produce(&self, append: &Append, files: &[DataFile]) -> Result<Produced> {
         let current = self.table().metadata().current_snapshot_id();
         let known = self
             .manifests
@@ -106,7 +95,7 @@ impl OpenTable {
             .map(|(_, m)| m.as_slice());
         self.catalog
             .blocking
-            .wait(produce(self.table(), append, &files, known))?
+            .wait(produce(self.table(), append, files, known))?
             .map_err(|e| {
                 Error::unreachable(format!(
                     "cannot write the manifests of a commit to `{}`: {}",
@@ -115,6 +104,27 @@ impl OpenTable {
                 ))
                 .hint("see that the warehouse is there, writable, and not full")
             })
+    }
+
+    /// What comes of an append whose data file is gone. Whoever claimed the table since has removed it, and
+    /// then the fence is what is to be told; else somebody removed it who took it for an orphan.
+    fn without(&mut self, missing: &str) -> Result<Sent> {
+        let head = self.version.head();
+        self.reload()?;
+        let why = format!(
+            "cannot commit to `{}`: its data file `{missing}` was removed before it was committed",
+            self.ident
+        );
+        if self.version.head() != head {
+            return Ok(Sent::Conflict {
+                snapshot_id: NO_SNAPSHOT,
+                why,
+            });
+        }
+        Err(Error::unreachable(why).hint(
+            "start the job again, it writes the rows anew; let the removal of orphan files take only \
+             files older than a day",
+        ))
     }
 
     /// Takes over what a commit made that is in the version in hand.
@@ -177,7 +187,14 @@ impl VersionedTable for OpenTable {
     }
 
     fn append(&mut self, append: &Append) -> Result<Sent> {
-        let produced = self.produce(append)?;
+        if let Some(fit) = &self.fit {
+            fit.verify(self.table())?;
+        }
+        let files = self.data_files(&append.files)?;
+        if let Some(missing) = location::first_missing(files.iter().map(DataFile::file_path)) {
+            return self.without(missing);
+        }
+        let produced = self.produce(append, &files)?;
         let snapshot_id = produced.snapshot_id;
         let change = produced.change.clone();
         let swap = self.catalog.pointer.swap(self.table(), change);
