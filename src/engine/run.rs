@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use strandline_operators::context::OnFailure;
 use strandline_operators::observed::Observed;
-use strandline_operators::{Error, Result};
+use strandline_operators::{Error, ErrorKind, Result};
 
-use crate::connectors::iceberg::{IcebergConnector, JobTables, open_files};
+use crate::connectors::iceberg::{IcebergConnector, JobTables, TableFacts, open_files};
 use crate::engine::cluster::{Agreement, Cluster};
 use crate::engine::failpoints;
 use crate::engine::heartbeat::Heartbeats;
@@ -19,6 +19,12 @@ use crate::engine::turns::Turns;
 use crate::engine::watch::{Causes, Watch};
 use crate::engine::workers::{WorkerParts, work};
 use crate::engine::{JobRun, lock, start::StartingPoint};
+
+/// How long a report waits for a catalog that cannot be reached.
+const REPORT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The pause between two tries.
+const REPORT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs the job in this process until it has drained: caught up if so asked, or by a signal. Process 0
 /// returns the report, the others `None`, as it does when a signal came before its peers were there.
@@ -138,7 +144,7 @@ pub fn run(
         .into_iter()
         .flatten()
     {
-        if let Some(facts) = iceberg.inspect(name)? {
+        if let Some(facts) = inspect(&iceberg, name)? {
             reports.push(TableReport {
                 name: name.clone(),
                 metadata_location: facts.metadata_location,
@@ -153,4 +159,18 @@ pub fn run(
         reports,
         started.elapsed(),
     )))
+}
+
+/// Looks at a table for the report. Everything is committed by now: a catalog that is away for a moment
+/// should not make a failure of it.
+fn inspect(iceberg: &IcebergConnector, table: &str) -> Result<Option<TableFacts>> {
+    let deadline = Instant::now() + REPORT_PATIENCE;
+    loop {
+        match iceberg.inspect(table) {
+            Err(e) if e.kind() == ErrorKind::Unreachable && Instant::now() < deadline => {
+                std::thread::sleep(REPORT_PAUSE);
+            }
+            done => return done,
+        }
+    }
 }

@@ -31,7 +31,7 @@ impl Default for Options {
             seed: rand::random(),
             faults: None,
             only: Vec::new(),
-            rate: 5000,
+            rate: 2500,
             ids: 0,
             interval_ms: 200,
             minutes: 30.0,
