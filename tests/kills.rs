@@ -14,6 +14,8 @@ use strandline::generator::{Generator, GeneratorConfig};
 use support::{Catalog, RomanNumerals, wait_until};
 
 const PARTITIONS: i32 = 6;
+/// Of the schedule of faults.
+const SEED: u64 = 6_217_820_893_838_022_058;
 /// Of one run; on an idle machine it takes seconds.
 const DEADLINE: Duration = Duration::from_secs(600);
 
@@ -41,7 +43,11 @@ fn load(job: &RomanNumerals, before: u64, events: u64, seed: u64) {
 
 #[test]
 fn every_kind_of_fault_neither_loses_nor_doubles_a_row() {
-    let options = Options::default();
+    // Always the same faults in the same order; `cargo xtask bench kills` draws others.
+    let options = Options {
+        seed: SEED,
+        ..Options::default()
+    };
     let report = format!("kills-{}.json", options.seed);
     harness::run(
         options,
