@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use iceberg::spec::TableMetadata;
@@ -27,6 +27,9 @@ pub(super) const CATALOG_NAME: &str = "strandline";
 
 /// How long a writer waits for another process' write to the SQLite file.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
+
+/// The pause before the file is opened again that another process is setting up.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Connections for moving the pointer. One commits; a second one spares it a wait while one is replaced.
 const CONNECTIONS: u32 = 2;
@@ -80,8 +83,25 @@ pub(super) async fn prepare_sqlite(uri: &str) -> Result<(), String> {
         location::create_folder(folder)
             .map_err(|e| format!("cannot create the folder `{}`: {e}", folder.display()))?;
     }
-    let connection = options.connect().await.map_err(|e| e.to_string())?;
-    connection.close().await.map_err(|e| e.to_string())
+    let deadline = Instant::now() + Duration::from_millis(BUSY_TIMEOUT_MS);
+    loop {
+        // The change to WAL does not wait for another process that is making it at this moment.
+        match options.connect().await {
+            Ok(connection) => return connection.close().await.map_err(|e| e.to_string()),
+            Err(e) if is_busy(&e) && Instant::now() < deadline => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+}
+
+/// Whether SQLite says that somebody else holds the database. The lower byte of its extended codes is the
+/// plain one, `SQLITE_BUSY` (5).
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.and_then(|code| code.parse::<i32>().ok())
+        .is_some_and(|code| code & 0xff == 5)
 }
 
 #[async_trait]
@@ -205,5 +225,22 @@ mod tests {
         );
         assert_eq!(driver_uri("sqlite://a.db?mode=ro"), "sqlite://a.db?mode=ro");
         assert_eq!(driver_uri("postgresql://h/d"), "postgresql://h/d");
+    }
+
+    #[test]
+    fn processes_that_set_a_file_up_at_the_same_moment_wait_for_one_another() {
+        let folder = tempfile::tempdir().expect("folder");
+        for round in 0..20 {
+            let uri = format!("sqlite://{}/{round}.db", folder.path().display());
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        let blocking = crate::connectors::iceberg::blocking::Blocking::new();
+                        let prepared = blocking.expect("runtime").wait(prepare_sqlite(&uri));
+                        prepared.expect("runtime").expect("prepared");
+                    });
+                }
+            });
+        }
     }
 }
