@@ -335,12 +335,24 @@ class Others:
         """Waits until the job has committed that often. Says so first: then it is worth feeding it."""
         print("awaiting", file=sys.stderr, flush=True)
         end = time.monotonic() + PATIENCE_S
+        while not self.is_there():
+            self.sleep_until(end, "the job has not made it")
         seen = {self.table.properties.get(PROGRESS)}
         while len(seen) <= int(count):
-            if time.monotonic() > end:
-                raise TimeoutError(f"{self.args.table}: {len(seen) - 1} commits of the job in {PATIENCE_S} s")
-            time.sleep(0.05)
+            self.sleep_until(end, f"{len(seen) - 1} commits of the job")
             seen.add(self.table.properties.get(PROGRESS))
+
+    def is_there(self):
+        try:
+            return self.table is not None
+        except readers.Unreadable:
+            return False
+
+    def sleep_until(self, end, so_far):
+        """A pause before the next look; fails after the end."""
+        if time.monotonic() > end:
+            raise TimeoutError(f"{self.args.table}: {so_far} in {PATIENCE_S} s")
+        time.sleep(0.05)
 
 
 class DeletesWriter(ManifestWriterV2):
