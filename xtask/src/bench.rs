@@ -1,12 +1,12 @@
-//! `cargo xtask bench`: the figures of the main job on a real broker.
+//! `cargo xtask bench`: the figures of the main job on a real broker, alone or beside Flink's.
 
 use crate::cargo::{announce_build, cargo};
 use crate::command::run as run_command;
 use crate::stack::guarded::GuardedStack;
 use crate::test::with_stack;
-use crate::{Result, machine, places, python};
+use crate::{Result, flink, machine, places, python};
 
-/// Scenarios of `benches/kills.rs`; the others are those of `benches/end_to_end.rs`.
+/// Scenarios of `benches/kills.rs`; the others are those of `benches/end_to_end`.
 const KILLS: [&str; 2] = ["kills", "soak"];
 
 /// Runs a scenario; `args` are its own.
@@ -25,9 +25,12 @@ pub fn run(args: &[String]) -> Result {
     // The profile of everything else, so that nothing is built twice.
     let bench = ["bench", "--profile", "release", "--bench", target];
     run_command(cargo()?.args(bench).arg("--no-run"))?;
-    let stack = GuardedStack::up()?;
     let mut measure = cargo()?;
     measure.args(bench).arg("--").args(args);
+    if args.iter().any(|arg| arg.contains("flink")) {
+        flink::provide(&mut measure)?;
+    }
+    let stack = GuardedStack::up()?;
     let measured = with_stack(measure, &python, &stack.description())
         .and_then(|mut measure| run_command(&mut measure));
     let downed = stack.down(measured.is_err());

@@ -5,6 +5,7 @@ mod cargo;
 mod ci;
 mod command;
 mod demo;
+mod flink;
 mod jars;
 mod machine;
 mod places;
@@ -23,9 +24,12 @@ usage: cargo xtask CHORE
   demo [ARGS]       build, and run `strandline demo ARGS`
   test [ARGS]       start the real services, run every test, stop the services;
                     ARGS go to `cargo test`, and then only its tests run
-  bench drain|freshness|kills|soak [ARGS]
-                    measure the main job on a real broker; kill it a thousand times;
-                    look at its memory
+  bench drain|freshness|recovery [ARGS]
+                    measure the main job on a real broker
+  bench flink [ARGS]
+                    the same side by side with a tuned Flink job; a report in benches/report
+  bench kills|soak [ARGS]
+                    kill the main job a thousand times; look at its memory
   stack up|down|status|start|stop|kill
                     Kafka and an Iceberg REST catalog to work against (`cargo xtask stack` for more)
   ci                what must hold before a change lands: format, clippy, docs, tests

@@ -1,0 +1,65 @@
+//! Are the rows right? DuckDB says, which neither engine knows of.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::Outcome;
+
+/// What a table must hold.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Rows, each with an id of its own.
+    pub rows: u64,
+    /// What another engine's table of the same records gave.
+    pub fingerprint: Option<String>,
+}
+
+/// What DuckDB found, which is what was expected.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// Rows.
+    pub rows: u64,
+    /// Of them flagged late. Not the same in both engines: Flink's watermark depends on how its tasks run.
+    pub late: u64,
+    /// Of ids and where each came from: two tables with the same one hold the same first records.
+    pub fingerprint: String,
+}
+
+/// Has a table checked.
+///
+/// # Errors
+/// It cannot be read, or is not as expected.
+pub fn table(metadata_file: &Path, expected: Expected) -> Outcome<Checked> {
+    let python = std::env::var("STRANDLINE_PYTHON")
+        .map_err(|_| "STRANDLINE_PYTHON is not set: run through `cargo xtask bench`")?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/end_to_end/check.py");
+    let output = Command::new(python)
+        .arg(script)
+        .arg(metadata_file)
+        .output()?;
+    if !output.status.success() {
+        let problem = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("DuckDB cannot read {}: {problem}", metadata_file.display()).into());
+    }
+    let found: Value = serde_json::from_slice(&output.stdout)?;
+    let number = |key: &str| found[key].as_u64().ok_or(format!("no `{key}` in {found}"));
+    let (rows, ids) = (number("rows")?, number("ids")?);
+    let fingerprint = found["fingerprint"].as_str().unwrap_or_default().to_owned();
+    if rows != expected.rows || ids != rows {
+        return Err(format!(
+            "{} rows with {} ids of their own were expected: {found}",
+            expected.rows, expected.rows
+        )
+        .into());
+    }
+    if expected.fingerprint.is_some_and(|f| f != fingerprint) {
+        return Err(format!("the engines did not land the same records: {found}").into());
+    }
+    Ok(Checked {
+        rows,
+        late: number("late")?,
+        fingerprint,
+    })
+}

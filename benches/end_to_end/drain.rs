@@ -1,0 +1,144 @@
+//! Drain: a topic that is there already, read to its end, landed.
+
+use std::time::{Duration, Instant};
+
+use crate::Outcome;
+use crate::check::{self, Expected};
+use crate::engine::{self, Work, tail};
+use crate::options::{EngineKind, Options, Scenario};
+use crate::report::{Measurement, Report};
+use crate::table::{Snapshot, View};
+use crate::topic::{self, Filled};
+use crate::usage::{Used, Watch};
+
+/// Slower than any engine here by far.
+const SLOWEST_EVENTS_PER_SECOND: u64 = 20_000;
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// The stretch in which a dip of the rate counts.
+const DIP_MS: i64 = 10_000;
+
+/// Runs every engine over the same topic, in turns.
+///
+/// # Errors
+/// An engine that fails, or whose table is not what it must be.
+pub fn run(options: &Options, report: &mut Report) -> Outcome {
+    let servers = options.service("kafka", "bootstrap_servers")?;
+    let name = format!("bench-drain-{}", std::process::id());
+    let filled = topic::fill(servers, &name, options.ids, options.seed)?;
+    for &interval_ms in &options.intervals_ms {
+        for round in 1..=options.rounds {
+            for &kind in &options.engines {
+                measure(options, report, kind, &filled, interval_ms, round)?;
+            }
+        }
+    }
+    topic::delete(servers, &name)
+}
+
+fn measure(
+    options: &Options,
+    report: &mut Report,
+    kind: EngineKind,
+    filled: &Filled,
+    interval_ms: u64,
+    round: u64,
+) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let work = Work {
+        topic: filled.topic.clone(),
+        folder: folder.path().join(engine::name(kind)),
+        interval_ms,
+        is_bounded: true,
+        will_be_killed: false,
+    };
+    let mut engine = engine::of(kind, options, work)?;
+    engine.prepare()?;
+    let watch = Watch::start(engine.processes(), options.broker()?);
+    let started = Instant::now();
+    engine.start()?;
+    watch.set(engine.processes());
+    let deadline = Duration::from_secs(120 + filled.records / SLOWEST_EVENTS_PER_SECOND);
+    while !engine.is_done()? {
+        if started.elapsed() > deadline {
+            return Err(format!("not done after {deadline:?}\n{}", tail(&engine.logs())).into());
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+    let wall = started.elapsed();
+    let used = watch.stop();
+    let file = engine.metadata_file()?.ok_or("there is no table")?;
+    let view = View::read(&file)?;
+    engine.stop()?;
+    let expected = Expected {
+        rows: filled.ids,
+        fingerprint: report.fingerprint(),
+    };
+    let checked = check::table(&view.metadata_file, expected)?;
+    report.remember_fingerprint(&checked.fingerprint);
+    let mut measurement = Measurement::of(Scenario::Drain, kind, round)
+        .parameter("ids", options.ids)
+        .parameter("interval_ms", interval_ms)
+        .parameter("record_bytes", filled.mean_bytes)
+        .checked(&checked);
+    add_usage(&mut measurement, used, filled.records);
+    measurement.add(
+        "events_per_second",
+        filled.records as f64 / wall.as_secs_f64(),
+    );
+    measurement.add("wall_seconds", wall.as_secs_f64());
+    let (bytes, files) = view.size()?;
+    measurement.add(
+        "table_bytes_per_row",
+        bytes as f64 / filled.ids.max(1) as f64,
+    );
+    measurement.add("files", files as f64);
+    if let Some(dip) = slowest_stretch(&view.snapshots()) {
+        measurement.add("slowest_10s_of_mean", dip);
+    }
+    report.add(measurement);
+    Ok(())
+}
+
+/// Adds what processes used for so many events.
+pub fn add_usage(measurement: &mut Measurement, used: Used, events: u64) {
+    let each = |seconds: f64| seconds * 1e6 / events.max(1) as f64;
+    measurement.add("cpu_us_per_event", each(used.cpu_seconds));
+    if used.coordinator_cpu_seconds > 0.0 {
+        measurement.add(
+            "coordinator_cpu_us_per_event",
+            each(used.coordinator_cpu_seconds),
+        );
+    }
+    measurement.add(
+        "all_processes_cpu_us_per_event",
+        each(used.cpu_seconds + used.coordinator_cpu_seconds),
+    );
+    measurement.add("machine_cpu_us_per_event", each(used.machine_cpu_seconds));
+    measurement.add(
+        "peak_rss_mib",
+        used.peak_rss_bytes as f64 / f64::from(1 << 20),
+    );
+}
+
+/// The rate of the slowest ten seconds between two commits, as a part of the mean; `None` for runs that are
+/// too short to have one.
+fn slowest_stretch(snapshots: &[Snapshot]) -> Option<f64> {
+    let (first, last) = (snapshots.first()?, snapshots.last()?);
+    let whole_ms = last.committed_ms - first.committed_ms;
+    if whole_ms < 2 * DIP_MS {
+        return None;
+    }
+    let mean = (last.total_rows - first.total_rows) as f64 / whole_ms as f64;
+    let mut slowest = f64::INFINITY;
+    for (at, from) in snapshots.iter().enumerate() {
+        let to = snapshots[at..]
+            .iter()
+            .find(|s| s.committed_ms - from.committed_ms >= DIP_MS);
+        let Some(to) = to else {
+            break;
+        };
+        let rows = (to.total_rows - from.total_rows) as f64;
+        slowest = slowest.min(rows / (to.committed_ms - from.committed_ms) as f64);
+    }
+    slowest.is_finite().then_some(slowest / mean)
+}

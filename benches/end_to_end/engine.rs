@@ -1,0 +1,85 @@
+//! What the scenarios ask of an engine.
+
+use std::path::{Path, PathBuf};
+
+use crate::Outcome;
+use crate::flink::Flink;
+use crate::options::{EngineKind, Options};
+use crate::strandline_engine::Strandline;
+use crate::usage::Processes;
+
+/// The work: a topic into a table in a folder of its own.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The topic read; dead letters go to one with `-dlq` behind its name.
+    pub topic: String,
+    /// Tables, state, logs.
+    pub folder: PathBuf,
+    /// Between commits, in milliseconds.
+    pub interval_ms: u64,
+    /// Whether the job ends at the end that the topic has now.
+    pub is_bounded: bool,
+    /// Whether the engine must be ready for the death of a process.
+    pub will_be_killed: bool,
+}
+
+/// An engine that does the work.
+pub trait Engine {
+    /// Brings up what has to run before a job can be given to it.
+    fn prepare(&mut self) -> Outcome;
+    /// Starts the job.
+    fn start(&mut self) -> Outcome;
+    /// Its processes now.
+    fn processes(&mut self) -> Processes;
+    /// Starts again what is ours to start again.
+    fn tend(&mut self) -> Outcome;
+    /// Whether a bounded job is done.
+    fn is_done(&mut self) -> Outcome<bool>;
+    /// The table's current metadata file; `None` before there is one.
+    fn metadata_file(&mut self) -> Outcome<Option<PathBuf>>;
+    /// kill -9 of a process that works.
+    fn kill_one(&mut self, draw: u64) -> Outcome;
+    /// Ends everything.
+    fn stop(&mut self) -> Outcome;
+    /// Where it logs.
+    fn logs(&self) -> PathBuf;
+}
+
+/// The name of an engine in reports.
+pub fn name(kind: EngineKind) -> &'static str {
+    match kind {
+        EngineKind::Strandline => "strandline",
+        EngineKind::Flink => "flink",
+    }
+}
+
+/// An engine for some work.
+///
+/// # Errors
+/// Something is missing on this machine.
+pub fn of(kind: EngineKind, options: &Options, work: Work) -> Outcome<Box<dyn Engine>> {
+    std::fs::create_dir_all(&work.folder)?;
+    Ok(match kind {
+        EngineKind::Strandline => Box::new(Strandline::new(options, work)?),
+        EngineKind::Flink => Box::new(Flink::new(options, work)?),
+    })
+}
+
+/// The last lines of all files of a folder, for a failure.
+pub fn tail(folder: &Path) -> String {
+    const SHOWN_BYTES: usize = 4000;
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(log) = std::fs::read_to_string(entry.path()) else {
+            continue;
+        };
+        let from = log.len().saturating_sub(SHOWN_BYTES);
+        let from = (from..log.len()).find(|&at| log.is_char_boundary(at));
+        text.push_str(&format!(
+            "--- {}\n{}\n",
+            entry.path().display(),
+            &log[from.unwrap_or(0)..]
+        ));
+    }
+    text
+}

@@ -1,0 +1,46 @@
+//! The main job on a real broker, by Strandline and, side by side, by a tuned Flink job.
+//!
+//! `cargo xtask bench drain|freshness|recovery [OPTIONS]` runs one scenario, with Strandline alone unless
+//! `--engines` says otherwise; `cargo xtask bench flink [OPTIONS]` runs all three with both. The engines take
+//! turns, so that whatever else the machine does falls on both. Prints what was measured in this run, on
+//! this machine, and writes it to `benches/report`; nothing is compared with a number in these files.
+
+mod check;
+mod drain;
+mod engine;
+mod flink;
+mod freshness;
+mod options;
+mod page;
+mod recovery;
+mod report;
+mod strandline_engine;
+mod table;
+mod topic;
+mod usage;
+
+use options::{Options, Scenario};
+use report::Report;
+
+/// What went wrong, for a person.
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Outcome {
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| arg != "--bench")
+        .collect();
+    let options = Options::parse(&args)?;
+    let mut report = Report::begin(&options)?;
+    for &scenario in &options.scenarios {
+        match scenario {
+            Scenario::Drain => drain::run(&options, &mut report)?,
+            Scenario::Freshness => freshness::run(&options, &mut report)?,
+            Scenario::Recovery => recovery::run(&options, &mut report)?,
+        }
+        // After every scenario: a later one that fails takes nothing away.
+        report.write()?;
+    }
+    report.print();
+    Ok(())
+}

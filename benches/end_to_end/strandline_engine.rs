@@ -1,0 +1,196 @@
+//! Strandline as a user runs it: `run` with two workers, or `launch` with two processes where one will be
+//! killed.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use strandline::connectors::iceberg::{CatalogKind, CatalogSettings, IcebergConnector};
+
+use crate::Outcome;
+use crate::engine::{Engine, Work, tail};
+use crate::options::Options;
+use crate::table::local;
+use crate::usage::Processes;
+
+const TABLE: &str = "bronze.conversion_events";
+/// A drain commits all that it has read.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The engine of this repository.
+pub struct Strandline {
+    servers: String,
+    workers: u64,
+    work: Work,
+    child: Option<Child>,
+    catalog: Option<IcebergConnector>,
+}
+
+impl Strandline {
+    /// For some work.
+    ///
+    /// # Errors
+    /// No broker.
+    pub fn new(options: &Options, work: Work) -> Outcome<Strandline> {
+        Ok(Strandline {
+            servers: options.service("kafka", "bootstrap_servers")?.to_owned(),
+            workers: options.workers,
+            work,
+            child: None,
+            catalog: None,
+        })
+    }
+
+    fn configuration(&self) -> String {
+        let (folder, topic) = (self.work.folder.display(), &self.work.topic);
+        format!(
+            "kafka: {{ bootstrap_servers: \"{}\" }}\n\
+             catalog: {{ type: sql, uri: \"sqlite://{folder}/catalog.db\", warehouse: \"{folder}/warehouse\" }}\n\
+             state_dir: {folder}/state\nhttp: \"off\"\nrestart: {{ attempts: 1000000, delay: 0s }}\n\
+             jobs: {{ roman-numerals: {{ topics: [{topic}], dead_letters: {{ topic: {topic}-dlq }}, commit: {{ interval: {}ms }} }} }}\n",
+            self.servers, self.work.interval_ms
+        )
+    }
+
+    /// The processes of a launcher.
+    fn children(launcher: u32) -> Vec<u32> {
+        let listed = std::fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children"));
+        let listed = listed.unwrap_or_default();
+        listed
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect()
+    }
+}
+
+impl Engine for Strandline {
+    fn prepare(&mut self) -> Outcome {
+        std::fs::create_dir_all(self.logs())?;
+        std::fs::write(
+            self.work.folder.join("strandline.yaml"),
+            self.configuration(),
+        )?;
+        Ok(())
+    }
+
+    fn start(&mut self) -> Outcome {
+        let workers = self.workers.to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strandline"));
+        command
+            .arg("-c")
+            .arg(self.work.folder.join("strandline.yaml"));
+        if self.work.will_be_killed {
+            command.args(["launch", "roman-numerals", "-n", &workers, "-w", "1"]);
+        } else {
+            command.args(["run", "roman-numerals", "-w", &workers]);
+        }
+        if self.work.is_bounded {
+            command.arg("--until-caught-up");
+        }
+        let log = File::create(self.logs().join("strandline.log"))?;
+        let child = command
+            .arg("--json")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn processes(&mut self) -> Processes {
+        let Some(child) = &self.child else {
+            return Processes::default();
+        };
+        let mut workers = vec![child.id()];
+        workers.extend(Strandline::children(child.id()));
+        Processes {
+            workers,
+            coordinators: Vec::new(),
+        }
+    }
+
+    fn tend(&mut self) -> Outcome {
+        if self.is_done()? {
+            return Err(format!("Strandline has ended\n{}", tail(&self.logs())).into());
+        }
+        Ok(())
+    }
+
+    fn is_done(&mut self) -> Outcome<bool> {
+        let Some(child) = &mut self.child else {
+            return Ok(true);
+        };
+        match child.try_wait()? {
+            None => Ok(false),
+            Some(status) if status.success() => Ok(true),
+            Some(status) => {
+                Err(format!("Strandline ended with {status}\n{}", tail(&self.logs())).into())
+            }
+        }
+    }
+
+    fn metadata_file(&mut self) -> Outcome<Option<PathBuf>> {
+        let folder = self.work.folder.display();
+        if self.catalog.is_none() {
+            if !self.work.folder.join("catalog.db").exists() {
+                return Ok(None);
+            }
+            self.catalog = Some(IcebergConnector::open(&CatalogSettings {
+                kind: CatalogKind::Sql,
+                uri: format!("sqlite://{folder}/catalog.db"),
+                warehouse: format!("{folder}/warehouse"),
+                properties: Default::default(),
+            })?);
+        }
+        let Some(catalog) = &self.catalog else {
+            return Ok(None);
+        };
+        // The catalog may be busy, or in the making.
+        let facts = catalog.inspect(TABLE).ok().flatten();
+        Ok(facts.map(|facts| local(&facts.metadata_location)))
+    }
+
+    fn kill_one(&mut self, draw: u64) -> Outcome {
+        let launcher = self.child.as_ref().map_or(0, Child::id);
+        let children = Strandline::children(launcher);
+        let at = draw as usize % children.len().max(1);
+        let pid = children.get(at).ok_or("no process to kill")?;
+        Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()?;
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Outcome {
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        if child.try_wait()?.is_none() {
+            Command::new("kill").arg(child.id().to_string()).status()?;
+        }
+        let asked = Instant::now();
+        while child.try_wait()?.is_none() {
+            if asked.elapsed() > DRAIN_DEADLINE {
+                child.kill()?;
+                return Err(format!("Strandline did not drain\n{}", tail(&self.logs())).into());
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        Ok(())
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.work.folder.join("logs")
+    }
+}
+
+impl Drop for Strandline {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
