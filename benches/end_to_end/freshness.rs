@@ -72,10 +72,9 @@ fn measure(
             watch = Some(Watch::start(engine.processes(), options.broker()?));
             counted_from = load.sent();
         }
-        if let Some(view) = seen.look(engine.metadata_file()?)? {
-            if view.rows() >= all {
-                break view;
-            }
+        let changed = seen.look(engine.metadata_file()?)?;
+        if let Some(view) = changed.filter(|view| view.rows() >= all) {
+            break view;
         }
         engine.tend()?;
         if began.elapsed() > LANDING_DEADLINE + Duration::from_secs(all / rate.max(1)) {

@@ -4,13 +4,16 @@ use crate::cargo::{announce_build, cargo};
 use crate::command::run as run_command;
 use crate::stack::guarded::GuardedStack;
 use crate::test::with_stack;
-use crate::{Result, flink, machine, places, python};
+use crate::{Result, flink, instructions, machine, places, python};
 
 /// Scenarios of `benches/kills.rs`; the others are those of `benches/end_to_end`.
 const KILLS: [&str; 2] = ["kills", "soak"];
 
 /// Runs a scenario; `args` are its own.
 pub fn run(args: &[String]) -> Result {
+    if args.first().is_some_and(|arg| arg == "instructions") {
+        return instructions::run(&args[1..]);
+    }
     let kills = args
         .first()
         .is_some_and(|arg| KILLS.contains(&arg.as_str()));

@@ -2,7 +2,7 @@
 
 use crate::cargo::{announce_build, cargo};
 use crate::command::{run as run_command, say};
-use crate::{Result, machine, test};
+use crate::{Result, instructions, machine, test};
 
 /// Runs the checks, the cheap ones first, up to the first that fails.
 pub fn run() -> Result {
@@ -43,6 +43,9 @@ pub fn run() -> Result {
     say("docs");
     let docs = ["doc", "--release", "--workspace", "--no-deps", "--locked"];
     run_command(cargo()?.args(docs).env("RUSTDOCFLAGS", "-D warnings"))?;
+
+    say("instructions a record");
+    instructions::run(&[])?;
 
     say("tests");
     test::run(&[])

@@ -67,6 +67,13 @@ pub const TO_RUN_THE_STACK: &[Requirement] = &[
     },
 ];
 
+/// What counts instructions.
+pub const TO_COUNT_INSTRUCTIONS: &[Requirement] = &[Requirement {
+    name: "Valgrind",
+    packages: &["valgrind"],
+    is_met: || succeeds("valgrind", &["--version"]),
+}];
+
 /// What the judge takes.
 pub const TO_JUDGE: &[Requirement] = &[Requirement {
     name: "Python 3.10 or newer with venv",

@@ -6,6 +6,7 @@ mod ci;
 mod command;
 mod demo;
 mod flink;
+mod instructions;
 mod jars;
 mod machine;
 mod places;
@@ -28,6 +29,8 @@ usage: cargo xtask CHORE
                     measure the main job on a real broker
   bench flink [ARGS]
                     the same side by side with a tuned Flink job; a report in benches/report
+  bench instructions [--record]
+                    instructions a record of each stage, against what is recorded
   bench kills|soak [ARGS]
                     kill the main job a thousand times; look at its memory
   stack up|down|status|start|stop|kill
