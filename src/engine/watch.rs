@@ -13,6 +13,7 @@ use strandline_operators::{Error, Result};
 use crate::connectors::kafka::client::Diagnosis;
 use crate::engine::outage::{Outage, Turn};
 use crate::engine::report::grouped;
+use crate::engine::silence::Silence;
 
 /// How often a terminal is told.
 const TERMINAL_INTERVAL: Duration = Duration::from_millis(500);
@@ -145,8 +146,9 @@ fn watch(
         at: Instant::now(),
         read: 0,
     };
-    // When the figures of durable progress last changed, or nothing was waiting to become durable.
-    let mut moved = (Instant::now(), None);
+    // Since durable progress last moved, or nothing waited to become durable.
+    let mut hang = Silence::new(Instant::now(), HANG_TIMEOUT);
+    let mut durable = None;
     while !done.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_INTERVAL);
         let now = Instant::now();
@@ -173,9 +175,12 @@ fn watch(
                 cause(causes)
             );
         }
-        if moved.1 != view.epoch || !observed.waits.load(Ordering::Relaxed) {
-            moved = (now, view.epoch);
-        } else if now.duration_since(moved.0) > HANG_TIMEOUT {
+        let moves = durable != view.epoch || !observed.waits.load(Ordering::Relaxed);
+        durable = view.epoch;
+        // In time in which we ourselves ran: a process that was stopped and wakes up as a zombie must get to
+        // its next commit, which tells it so. Ended for hanging, it would be started again and take the
+        // table back from its successor.
+        if hang.is_too_long(now, moves) {
             on_failure(
                 Error::internal(format!(
                     "records were read, but no epoch has become durable for {} s",

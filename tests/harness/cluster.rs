@@ -13,8 +13,9 @@ use crate::support::{Finished, Running, spawn, unique};
 pub const JOB: &str = "roman-numerals";
 /// How long a drain may take on a loaded machine.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(180);
-/// How long a process may go on that has lost a peer.
-const SURVIVOR_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a process may go on that has lost a peer: longer than the 60 s for which one that has just started
+/// waits for the others.
+const SURVIVOR_DEADLINE: Duration = Duration::from_secs(90);
 /// How often processes are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// Bytes of a log that a failure shows.

@@ -26,6 +26,9 @@ const ROUNDS: u64 = 2;
 const LEFT_FREE: u64 = 96 << 10;
 /// A job that cannot write must have ended within this, and one that can must have committed.
 const DEADLINE: Duration = Duration::from_secs(240);
+/// Starts on a full disk, at most, and how long each is given to meet the end of it.
+const STARTS: u32 = 8;
+const START_WAIT: Duration = Duration::from_secs(20);
 /// The job of the episode, without a supervisor.
 const ARGS: [&str; 5] = ["run", JOB, "-w", "2", "--json"];
 /// How often a condition is looked at.
@@ -67,10 +70,7 @@ pub fn fill(run: &mut Run, step: Step) {
         running = await_commit(run, &job, running, &reader, Instant::now());
         disk.fill((step.draw >> (8 * round)) % LEFT_FREE);
         if step.fault == Fault::FullState {
-            // The state is written seldom; at a start it always is.
-            processes::signal("KILL", running.pid());
-            running.wait(DEADLINE);
-            running = job.spawn(&ARGS);
+            running = start_on_full_disk(&job, &disk, running);
         }
         let ended = running.wait(DEADLINE);
         run.tally.ended(&ended);
@@ -99,6 +99,26 @@ pub fn fill(run: &mut Run, step: Step) {
         ));
     }
     *run.tally.faults.entry(name).or_default() += ROUNDS;
+}
+
+/// Starts the job again: the state is written seldom, but always at a start. Files that a start finds useless
+/// make room, so it is filled again until one start meets the end of it.
+fn start_on_full_disk(job: &RomanNumerals, disk: &SmallDisk, running: Running) -> Running {
+    let mut running = running;
+    for _ in 0..STARTS {
+        processes::signal("KILL", running.pid());
+        running.wait(DEADLINE);
+        disk.fill(0);
+        running = job.spawn(&ARGS);
+        let started = Instant::now();
+        while running.is_running() && started.elapsed() < START_WAIT {
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        if !running.is_running() {
+            break;
+        }
+    }
+    running
 }
 
 /// Waits for a commit on a disk with room; a job that ends meanwhile is a finding, and started again.
