@@ -23,7 +23,7 @@ usage: cargo xtask CHORE
   demo [ARGS]       build, and run `strandline demo ARGS`
   test [ARGS]       start the real services, run every test, stop the services;
                     ARGS go to `cargo test`, and then only its tests run
-  bench drain|freshness|kills|soak [ARGS]
+  bench drain|freshness|kills|soak|read-back [ARGS]
                     measure the main job on a real broker; kill it a thousand times;
                     look at its memory
   stack up|down|status|start|stop|kill

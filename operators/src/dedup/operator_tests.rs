@@ -18,10 +18,11 @@ use super::admission::owner_of;
 use super::judge::Judge;
 use super::memory_store::MemoryIdStore;
 use super::operator::{DedupConfig, Deduplicate};
-use super::recover::{Share, recover};
+use super::recover::recover;
+use super::shares::IdsByShare;
 use super::testing::{GatedStore, TestInput, event_batch, random_hash, retention};
 use crate::error::Error;
-use crate::io::{IdStore, StateMarker, StoredId};
+use crate::io::{IdStore, IdsByBucket, StateMarker, StoredId};
 use crate::record::EventBatch;
 use crate::time::{Epoch, EventTime, IngestTime};
 
@@ -149,17 +150,15 @@ fn run(workers: usize, seed: u64, epochs: u64, flush_at: usize) {
             generation: GENERATION,
             epoch: Epoch(epoch(0).0 - 1),
         };
-        let share = Share {
-            worker: index,
-            workers: peers,
-        };
+        let mut shares = IdsByShare::new(index..index + 1, peers);
+        table.iter().for_each(|&id| shares.push(id));
         let judge = recover(
             &*store,
-            share,
+            index,
             FILTER_BYTES,
             24,
             Some(100),
-            [Ok(table.clone())],
+            shares.take(0, 0).map(Ok),
             Some(up_to),
         )
         .expect("recover")
@@ -460,17 +459,13 @@ fn a_slow_store_does_not_hold_the_worker_and_copies_in_flight_land_once() {
         bucket: 124,
         hash: random_hash(1),
     };
-    let share = Share {
-        worker: 0,
-        workers: 1,
-    };
     let judge = recover(
         &*store,
-        share,
+        0,
         FILTER_BYTES,
         24,
         Some(100),
-        [Ok(vec![known])],
+        [Ok(IdsByBucket::from([(known.bucket, vec![known.hash])]))],
         None,
     )
     .expect("recover");
@@ -528,17 +523,13 @@ fn a_store_that_fails_is_told_once_and_no_epoch_completes() {
         bucket: 124,
         hash: random_hash(1),
     };
-    let share = Share {
-        worker: 0,
-        workers: 1,
-    };
     let judge = recover(
         &*store,
-        share,
+        0,
         FILTER_BYTES,
         24,
         Some(100),
-        [Ok(vec![known])],
+        [Ok(IdsByBucket::from([(known.bucket, vec![known.hash])]))],
         None,
     )
     .expect("recover");
