@@ -17,9 +17,7 @@ use strandline_operators::dedup::recover::recover;
 use strandline_operators::dedup::shares::IdsByShare;
 use strandline_operators::failpoint::{Failpoint, reached};
 use strandline_operators::flow::{DedupState, Ports, bronze};
-use strandline_operators::io::{
-    AssignedPartition, IdStore, StateMarker, StoredId, Table, TableIndex,
-};
+use strandline_operators::io::{AssignedPartition, IdStore, StateMarker, Table, TableIndex};
 use strandline_operators::job::JobSettings;
 use strandline_operators::landing::claim::{Claimant, claim};
 use strandline_operators::landing::committer::{Committer, Secondary};
