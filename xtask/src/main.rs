@@ -25,7 +25,7 @@ usage: cargo xtask CHORE
                     ARGS go to `cargo test`, and then only its tests run
   bench drain|freshness|kills|soak|read-back [ARGS]
                     measure the main job on a real broker; kill it a thousand times;
-                    look at its memory
+                    look at its memory; read its state back from the table
   stack up|down|status|start|stop|kill
                     Kafka and an Iceberg REST catalog to work against (`cargo xtask stack` for more)
   ci                what must hold before a change lands: format, clippy, docs, tests
