@@ -31,8 +31,8 @@ const FILTER_SHARE: u64 = 8;
 /// The part of a job's memory that RocksDB's cache may take, all workers of the process together.
 const CACHE_SHARE: u64 = 8;
 
-/// Ids read back that are passed on to a worker's store together, 1 MB of them.
-const IDS_AT_ONCE: usize = 1 << 16;
+/// Ids that one thread has read back before it passes them on, those of all workers together: 2 MB.
+const IDS_GATHERED: usize = 1 << 17;
 
 /// Such sets of ids that wait for a worker's store.
 const WAITING_SETS: usize = 4;
@@ -181,7 +181,7 @@ fn feed_all(
     let visitors = readers.iter_mut().map(|reader| -> Visitor<'_> {
         Box::new(move |rows: &RecordBatch| {
             gather_ids(rows, missing, &start.progress, retention, &mut reader.ids)?;
-            reader.pass_on(IDS_AT_ONCE);
+            reader.pass_on(IDS_GATHERED / reader.feeds.len());
             Ok(())
         })
     });

@@ -394,6 +394,7 @@ impl Owner {
         let delay = if self.judge.open_epochs() > 0
             || self.expire_below.is_some()
             || self.flush.is_some()
+            || (self.judge.refill_from().is_some() && !self.is_refilling)
         {
             DURABLE_POLL
         } else if self.judge.recent_ids() > 0 {
