@@ -3,7 +3,8 @@
 //! `cargo xtask bench read-back [--ids N] [--workers W] [--processes P] [--commit-rows N]`. Needs no broker.
 //! Writes a Bronze table with the job's own writer and committer, a commit of two files a second at the rate
 //! that `--commit-rows` is, and then opens the state as process 0 of `P` does: with its folder gone, and again
-//! with it there. Prints what was measured in this run, on this machine; nothing is compared with a number in this file.
+//! with it there. Prints what was measured in this run, on this machine; nothing is compared with a number in
+//! this file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
