@@ -173,6 +173,15 @@ pub struct StateMarker {
 /// Ids by bucket.
 pub type IdsByBucket = BTreeMap<u32, Vec<u128>>;
 
+/// A part of what a store holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// The ids, ascending in each bucket.
+    pub ids: IdsByBucket,
+    /// Where to go on; `None` at the end.
+    pub next: Option<StoredId>,
+}
+
 /// The ids of committed epochs, of one worker's share. Blocking; used from two threads at once, one that
 /// looks up and one that adds and expires.
 pub trait IdStore: Send + Sync {
@@ -189,6 +198,9 @@ pub trait IdStore: Send + Sync {
     /// Drops every bucket below `bucket`, without reading it.
     fn expire_below(&self, bucket: u32) -> Result<()>;
 
-    /// Calls `visit` with every id, in batches of one bucket, by ascending bucket.
-    fn scan(&self, visit: &mut dyn FnMut(u32, &[u128]) -> Result<()>) -> Result<()>;
+    /// The buckets that hold ids, ascending; without reading the ids.
+    fn buckets(&self) -> Result<Vec<u32>>;
+
+    /// The ids from `from` on in ascending order, at most `at_most` of them (at least one).
+    fn scan(&self, from: StoredId, at_most: usize) -> Result<Scanned>;
 }

@@ -17,7 +17,7 @@ pub mod restarts;
 pub mod run;
 mod silence;
 pub mod start;
-mod state;
+pub mod state;
 pub mod supervise;
 pub mod supervised;
 mod turns;

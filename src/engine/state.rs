@@ -8,17 +8,19 @@ use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Sender, bounded};
+use strandline_operators::arrow_array::RecordBatch;
 use strandline_operators::dedup::expiry::{Retention, first_live_bucket};
 use strandline_operators::dedup::metrics::DedupMetrics;
-use strandline_operators::dedup::read_back::{ReadBack, missing, stored_ids};
-use strandline_operators::dedup::recover::{Share, recover};
+use strandline_operators::dedup::read_back::{ReadBack, gather_ids, missing};
+use strandline_operators::dedup::recover::recover;
+use strandline_operators::dedup::shares::IdsByShare;
 use strandline_operators::failpoint::{Failpoint, reached};
 use strandline_operators::flow::DedupState;
 use strandline_operators::host::Host;
-use strandline_operators::io::{IdStore, StateMarker, StoredId};
+use strandline_operators::io::{IdStore, IdsByBucket, StateMarker};
 use strandline_operators::{Error, Result};
 
-use crate::connectors::iceberg::read_back;
+use crate::connectors::iceberg::{Visitor, read_back};
 use crate::connectors::rocksdb::{RocksIdStore, StoreCache, StoreIdentity};
 use crate::engine::JobRun;
 use crate::engine::start::StartingPoint;
@@ -29,8 +31,11 @@ const FILTER_SHARE: u64 = 8;
 /// The part of a job's memory that RocksDB's cache may take, all workers of the process together.
 const CACHE_SHARE: u64 = 8;
 
-/// Batches of ids read back that wait for a worker's store.
-const WAITING_BATCHES: usize = 4;
+/// Ids that one thread has read back before it passes them on, those of all workers together: 2 MB.
+const IDS_GATHERED: usize = 1 << 17;
+
+/// Such sets of ids that wait for a worker's store.
+const WAITING_SETS: usize = 4;
 
 /// Opens the state of each worker of this process; empty entries when the job does not deduplicate.
 ///
@@ -70,13 +75,7 @@ pub fn open(
         let opened = RocksIdStore::open(&dir, &identity, &cache, |marker| {
             progress.vouches_for(marker.generation, marker.epoch)
         })?;
-        stores.push((
-            Share {
-                worker,
-                workers: peers,
-            },
-            Arc::new(opened.store),
-        ));
+        stores.push((worker, Arc::new(opened.store)));
     }
 
     let up_to = progress.epoch.map(|epoch| StateMarker {
@@ -96,13 +95,13 @@ pub fn open(
     thread::scope(|scope| {
         let mut feeds = Vec::new();
         let mut judges = Vec::new();
-        for (share, store) in &stores {
-            let (feed, ids) = bounded::<Result<Vec<StoredId>>>(WAITING_BATCHES);
+        for (worker, store) in &stores {
+            let (feed, ids) = bounded::<Result<IdsByBucket>>(WAITING_SETS);
             feeds.push(feed);
             judges.push(scope.spawn(move || {
                 recover(
                     &**store,
-                    *share,
+                    *worker,
                     filter_bytes,
                     retention.ttl_hours(),
                     live_from,
@@ -136,14 +135,31 @@ fn worker_dir(run: &JobRun, worker: usize) -> PathBuf {
     run.job_dir().join(format!("worker-{worker}"))
 }
 
-/// Reads the missing rows once and gives every worker all of them; each keeps its own share. A worker that
-/// has failed no longer listens, and the rest go on.
+/// What reads the missing rows, on one thread: it gives each worker its own of them. A worker that has failed
+/// no longer listens, and the rest go on.
+struct Reader {
+    ids: IdsByShare,
+    feeds: Vec<Sender<Result<IdsByBucket>>>,
+}
+
+impl Reader {
+    /// Passes on what has gathered for each worker, when it is at least this much.
+    fn pass_on(&mut self, at_least: usize) {
+        for (place, feed) in self.feeds.iter().enumerate() {
+            if let Some(ids) = self.ids.take(place, at_least) {
+                let _ = feed.send(Ok(ids));
+            }
+        }
+    }
+}
+
+/// Reads the missing rows once, on as many threads as there are workers.
 fn feed_all(
     run: &JobRun,
     start: &StartingPoint,
     retention: Retention,
     missing: Option<ReadBack>,
-    feeds: Vec<Sender<Result<Vec<StoredId>>>>,
+    feeds: Vec<Sender<Result<IdsByBucket>>>,
 ) {
     let (Some(missing), Some(dedup)) = (missing, &run.settings.dedup) else {
         return;
@@ -153,16 +169,28 @@ fn feed_all(
         run.settings.event_time.as_str(),
         "ingest_watermark",
     ];
-    let result = read_back(&start.tables, &columns, missing, &mut |rows| {
-        let ids = stored_ids(rows, missing, &start.progress, retention)?;
-        for feed in &feeds {
-            let _ = feed.send(Ok(ids.clone()));
-        }
-        Ok(())
+    let first = run.shape.process * run.shape.workers;
+    let local = first..first + run.shape.workers;
+    let mut readers: Vec<Reader> = feeds
+        .iter()
+        .map(|_| Reader {
+            ids: IdsByShare::new(local.clone(), run.shape.peers()),
+            feeds: feeds.clone(),
+        })
+        .collect();
+    let visitors = readers.iter_mut().map(|reader| -> Visitor<'_> {
+        Box::new(move |rows: &RecordBatch| {
+            gather_ids(rows, missing, &start.progress, retention, &mut reader.ids)?;
+            reader.pass_on(IDS_GATHERED / reader.feeds.len());
+            Ok(())
+        })
     });
-    if let Err(error) = result {
-        for feed in &feeds {
-            let _ = feed.send(Err(error.clone()));
+    match read_back(&start.tables, &columns, missing, visitors.collect()) {
+        Ok(()) => readers.iter_mut().for_each(|reader| reader.pass_on(0)),
+        Err(error) => {
+            for feed in &feeds {
+                let _ = feed.send(Err(error.clone()));
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use super::schedule::Fault;
 
 /// Lines of the log that end a phase: the phase's name, and what the message has in it.
 const PHASES: [(&str, &str); 4] = [
-    ("1 found by the launcher", "starting again from the table"),
+    ("1 found by the launcher", "trying again from the table"),
     ("2 started, met, claimed", "claimed"),
     ("3 state complete", "deduplication state is complete"),
     ("4 all are ready", "reading begins"),

@@ -1,18 +1,31 @@
 //! `cargo xtask bench`: the figures of the main job on a real broker, alone or beside Flink's.
 
+use std::process::Command;
+
 use crate::cargo::{announce_build, cargo};
 use crate::command::run as run_command;
 use crate::stack::guarded::GuardedStack;
 use crate::test::with_stack;
 use crate::{Result, flink, instructions, machine, places, python};
 
-/// Scenarios of `benches/kills.rs`; the others are those of `benches/end_to_end`.
+/// Scenarios of `benches/kills.rs`; those without a constant here are in `benches/end_to_end`.
 const KILLS: [&str; 2] = ["kills", "soak"];
+
+/// What `benches/instructions.rs` is run for, which needs no services.
+const INSTRUCTIONS: &str = "instructions";
+
+/// The scenario of `benches/read_back.rs`, which needs no services.
+const READ_BACK: &str = "read-back";
 
 /// Runs a scenario; `args` are its own.
 pub fn run(args: &[String]) -> Result {
-    if args.first().is_some_and(|arg| arg == "instructions") {
+    if args.first().is_some_and(|arg| arg == INSTRUCTIONS) {
         return instructions::run(&args[1..]);
+    }
+    if args.first().is_some_and(|arg| arg == READ_BACK) {
+        machine::provide(&[machine::TO_BUILD])?;
+        announce_build()?;
+        return run_command(bench("read_back")?.arg("--").args(args));
     }
     let kills = args
         .first()
@@ -25,11 +38,9 @@ pub fn run(args: &[String]) -> Result {
     let python = python::environment(&places::repository()?)?;
     announce_build()?;
     let target = if kills { "kills" } else { "end_to_end" };
-    // The profile of everything else, so that nothing is built twice.
-    let bench = ["bench", "--profile", "release", "--bench", target];
-    run_command(cargo()?.args(bench).arg("--no-run"))?;
-    let mut measure = cargo()?;
-    measure.args(bench).arg("--").args(args);
+    run_command(bench(target)?.arg("--no-run"))?;
+    let mut measure = bench(target)?;
+    measure.arg("--").args(args);
     if args.iter().any(|arg| arg.contains("flink")) {
         flink::provide(&mut measure)?;
     }
@@ -38,4 +49,11 @@ pub fn run(args: &[String]) -> Result {
         .and_then(|mut measure| run_command(&mut measure));
     let downed = stack.down(measured.is_err());
     measured.and(downed)
+}
+
+/// Builds and runs a benchmark, with the profile of everything else, so that nothing is built twice.
+fn bench(target: &str) -> Result<Command> {
+    let mut command = cargo()?;
+    command.args(["bench", "--profile", "release", "--bench", target]);
+    Ok(command)
 }

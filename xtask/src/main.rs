@@ -29,6 +29,8 @@ usage: cargo xtask CHORE
                     measure the main job on a real broker
   bench flink [ARGS]
                     the same side by side with a tuned Flink job; a report in benches/report
+  bench read-back [ARGS]
+                    read the deduplication state back from a table
   bench instructions [--record]
                     instructions a record of each stage, against what is recorded
   bench kills|soak [ARGS]

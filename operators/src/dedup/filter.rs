@@ -32,8 +32,8 @@ struct Slab {
     stretch: u32,
     /// The buckets that have ids in this slab, ascending. Empty: the slab is free.
     buckets: Vec<u32>,
-    /// Set while its ids are still being read back: every probe answers "maybe".
-    rebuilding: bool,
+    /// The last of the buckets whose ids are still to be added: until then every probe answers "maybe".
+    rebuilding: Option<u32>,
 }
 
 /// The filters. See the module's documentation.
@@ -130,7 +130,7 @@ impl Filters {
     /// For each hash, the slabs that may hold it: bit `i` is slab `i`. 0: it is surely in no bucket.
     pub fn probe(&self, hashes: &[u128], slabs: &mut Vec<u8>) {
         slabs.clear();
-        let rebuilding = self.mask(|s| s.rebuilding);
+        let rebuilding = self.mask(|s| s.rebuilding.is_some());
         let in_use = self.mask(|s| !s.buckets.is_empty());
         if in_use == 0 {
             slabs.resize(hashes.len(), 0);
@@ -168,19 +168,22 @@ impl Filters {
     }
 
     /// Says that the store holds buckets whose ids are not in the filters yet. Until
-    /// [`Filters::rebuilt`], every probe answers "maybe" for them.
+    /// [`Filters::rebuilt_below`] has passed them, every probe answers "maybe" for their slabs.
     pub fn rebuild(&mut self, buckets: impl IntoIterator<Item = u32>) {
         for bucket in buckets {
             let slab = self.slab_for(bucket);
-            self.slabs[slab].rebuilding = true;
+            let slab = &mut self.slabs[slab];
+            slab.rebuilding = slab.rebuilding.max(Some(bucket));
         }
     }
 
-    /// Says that every id of the store has been added.
-    pub fn rebuilt(&mut self) {
-        self.slabs
-            .iter_mut()
-            .for_each(|slab| slab.rebuilding = false);
+    /// Says that every id that the store holds in a bucket below this one has been added; `None`: all have.
+    pub fn rebuilt_below(&mut self, bucket: Option<u32>) {
+        for slab in &mut self.slabs {
+            slab.rebuilding = slab
+                .rebuilding
+                .filter(|&last| bucket.is_some_and(|bucket| last >= bucket));
+        }
     }
 
     /// Forgets every bucket below `bucket`. A slab is emptied when none of its buckets is left.
@@ -192,7 +195,7 @@ impl Filters {
             }
             slab.buckets.retain(|&b| b >= bucket);
             if slab.buckets.is_empty() {
-                slab.rebuilding = false;
+                slab.rebuilding = None;
                 for row in self.words[self.base..].chunks_exact_mut(ROW_WORDS) {
                     row[place * BLOCK_WORDS..(place + 1) * BLOCK_WORDS].fill(0);
                 }
@@ -308,7 +311,9 @@ mod tests {
         filters.rebuild([100]);
         assert!(leads_to(&filters, random_hash(1), 100));
         filters.insert(100, &[random_hash(2)]);
-        filters.rebuilt();
+        filters.rebuilt_below(Some(100));
+        assert!(leads_to(&filters, random_hash(1), 100));
+        filters.rebuilt_below(Some(101));
         assert!(!leads_to(&filters, random_hash(1), 100));
         assert!(leads_to(&filters, random_hash(2), 100));
     }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::filter::{Filters, SLABS};
 use super::tiers::{Flush, Tiers};
-use crate::io::{IdsByBucket, StoredId};
+use crate::io::{IdsByBucket, Scanned, StoredId};
 use crate::time::Epoch;
 
 /// An id that only the store can decide about.
@@ -45,6 +45,8 @@ pub struct Judge {
     /// How many ids the store holds, by bucket.
     stored: BTreeMap<u32, u64>,
     stored_ids: u64,
+    /// Where the filters are to be refilled from what the store held before the start; `None`: they are.
+    refill_from: Option<StoredId>,
     /// The first bucket that has not expired.
     live_from: u32,
     ttl_hours: u32,
@@ -63,6 +65,7 @@ impl Judge {
             filters: Filters::new(filter_memory_bytes, ttl_hours),
             stored: BTreeMap::new(),
             stored_ids: 0,
+            refill_from: None,
             live_from: super::expiry::FIRST_BUCKET,
             ttl_hours,
             answers: Answers::default(),
@@ -85,6 +88,29 @@ impl Judge {
         self.filters.insert(bucket, hashes);
         *self.stored.entry(bucket).or_default() += hashes.len() as u64;
         self.stored_ids += hashes.len() as u64;
+    }
+
+    /// Says that the store holds these buckets, ascending, from before. Until their ids came in by
+    /// [`Judge::refilled`], the store is asked about every id that may be in one of them.
+    pub(super) fn refill(&mut self, buckets: Vec<u32>) {
+        let live = buckets.into_iter().filter(|&b| b >= self.live_from);
+        let live: Vec<u32> = live.collect();
+        self.refill_from = live.first().map(|&bucket| StoredId { bucket, hash: 0 });
+        self.filters.rebuild(live);
+    }
+
+    /// The first id of the store that the filters lack; `None` when they have all.
+    pub fn refill_from(&self) -> Option<StoredId> {
+        self.refill_from
+    }
+
+    /// Takes in what the store holds from [`Judge::refill_from`] on.
+    pub fn refilled(&mut self, scanned: &Scanned) {
+        for (&bucket, hashes) in scanned.ids.range(self.live_from..) {
+            self.add_stored(bucket, hashes);
+        }
+        self.refill_from = scanned.next;
+        self.filters.rebuilt_below(scanned.next.map(|id| id.bucket));
     }
 
     /// Whether another epoch may be begun: memory is bounded. It may again after an epoch became durable
@@ -199,9 +225,11 @@ impl Judge {
     }
 
     /// Takes the recent tier to be written, when it is due or `now_please`. Its ids stay known; give them
-    /// back with [`Judge::ingested`]. One flush at a time.
+    /// back with [`Judge::ingested`]. One flush at a time. None is due while the filters are refilled: that
+    /// takes seconds, and would count what is written now a second time.
     pub fn flush(&mut self, now: Instant, now_please: bool) -> Option<Flush> {
-        if now_please || self.tiers.is_flush_due(now) {
+        let is_due = self.refill_from.is_none() && self.tiers.is_flush_due(now);
+        if now_please || is_due {
             self.tiers.take_recent(self.live_from)
         } else {
             None
@@ -267,15 +295,11 @@ mod tests {
     use super::*;
     use crate::dedup::lookup::Lookup;
     use crate::dedup::memory_store::MemoryIdStore;
-    use crate::dedup::recover::{Share, recover, sort};
+    use crate::dedup::recover::{recover, sort};
     use crate::dedup::testing::random_hash;
     use crate::io::{IdStore, StateMarker};
 
     const TTL_HOURS: u32 = 8;
-    const ALONE: Share = Share {
-        worker: 0,
-        workers: 1,
-    };
 
     /// What may happen next.
     #[derive(Clone, Debug)]
@@ -291,6 +315,8 @@ mod tests {
         Flush,
         Ingested,
         Retire(usize),
+        /// After a crash, so many ids of the store come back to the filters.
+        Refill(usize),
         /// The committed watermark moves on by hours.
         Hours(u32),
         /// The job is killed and starts again.
@@ -306,6 +332,7 @@ mod tests {
             2 => Just(Step::Flush),
             2 => Just(Step::Ingested),
             2 => (1usize..20).prop_map(Step::Retire),
+            2 => (1usize..20).prop_map(Step::Refill),
             1 => (1u32..6).prop_map(Step::Hours),
             1 => Just(Step::Crash),
         ]
@@ -450,6 +477,12 @@ mod tests {
                 Step::Retire(at_most) => {
                     self.judge.retire(*at_most);
                 }
+                Step::Refill(at_most) => {
+                    if let Some(from) = self.judge.refill_from() {
+                        let scanned = self.store.scan(from, *at_most).expect("scan");
+                        self.judge.refilled(&scanned);
+                    }
+                }
                 Step::Hours(hours) => {
                     self.answer(usize::MAX)?;
                     // One thread takes orders in turn, so an expiry never overtakes an ingestion.
@@ -471,19 +504,19 @@ mod tests {
                         in_store.is_subset(&landed),
                         "an epoch that was aborted left ids behind"
                     );
-                    let table: Vec<StoredId> = self
-                        .model
-                        .iter()
-                        .filter(|(_, (epoch, _))| above(*epoch))
-                        .map(|(&hash, &(_, bucket))| StoredId { bucket, hash })
-                        .collect();
+                    let mut table = IdsByBucket::new();
+                    for (&hash, &(epoch, bucket)) in &self.model {
+                        if above(epoch) {
+                            table.entry(bucket).or_default().push(hash);
+                        }
+                    }
                     let up_to = Some(StateMarker {
                         generation: 1,
                         epoch: self.durable,
                     });
                     self.judge = recover(
                         &self.store,
-                        ALONE,
+                        0,
                         1 << 12,
                         TTL_HOURS,
                         Some(self.hour),

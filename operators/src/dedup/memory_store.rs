@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::io::{IdStore, IdsByBucket, StateMarker, StoredId};
+use crate::io::{IdStore, IdsByBucket, Scanned, StateMarker, StoredId};
 
 #[derive(Debug, Default)]
 struct State {
@@ -80,9 +80,18 @@ impl IdStore for MemoryIdStore {
         Ok(())
     }
 
-    fn scan(&self, visit: &mut dyn FnMut(u32, &[u128]) -> Result<()>) -> Result<()> {
-        let ids = self.state()?.ids.clone();
-        ids.iter()
-            .try_for_each(|(&bucket, ids)| visit(bucket, &ids.iter().copied().collect::<Vec<_>>()))
+    fn buckets(&self) -> Result<Vec<u32>> {
+        Ok(self.state()?.ids.keys().copied().collect())
+    }
+
+    fn scan(&self, from: StoredId, at_most: usize) -> Result<Scanned> {
+        drop(self.state()?);
+        let mut left = self.ids().into_iter().filter(|&id| id >= from);
+        let mut scanned = Scanned::default();
+        for id in left.by_ref().take(at_most.max(1)) {
+            scanned.ids.entry(id.bucket).or_default().push(id.hash);
+        }
+        scanned.next = left.next();
+        Ok(scanned)
     }
 }

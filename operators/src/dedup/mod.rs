@@ -12,8 +12,8 @@
 //!
 //! Ties: within an epoch the copy that reaches the owner first wins. Epochs are judged in order, because
 //! otherwise a copy in a later epoch could make an earlier one a duplicate, and then be aborted. What is
-//! pure stands in [`judge`], [`tiers`], [`filter`], [`expiry`], [`admission`] and [`recover`]; what is
-//! timely in [`operator`].
+//! pure stands in [`judge`], [`tiers`], [`filter`], [`expiry`], [`admission`], [`shares`] and
+//! [`recover`]; what is timely in [`operator`].
 
 pub mod admission;
 pub mod expiry;
@@ -30,6 +30,7 @@ mod owner;
 pub mod read_back;
 pub mod recover;
 mod reunite;
+pub mod shares;
 mod store_threads;
 #[cfg(test)]
 mod testing;

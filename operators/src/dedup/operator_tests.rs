@@ -18,10 +18,11 @@ use super::admission::owner_of;
 use super::judge::Judge;
 use super::memory_store::MemoryIdStore;
 use super::operator::{DedupConfig, Deduplicate};
-use super::recover::{Share, recover};
+use super::recover::recover;
+use super::shares::IdsByShare;
 use super::testing::{GatedStore, TestInput, event_batch, random_hash, retention};
 use crate::error::Error;
-use crate::io::{IdStore, StateMarker, StoredId};
+use crate::io::{IdStore, IdsByBucket, StateMarker, StoredId};
 use crate::record::EventBatch;
 use crate::time::{Epoch, EventTime, IngestTime};
 
@@ -149,17 +150,15 @@ fn run(workers: usize, seed: u64, epochs: u64, flush_at: usize) {
             generation: GENERATION,
             epoch: Epoch(epoch(0).0 - 1),
         };
-        let share = Share {
-            worker: index,
-            workers: peers,
-        };
+        let mut shares = IdsByShare::new(index..index + 1, peers);
+        table.iter().for_each(|&id| shares.push(id));
         let judge = recover(
             &*store,
-            share,
+            index,
             FILTER_BYTES,
             24,
             Some(100),
-            [Ok(table.clone())],
+            shares.take(0, 0).map(Ok),
             Some(up_to),
         )
         .expect("recover")
@@ -460,17 +459,13 @@ fn a_slow_store_does_not_hold_the_worker_and_copies_in_flight_land_once() {
         bucket: 124,
         hash: random_hash(1),
     };
-    let share = Share {
-        worker: 0,
-        workers: 1,
-    };
     let judge = recover(
         &*store,
-        share,
+        0,
         FILTER_BYTES,
         24,
         Some(100),
-        [Ok(vec![known])],
+        [Ok(IdsByBucket::from([(known.bucket, vec![known.hash])]))],
         None,
     )
     .expect("recover");
@@ -522,23 +517,72 @@ fn a_slow_store_does_not_hold_the_worker_and_copies_in_flight_land_once() {
 }
 
 #[test]
+fn filters_are_refilled_behind_the_running_job() {
+    let store = Arc::new(MemoryIdStore::default());
+    let ids = 1000..1500u64;
+    let mut hashes: Vec<u128> = ids.clone().map(random_hash).collect();
+    hashes.sort_unstable();
+    let marker = StateMarker {
+        generation: GENERATION,
+        epoch: Epoch(epoch(0).0 - 1),
+    };
+    store
+        .ingest(&IdsByBucket::from([(124, hashes)]), Some(marker))
+        .expect("ingest");
+    let judge = recover(&*store, 0, FILTER_BYTES, 24, Some(100), [], None).expect("recover");
+    assert_eq!(judge.entries(), 0, "nothing is read before the start");
+    timely::execute_directly(move |worker| {
+        let durable = ProbeHandle::new();
+        let seen = Seen::default();
+        let config = config(store, judge, &durable);
+        let metrics = Arc::clone(&config.metrics);
+        let look = Rc::clone(&seen);
+        let mut input = worker.dataflow::<IngestTime, _, _>(|scope| {
+            let (input, batches) = TestInput::new(scope);
+            batches
+                .deduplicate(config)
+                .inspect_time(move |time, judged| {
+                    look.borrow_mut().push((time.epoch, judged.duplicates[0]))
+                })
+                .probe_with(&durable);
+            input
+        });
+        input.advance_to(at(1));
+        input.send(one(1000));
+        input.send(one(1));
+        input.advance_to(at(2));
+        step_until(worker, "two verdicts", || seen.borrow().len() == 2);
+        assert_eq!(*seen.borrow(), [(epoch(1), true), (epoch(1), false)]);
+        step_until(worker, "the ids of the store", || metrics.entries() >= 500);
+        let asked = metrics.answers().store;
+        input.send(one(2));
+        input.send(one(1001));
+        input.advance_to(at(3));
+        step_until(worker, "four verdicts", || seen.borrow().len() == 4);
+        assert_eq!(seen.borrow()[2..], [(epoch(2), false), (epoch(2), true)]);
+        assert_eq!(
+            metrics.answers().store,
+            asked + 1,
+            "only about the known one"
+        );
+        input.close();
+    });
+}
+
+#[test]
 fn a_store_that_fails_is_told_once_and_no_epoch_completes() {
     let store = Arc::new(MemoryIdStore::default());
     let known = StoredId {
         bucket: 124,
         hash: random_hash(1),
     };
-    let share = Share {
-        worker: 0,
-        workers: 1,
-    };
     let judge = recover(
         &*store,
-        share,
+        0,
         FILTER_BYTES,
         24,
         Some(100),
-        [Ok(vec![known])],
+        [Ok(IdsByBucket::from([(known.bucket, vec![known.hash])]))],
         None,
     )
     .expect("recover");

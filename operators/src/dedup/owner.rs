@@ -80,6 +80,8 @@ pub(super) struct Owner {
     /// A flush and an expiry that the upkeep thread had no room for yet.
     flush: Option<Flush>,
     expire_below: Option<u32>,
+    /// From the moment a piece of a refill is ordered until it is there: one at a time.
+    is_refilling: bool,
     timer: Option<Instant>,
     entries: u64,
     failed: bool,
@@ -112,6 +114,7 @@ impl Owner {
             is_flushing: false,
             flush: None,
             expire_below: None,
+            is_refilling: false,
             timer: None,
             entries: 0,
             failed: false,
@@ -188,6 +191,14 @@ impl Owner {
                 Reply::Ingested(ids) => {
                     self.is_flushing = false;
                     self.judge.ingested(ids);
+                }
+                Reply::Scanned(scanned) => {
+                    self.is_refilling = false;
+                    self.judge.refilled(&scanned);
+                    if scanned.next.is_none() {
+                        let ids = self.judge.entries();
+                        tracing::info!(ids, "deduplication filters are complete");
+                    }
                 }
                 Reply::Failed => self.failed = true,
             }
@@ -355,12 +366,17 @@ impl Owner {
         }
     }
 
-    /// Orders expiry and flush.
+    /// Orders expiry, flush, and the next piece of a refill.
     fn keep_up(&mut self, now: Instant, is_drained: bool) {
         if let Some(bucket) = self.expire_below
             && self.threads.order(Upkeep::ExpireBelow(bucket)).is_ok()
         {
             self.expire_below = None;
+        }
+        if !self.is_refilling
+            && let Some(from) = self.judge.refill_from()
+        {
+            self.is_refilling = self.threads.order(Upkeep::Refill(from)).is_ok();
         }
         if !self.is_flushing {
             self.flush = self.judge.flush(now, is_drained);
@@ -378,6 +394,7 @@ impl Owner {
         let delay = if self.judge.open_epochs() > 0
             || self.expire_below.is_some()
             || self.flush.is_some()
+            || (self.judge.refill_from().is_some() && !self.is_refilling)
         {
             DURABLE_POLL
         } else if self.judge.recent_ids() > 0 {

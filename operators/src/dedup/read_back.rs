@@ -8,6 +8,7 @@ use arrow_array::{Array, RecordBatch};
 
 use super::expiry::{Retention, first_live_bucket};
 use super::hash::hash_strings;
+use super::shares::IdsByShare;
 use crate::error::{Error, Result};
 use crate::io::StoredId;
 use crate::progress::Progress;
@@ -57,7 +58,7 @@ fn micros(duration: Duration) -> i64 {
 }
 
 /// The ids of rows that were read back: of each its key (string), event time and `ingest_watermark`, in this
-/// order.
+/// order. They go into `shares`.
 ///
 /// What lies above a marker gets the expiry that the judge gives an id that lands now, so that one of a
 /// lagging partition does not expire at birth. After the loss of the whole state the row alone says when an
@@ -65,12 +66,13 @@ fn micros(duration: Duration) -> i64 {
 ///
 /// # Errors
 /// Columns of other types.
-pub fn stored_ids(
+pub fn gather_ids(
     rows: &RecordBatch,
     wanted: ReadBack,
     progress: &Progress,
     retention: Retention,
-) -> Result<Vec<StoredId>> {
+    shares: &mut IdsByShare,
+) -> Result<()> {
     let unexpected =
         || Error::internal("the table gave columns of other types than it was created with");
     let column = |place: usize| rows.columns().get(place).ok_or_else(unexpected);
@@ -88,20 +90,17 @@ pub fn stored_ids(
         _ => 0,
     };
     let hashes = hash_strings(ids, progress.hash_seed);
-    Ok(hashes
-        .into_iter()
-        .enumerate()
-        .map(|(row, hash)| {
-            let watermark = watermarks
-                .is_valid(row)
-                .then(|| EventTime(watermarks.value(row)));
-            let bucket = retention.bucket(EventTime(event_times.value(row)), watermark);
-            StoredId {
-                bucket: bucket.max(earliest),
-                hash,
-            }
-        })
-        .collect())
+    for (row, hash) in hashes.into_iter().enumerate() {
+        let watermark = watermarks
+            .is_valid(row)
+            .then(|| EventTime(watermarks.value(row)));
+        let bucket = retention.bucket(EventTime(event_times.value(row)), watermark);
+        shares.push(StoredId {
+            bucket: bucket.max(earliest),
+            hash,
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

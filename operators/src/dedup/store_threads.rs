@@ -15,13 +15,16 @@ use crate::background::Background;
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reached};
 use crate::host::Host;
-use crate::io::{IdStore, IdsByBucket, StateMarker};
+use crate::io::{IdStore, IdsByBucket, Scanned, StateMarker, StoredId};
 
 /// Sets of questions on their way to a store.
 const MAX_LOOKUPS_IN_FLIGHT: usize = 8;
 
-/// Orders to the upkeep thread on their way: a flush and a few expiries.
+/// Orders to the upkeep thread on their way: a flush, a piece of a refill and a few expiries.
 const MAX_UPKEEP_IN_FLIGHT: usize = 4;
+
+/// Ids of one piece of a refill of the filters: 2 MB, and some milliseconds of the worker's time.
+const REFILL_IDS: usize = 1 << 17;
 
 /// Where failures are told.
 pub type OnFailure = Arc<dyn Fn(Error) + Send + Sync>;
@@ -36,6 +39,14 @@ pub(super) struct Questions {
 pub(super) enum Upkeep {
     Ingest(Flush),
     ExpireBelow(u32),
+    /// Read on from here, for the filters.
+    Refill(StoredId),
+}
+
+/// What becomes of an [`Upkeep`].
+enum Kept {
+    Ingested(IdsByBucket),
+    Scanned(Scanned),
 }
 
 /// For each question, whether its id is known.
@@ -46,6 +57,8 @@ pub(super) enum Reply {
     Answers(Vec<Question>, Vec<bool>),
     /// The store holds these ids now.
     Ingested(IdsByBucket),
+    /// A piece for the filters.
+    Scanned(Scanned),
     /// A thread failed, and it has been told.
     Failed,
 }
@@ -53,7 +66,7 @@ pub(super) enum Reply {
 /// The operator's end.
 pub(super) struct StoreThreads {
     lookups: Background<Questions, Answers>,
-    upkeep: Background<Upkeep, IdsByBucket>,
+    upkeep: Background<Upkeep, Kept>,
     on_failure: OnFailure,
 }
 
@@ -101,9 +114,12 @@ impl StoreThreads {
                     reached(&*failing, Failpoint::StateWrite)?;
                     store.ingest(&ids, Some(StateMarker { generation, epoch }))?;
                     reached(&*failing, Failpoint::StateWritten)?;
-                    Ok(Some(ids))
+                    Ok(Some(Kept::Ingested(ids)))
                 }
                 Upkeep::ExpireBelow(bucket) => store.expire_below(bucket).map(|()| None),
+                Upkeep::Refill(from) => store
+                    .scan(from, REFILL_IDS)
+                    .map(|scanned| Some(Kept::Scanned(scanned))),
             },
         )?;
         Ok(StoreThreads {
@@ -134,7 +150,10 @@ impl StoreThreads {
             }));
         }
         let answer = self.upkeep.answer()?;
-        Some(self.told(answer, Reply::Ingested))
+        Some(self.told(answer, |kept| match kept {
+            Kept::Ingested(ids) => Reply::Ingested(ids),
+            Kept::Scanned(scanned) => Reply::Scanned(scanned),
+        }))
     }
 
     fn told<T>(&self, answer: Result<T>, reply: impl FnOnce(T) -> Reply) -> Reply {

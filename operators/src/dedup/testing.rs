@@ -14,7 +14,7 @@ use super::expiry::Retention;
 use super::memory_store::MemoryIdStore;
 use crate::credit::Budget;
 use crate::error::Result;
-use crate::io::{IdStore, IdsByBucket, StateMarker, StoredId};
+use crate::io::{IdStore, IdsByBucket, Scanned, StateMarker, StoredId};
 use crate::job::TooLate;
 use crate::record::{EventBatch, RawBatch, TopicPartition};
 use crate::time::{EventTime, IngestTime};
@@ -94,8 +94,12 @@ impl IdStore for GatedStore {
         self.store.expire_below(bucket)
     }
 
-    fn scan(&self, visit: &mut dyn FnMut(u32, &[u128]) -> Result<()>) -> Result<()> {
-        self.store.scan(visit)
+    fn buckets(&self) -> Result<Vec<u32>> {
+        self.store.buckets()
+    }
+
+    fn scan(&self, from: StoredId, at_most: usize) -> Result<Scanned> {
+        self.store.scan(from, at_most)
     }
 }
 

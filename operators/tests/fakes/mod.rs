@@ -21,7 +21,8 @@ use strandline_operators::credit::Budget;
 use strandline_operators::dedup::expiry::Retention;
 use strandline_operators::dedup::hash::hash_string;
 use strandline_operators::dedup::memory_store::MemoryIdStore;
-use strandline_operators::dedup::recover::{Share, recover};
+use strandline_operators::dedup::recover::recover;
+use strandline_operators::dedup::shares::IdsByShare;
 use strandline_operators::flow::{DedupState, Ports, bronze};
 use strandline_operators::io::{
     AssignedPartition, Committed, DataFileWriter, DeadLetterTopic, FileKey, Files, Log, Polled,
@@ -531,26 +532,21 @@ pub fn generate(seed: u64, partitions: usize, records: usize) -> (Topic, Expecte
 /// Deduplication state as a restart on an empty disk has it: read back from the fake table.
 pub fn dedup(setup: &Setup, store: &Store, worker: usize) -> Option<DedupState> {
     let retention = Retention::of(&setup.settings)?;
-    let ids: Vec<StoredId> = store
-        .rows()
-        .into_iter()
-        .map(|(_, _, id, _)| StoredId {
+    let mut shares = IdsByShare::new(worker..worker + 1, setup.workers);
+    for (_, _, id, _) in store.rows() {
+        shares.push(StoredId {
             bucket: u32::MAX,
             hash: hash_string(&id, store.progress.hash_seed),
-        })
-        .collect();
-    let share = Share {
-        worker,
-        workers: setup.workers,
-    };
+        });
+    }
     let state = Arc::new(MemoryIdStore::default());
     let judge = recover(
         &*state,
-        share,
+        worker,
         1 << 20,
         retention.ttl_hours(),
         None,
-        [Ok(ids)],
+        shares.take(0, 0).map(Ok),
         None,
     )
     .expect("recover");

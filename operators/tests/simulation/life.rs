@@ -12,13 +12,12 @@ use strandline_operators::context::{Context, WorkerContext};
 use strandline_operators::control::control;
 use strandline_operators::credit::Budget;
 use strandline_operators::dedup::expiry::{Retention, first_live_bucket};
-use strandline_operators::dedup::read_back::{ReadBack, missing, stored_ids};
-use strandline_operators::dedup::recover::{Share, recover};
+use strandline_operators::dedup::read_back::{ReadBack, gather_ids, missing};
+use strandline_operators::dedup::recover::recover;
+use strandline_operators::dedup::shares::IdsByShare;
 use strandline_operators::failpoint::{Failpoint, reached};
 use strandline_operators::flow::{DedupState, Ports, bronze};
-use strandline_operators::io::{
-    AssignedPartition, IdStore, StateMarker, StoredId, Table, TableIndex,
-};
+use strandline_operators::io::{AssignedPartition, IdStore, StateMarker, Table, TableIndex};
 use strandline_operators::job::JobSettings;
 use strandline_operators::landing::claim::{Claimant, claim};
 use strandline_operators::landing::committer::{Committer, Secondary};
@@ -254,10 +253,10 @@ fn open_state(
         .collect();
     let complete = stores.iter().map(|store| store.marker().map(|m| m.epoch));
     let wanted = missing(complete, progress, retention);
-    let ids = match wanted {
-        Some(wanted) => read_back(host, wanted, progress, retention)?,
-        None => Vec::new(),
-    };
+    let mut shares = IdsByShare::new(0..workers, workers);
+    if let Some(wanted) = wanted {
+        read_back(host, wanted, progress, retention, &mut shares)?;
+    }
     let up_to = progress.epoch.map(|epoch| StateMarker {
         generation: epoch.generation(),
         epoch,
@@ -268,11 +267,11 @@ fn open_state(
         .map(|(worker, store)| {
             let judge = recover(
                 &*store,
-                Share { worker, workers },
+                worker,
                 FILTER_BYTES,
                 retention.ttl_hours(),
                 progress.watermark.map(first_live_bucket),
-                [Ok(ids.clone())],
+                shares.take(worker, 0).map(Ok),
                 up_to,
             )?;
             Ok(Some(DedupState {
@@ -290,7 +289,8 @@ fn read_back(
     wanted: ReadBack,
     progress: &Progress,
     retention: Retention,
-) -> Result<Vec<StoredId>> {
+    shares: &mut IdsByShare,
+) -> Result<()> {
     reached(host, Failpoint::Rebuild)?;
     let mut rows = host.world.lock().rows(PRIMARY);
     rows.retain(|row| {
@@ -316,7 +316,7 @@ fn read_back(
         columns.map(|(name, column)| (name, column, true)),
     )
     .map_err(|e| Error::internal(e.to_string()))?;
-    stored_ids(&rows, wanted, progress, retention)
+    gather_ids(&rows, wanted, progress, retention, shares)
 }
 
 fn build(

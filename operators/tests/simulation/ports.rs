@@ -13,7 +13,7 @@ use strandline_operators::failpoint::{Failpoint, Rule};
 use strandline_operators::host::{Host, Step, Task};
 use strandline_operators::io::{
     AssignedPartition, DataFileWriter, DeadLetterTopic, FileKey, Files, IdStore, IdsByBucket, Log,
-    Polled, StateMarker, StoredId, TableIndex, WrittenFile,
+    Polled, Scanned, StateMarker, StoredId, TableIndex, WrittenFile,
 };
 use strandline_operators::job::JobSettings;
 use strandline_operators::record::{DeadLetter, RawBatch, RawRecord, Span, TopicPartition};
@@ -331,7 +331,11 @@ impl IdStore for SimStore {
         self.store.expire_below(bucket)
     }
 
-    fn scan(&self, visit: &mut dyn FnMut(u32, &[u128]) -> Result<()>) -> Result<()> {
-        self.store.scan(visit)
+    fn buckets(&self) -> Result<Vec<u32>> {
+        self.store.buckets()
+    }
+
+    fn scan(&self, from: StoredId, at_most: usize) -> Result<Scanned> {
+        self.store.scan(from, at_most)
     }
 }

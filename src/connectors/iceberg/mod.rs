@@ -60,7 +60,7 @@ pub use catalog::{CatalogKind, CatalogSettings};
 pub use description::{TableDescription, TablesDescription};
 pub use files::open_files;
 pub use inspect::{SnapshotFacts, TableFacts};
-pub use readback::read_back;
+pub use readback::{Visitor, read_back};
 pub use restore::FromSavepoint;
 pub use savepoint::{Savepoint, TablePoint, validate_name as validate_savepoint_name};
 

@@ -3,13 +3,24 @@
 //! Rows carry the epoch they came in with and the watermark they were judged by, so this works after
 //! compaction and after the expiry of snapshots; bounds of files and row groups prune what is older.
 
-use futures::StreamExt;
+mod columns;
+mod wanted;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use futures::{StreamExt, stream};
 use iceberg::TableIdent;
+use iceberg::arrow::ArrowReaderBuilder;
 use iceberg::expr::{Predicate, Reference};
 use iceberg::io::FileIO;
+use iceberg::scan::{FileScanTask, TableScan};
 use iceberg::spec::Datum;
 use iceberg::table::{StaticTable, Table};
+use parquet::errors::ParquetError;
 use strandline_operators::arrow_array::RecordBatch;
+use strandline_operators::arrow_schema::ArrowError;
 use strandline_operators::dedup::read_back::ReadBack;
 use strandline_operators::io::TableIndex;
 use strandline_operators::progress::Progress;
@@ -19,26 +30,35 @@ use super::blocking::Blocking;
 use super::catalog::reason;
 use super::description::TablesDescription;
 use super::tables;
+use columns::DataFile;
+use wanted::Wanted;
 
 /// Rows of a batch handed out.
 const BATCH_ROWS: usize = 16 * 1024;
 
-/// Data files read at a time. Each holds a row group of the chosen columns in memory.
+/// Data files read at a time by a scan. Each holds a row group of the chosen columns in memory.
 const FILES_AT_A_TIME: usize = 2;
 
-/// Streams rows of the primary table, as the claim found it, to `visit`: the named columns, in that order.
-/// Works in every process of the job, without the catalog. Memory: a few batches and row groups.
+/// Data files that are planned ahead of those that are read.
+const WAITING_FILES: usize = 64;
+
+/// What is done with the rows, on a thread of its own.
+pub type Visitor<'a> = Box<dyn FnMut(&RecordBatch) -> Result<()> + Send + 'a>;
+
+/// Reads rows of the primary table, as the claim found it, on as many threads as there are visitors: the named
+/// columns, in that order, each row to one of the visitors. Works in every process of the job, without the
+/// catalog. Memory: for each thread a batch and the pages of a row group's columns.
 ///
 /// Rows that others appended are left out: an id that never came over a topic of the job is not known to
 /// its deduplication, whether its state was kept or is read back.
 ///
 /// # Errors
-/// When the table cannot be read, or `visit` fails.
+/// When the table cannot be read, or a visitor fails.
 pub fn read_back(
     description: &TablesDescription,
     columns: &[&str],
     rows: ReadBack,
-    visit: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+    visitors: Vec<Visitor<'_>>,
 ) -> Result<()> {
     let primary = description
         .tables
@@ -51,41 +71,154 @@ pub fn read_back(
     let table = blocking
         .wait(load_static(&location, ident, blocking.handle()?))?
         .map_err(|e| unreadable(&primary.name, &e))?;
-    let mut filter = of_the_job(&table, &description.job)?;
-    if let Some(epoch) = rows.epoch_above {
-        let epoch = i64::try_from(epoch.0)
-            .map_err(|_| Error::internal(format!("epoch {epoch} is out of range")))?;
-        and(
-            &mut filter,
-            Reference::new("ingest_epoch").greater_than(Datum::long(epoch)),
-        );
+    if table.metadata().current_snapshot().is_none() {
+        return Ok(());
     }
-    if let Some(time) = rows.alive_after {
-        let time = Datum::timestamptz_micros(time.0);
-        let by_event = Reference::new(&primary.day_of).greater_than(time.clone());
-        and(
-            &mut filter,
-            by_event.or(Reference::new("ingest_watermark").greater_than(time)),
-        );
+    let epoch_above = rows.epoch_above.map(|epoch| {
+        i64::try_from(epoch.0)
+            .map_err(|_| Error::internal(format!("epoch {epoch} is out of range")))
+    });
+    let wanted = Wanted {
+        topics: topics_of_the_job(&table, &description.job)?,
+        epoch_above: epoch_above.transpose()?,
+        alive_after: rows.alive_after.map(|time| time.0),
+        event_time: primary.day_of.clone(),
+    };
+    let mut scan = table.scan().select(columns.iter().copied());
+    if let Some(predicate) = wanted.predicate() {
+        scan = scan.with_filter(predicate);
     }
-    scan(
-        &blocking,
-        &table,
-        &primary.name,
-        Some(columns),
-        filter,
-        visit,
-    )
+    let scan = scan.build().map_err(|e| unreadable(&primary.name, &e))?;
+    let reading = Reading {
+        blocking: &blocking,
+        file_io: table.file_io().clone(),
+        name: &primary.name,
+        wanted,
+        has_failed: AtomicBool::new(false),
+    };
+    let (queue, files) = bounded(WAITING_FILES);
+    thread::scope(|scope| {
+        let reading = &reading;
+        let readers: Vec<_> = visitors
+            .into_iter()
+            .map(|visit| {
+                let files = files.clone();
+                scope.spawn(move || reading.read(&files, visit))
+            })
+            .collect();
+        drop(files);
+        let planned = reading.plan(&scan, queue);
+        readers.into_iter().fold(planned, |result, reader| {
+            let panicked = |_| Error::internal("a thread that reads the table back panicked");
+            result.and(reader.join().map_err(panicked).flatten())
+        })
+    })
 }
 
-/// Rows of the topics that the job has read so far; `None` before it has read any.
-fn of_the_job(table: &Table, job: &str) -> Result<Option<Predicate>> {
+/// One pass over the table.
+struct Reading<'a> {
+    blocking: &'a Blocking,
+    file_io: FileIO,
+    name: &'a str,
+    wanted: Wanted,
+    /// Set when a thread has failed: the others need not go on.
+    has_failed: AtomicBool,
+}
+
+impl Reading<'_> {
+    /// Queues the files that may hold wanted rows.
+    fn plan(&self, scan: &TableScan, queue: Sender<FileScanTask>) -> Result<()> {
+        let failed = |e: iceberg::Error| unreadable(self.name, &e);
+        let mut files = self.blocking.wait(scan.plan_files())?.map_err(failed)?;
+        while let Some(file) = self.blocking.wait(files.next())? {
+            // Without a reader all of them have failed, and say so themselves.
+            if queue.send(file.map_err(failed)?).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, files: &Receiver<FileScanTask>, mut visit: Visitor<'_>) -> Result<()> {
+        for file in files {
+            if self.has_failed.load(Ordering::Relaxed) {
+                break;
+            }
+            let read = match DataFile::open(&file, &self.wanted) {
+                Some(data) => data
+                    .read(&self.wanted, &mut |rows| Ok(visit(rows)?))
+                    .map_err(|failure: Failure| failure.explain(self.name, &file)),
+                None => self.read_by_library(file, &mut visit),
+            };
+            if read.is_err() {
+                self.has_failed.store(true, Ordering::Relaxed);
+                return read;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a file that has deletes, or that another engine wrote in another shape.
+    fn read_by_library(&self, file: FileScanTask, visit: &mut Visitor<'_>) -> Result<()> {
+        let failed = |e: iceberg::Error| unreadable(self.name, &e);
+        let reader = ArrowReaderBuilder::new(self.file_io.clone(), self.blocking.handle()?)
+            .with_batch_size(BATCH_ROWS)
+            .with_data_file_concurrency_limit(1)
+            .with_row_group_filtering_enabled(true)
+            .build();
+        let read = reader.read(stream::iter([Ok(file)]).boxed());
+        let mut batches = read.map_err(failed)?.stream();
+        while let Some(batch) = self.blocking.wait(batches.next())? {
+            visit(&batch.map_err(failed)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a file was not read to its end.
+enum Failure {
+    File(String),
+    Visitor(Error),
+}
+
+impl Failure {
+    fn explain(self, table: &str, file: &FileScanTask) -> Error {
+        match self {
+            Failure::Visitor(error) => error,
+            Failure::File(reason) => Error::unreachable(format!(
+                "cannot read table `{table}`: data file `{}`: {reason}",
+                file.data_file_path()
+            ))
+            .hint("see that the file is whole; the table's other readers need it too"),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Visitor(error)
+    }
+}
+
+impl From<ParquetError> for Failure {
+    fn from(error: ParquetError) -> Failure {
+        Failure::File(error.to_string())
+    }
+}
+
+impl From<ArrowError> for Failure {
+    fn from(error: ArrowError) -> Failure {
+        Failure::File(error.to_string())
+    }
+}
+
+/// The topics that the job has read so far; none before it has read any.
+fn topics_of_the_job(table: &Table, job: &str) -> Result<Vec<String>> {
     let progress = table.metadata().properties().get(&Progress::property(job));
     let Some(json) = progress else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    let topics = Progress::parse(json)?.topics;
-    Ok((!topics.is_empty()).then(|| is_of_topics(topics.keys())))
+    Ok(Progress::parse(json)?.topics.into_keys().collect())
 }
 
 fn is_of_topics<'a>(topics: impl Iterator<Item = &'a String>) -> Predicate {
@@ -137,13 +270,6 @@ async fn load_static(
         .build()
 }
 
-fn and(filter: &mut Option<Predicate>, more: Predicate) {
-    *filter = Some(match filter.take() {
-        Some(already) => already.and(more),
-        None => more,
-    });
-}
-
 fn unreadable(table: &str, error: &iceberg::Error) -> Error {
     Error::unreachable(format!("cannot read table `{table}`: {}", reason(error)))
         .hint("see that the warehouse is there and readable")
@@ -183,3 +309,6 @@ pub(super) fn scan(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -812,6 +812,36 @@ fn a_new_optional_column_is_added_before_the_first_file() {
     assert_eq!(landed(&place.connector), (0..10).collect::<Vec<_>>());
 }
 
+/// The offsets of the rows that are read back, on two threads.
+fn read_offsets(description: &TablesDescription, rows: ReadBack) -> Vec<i64> {
+    let found = Mutex::new(Vec::new());
+    let columns = [
+        "event_id",
+        "event_time",
+        "ingest_watermark",
+        "ingest_epoch",
+        "kafka_offset",
+    ];
+    let visitor = || -> Visitor<'_> {
+        Box::new(|batch| {
+            let schema = batch.schema();
+            let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+            assert_eq!(names, columns);
+            let ids = batch.column(0).as_string::<i32>();
+            let offsets = batch.column(4).as_primitive::<Int64Type>();
+            for (id, &offset) in ids.iter().zip(offsets.values()) {
+                assert_eq!(id, Some(format!("id-{offset}").as_str()));
+            }
+            found.lock().expect("lock").extend(offsets.values());
+            Ok(())
+        })
+    };
+    read_back(description, &columns, rows, vec![visitor(), visitor()]).expect("read");
+    let mut found = found.into_inner().expect("lock");
+    found.sort_unstable();
+    found
+}
+
 #[test]
 fn rows_are_read_back_by_epoch_and_by_expiry() {
     let place = Place::new();
@@ -823,39 +853,7 @@ fn rows_are_read_back_by_epoch_and_by_expiry() {
     let json = serde_json::to_string(tables.description()).expect("json");
     let description: TablesDescription = serde_json::from_str(&json).expect("parse");
     assert_eq!(&description, tables.description());
-    let read = |rows: ReadBack| {
-        let mut found = Vec::new();
-        let columns = [
-            "event_id",
-            "event_time",
-            "ingest_watermark",
-            "ingest_epoch",
-            "kafka_offset",
-        ];
-        read_back(&description, &columns, rows, &mut |batch| {
-            assert_eq!(
-                batch
-                    .schema()
-                    .fields()
-                    .iter()
-                    .map(|f| f.name().as_str())
-                    .collect::<Vec<_>>(),
-                columns
-            );
-            found.extend(
-                batch
-                    .column(4)
-                    .as_primitive::<Int64Type>()
-                    .values()
-                    .iter()
-                    .copied(),
-            );
-            Ok(())
-        })
-        .expect("read");
-        found.sort_unstable();
-        found
-    };
+    let read = |rows| read_offsets(&description, rows);
     let second = Epoch::first_of(1).next();
     assert_eq!(read(ReadBack::default()), (0..40).collect::<Vec<_>>());
     assert_eq!(

@@ -12,12 +12,12 @@ use std::sync::{Mutex, PoisonError};
 
 use ::rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor,
-    DBCompactionStyle, DBCompressionType, DBWithThreadMode, IngestExternalFileOptions,
-    IteratorMode, LogLevel, MultiThreaded, Options, ReadOptions, SstFileWriter,
+    DBCompactionStyle, DBCompressionType, DBRawIteratorWithThreadMode, DBWithThreadMode,
+    IngestExternalFileOptions, LogLevel, MultiThreaded, Options, ReadOptions, SstFileWriter,
     UniversalCompactOptions, WriteOptions,
 };
 use strandline_operators::dedup::expiry::FIRST_BUCKET;
-use strandline_operators::io::{IdStore, IdsByBucket, StateMarker, StoredId};
+use strandline_operators::io::{IdStore, IdsByBucket, Scanned, StateMarker, StoredId};
 use strandline_operators::{Error, Result};
 
 use super::error::{Trouble, explain, explain_io};
@@ -49,8 +49,8 @@ const FILTER_BITS: f64 = 10.0;
 
 const BLOCK_BYTES: usize = 4096;
 
-/// Ids that a scan hands over at once.
-const SCAN_IDS: usize = 8192;
+/// How far a scan reads ahead.
+const SCAN_READAHEAD_BYTES: usize = 1 << 20;
 
 fn key(bucket: u32, hash: u128) -> Key {
     let mut key = [0; KEY_BYTES];
@@ -248,6 +248,22 @@ impl RocksIdStore {
         explain(action, &self.dir, error)
     }
 
+    /// The id that an iterator stands at; `None` at the end.
+    fn current(&self, ids: &DBRawIteratorWithThreadMode<'_, Db>) -> Result<Option<StoredId>> {
+        let Some(key) = ids.key() else {
+            ids.status().map_err(|e| self.failed("read", &e))?;
+            return Ok(None);
+        };
+        let id = parse(key).ok_or_else(|| {
+            Error::internal(format!(
+                "the deduplication state in `{}` holds a key of {} bytes",
+                self.dir.display(),
+                key.len()
+            ))
+        })?;
+        Ok(Some(id))
+    }
+
     fn write_file(
         &self,
         path: &Path,
@@ -327,33 +343,46 @@ impl IdStore for RocksIdStore {
         deleted.map_err(|e| self.failed("expire", &e))
     }
 
-    fn scan(&self, visit: &mut dyn FnMut(u32, &[u128]) -> Result<()>) -> Result<()> {
+    fn buckets(&self) -> Result<Vec<u32>> {
+        let mut buckets = Vec::new();
+        let mut ids = self.db.raw_iterator_opt(ReadOptions::default());
+        ids.seek(key(FIRST_BUCKET, 0));
+        while let Some(id) = self.current(&ids)? {
+            buckets.push(id.bucket);
+            let Some(above) = id.bucket.checked_add(1) else {
+                break;
+            };
+            ids.seek(key(above, 0));
+        }
+        Ok(buckets)
+    }
+
+    fn scan(&self, from: StoredId, at_most: usize) -> Result<Scanned> {
         let mut read = ReadOptions::default();
         read.fill_cache(false);
-        read.set_readahead_size(1 << 20);
-        read.set_iterate_lower_bound(key(FIRST_BUCKET, 0));
-        let (mut bucket, mut hashes) = (0, Vec::with_capacity(SCAN_IDS));
-        for entry in self.db.iterator_opt(IteratorMode::Start, read) {
-            let (key, _) = entry.map_err(|e| self.failed("read", &e))?;
-            let Some(id) = parse(&key) else {
-                return Err(Error::internal(format!(
-                    "the deduplication state in `{}` holds a key of {} bytes",
-                    self.dir.display(),
-                    key.len()
-                )));
-            };
-            if !hashes.is_empty() && (id.bucket != bucket || hashes.len() == SCAN_IDS) {
-                visit(bucket, &hashes)?;
-                hashes.clear();
+        read.set_readahead_size(SCAN_READAHEAD_BYTES);
+        // Not `iterator`: that allocates key and value of every entry.
+        let mut ids = self.db.raw_iterator_opt(read);
+        ids.seek(key(from.bucket.max(FIRST_BUCKET), from.hash));
+        let mut scanned = Scanned::default();
+        let (mut bucket, mut hashes, mut left) = (0, Vec::new(), at_most.max(1));
+        while let Some(id) = self.current(&ids)? {
+            if left == 0 {
+                scanned.next = Some(id);
+                break;
+            }
+            left -= 1;
+            if id.bucket != bucket && !hashes.is_empty() {
+                scanned.ids.insert(bucket, std::mem::take(&mut hashes));
             }
             bucket = id.bucket;
             hashes.push(id.hash);
+            ids.next();
         }
-        if hashes.is_empty() {
-            Ok(())
-        } else {
-            visit(bucket, &hashes)
+        if !hashes.is_empty() {
+            scanned.ids.insert(bucket, hashes);
         }
+        Ok(scanned)
     }
 }
 

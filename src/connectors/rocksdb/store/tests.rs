@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use strandline_operators::ErrorKind;
 use strandline_operators::dedup::memory_store::MemoryIdStore;
-use strandline_operators::dedup::recover::{Share, recover};
+use strandline_operators::dedup::recover::recover;
+use strandline_operators::dedup::shares::IdsByShare;
 use strandline_operators::time::Epoch;
 
 use super::*;
@@ -37,12 +38,22 @@ fn ids(bucket: u32, hashes: impl IntoIterator<Item = u128>) -> IdsByBucket {
 }
 
 fn all(store: &dyn IdStore) -> Vec<StoredId> {
+    // Odd, so that pieces end in the middle of buckets.
+    const AT_ONCE: usize = 77;
     let mut all = Vec::new();
-    let visited = store.scan(&mut |bucket, hashes| {
-        all.extend(hashes.iter().map(|&hash| StoredId { bucket, hash }));
-        Ok(())
-    });
-    visited.expect("scan");
+    let mut from = Some(StoredId { bucket: 1, hash: 0 });
+    while let Some(start) = from {
+        let scanned = store.scan(start, AT_ONCE).expect("scan");
+        let before = all.len();
+        for (bucket, hashes) in scanned.ids {
+            all.extend(hashes.iter().map(|&hash| StoredId { bucket, hash }));
+        }
+        assert!(all.len() - before <= AT_ONCE, "no more than asked for");
+        from = scanned.next;
+    }
+    let mut buckets: Vec<u32> = all.iter().map(|id| id.bucket).collect();
+    buckets.dedup();
+    assert_eq!(store.buckets().expect("buckets"), buckets);
     all
 }
 
@@ -215,7 +226,7 @@ fn damage_found_while_in_use_is_an_error_and_mended_at_the_next_start() {
         assert!(opened.is_trusted, "the damage is in the middle of the ids");
         let error = opened
             .store
-            .scan(&mut |_, _| Ok(()))
+            .scan(StoredId { bucket: 1, hash: 0 }, usize::MAX)
             .expect_err("a damaged block");
         assert_eq!(error.kind(), ErrorKind::Unreachable);
         assert!(
@@ -313,10 +324,6 @@ fn expired_buckets_are_gone_and_the_marker_is_not() {
 #[test]
 fn recovery_reads_back_what_is_missing_and_nothing_of_other_workers() {
     let dir = tempfile::tempdir().expect("dir");
-    let share = Share {
-        worker: 1,
-        workers: 2,
-    };
     let hash = |n: u128| n << 64 | n.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_0C9A) | (n & 1) << 127;
     let store = open(dir.path()).store;
     store
@@ -328,16 +335,16 @@ fn recovery_reads_back_what_is_missing_and_nothing_of_other_workers() {
             hash: hash(n),
         })
         .collect();
-    let judge = recover(
-        &store,
-        share,
-        1 << 16,
-        24,
-        Some(8),
-        table.chunks(64).map(|c| Ok(c.to_vec())),
-        Some(marker(7)),
-    )
-    .expect("recover");
+    let mut shares = IdsByShare::new(1..2, 2);
+    let batches = table.chunks(64).map(|ids| {
+        ids.iter().for_each(|&id| shares.push(id));
+        Ok(shares.take(0, 0).expect("some"))
+    });
+    let mut judge =
+        recover(&store, 1, 1 << 16, 24, Some(8), batches, Some(marker(7))).expect("recover");
+    while let Some(from) = judge.refill_from() {
+        judge.refilled(&store.scan(from, 100).expect("scan"));
+    }
     let expected: BTreeSet<StoredId> = table
         .iter()
         .copied()
