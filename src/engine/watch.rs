@@ -173,7 +173,9 @@ fn watch(
                 cause(causes)
             );
         }
-        if moved.1 != view.epoch || !observed.waits.load(Ordering::Relaxed) {
+        // What waits for the schema registry is no hang; the registry's client says it aloud.
+        let is_held_back = observed.held_back.load(Ordering::Relaxed) > 0;
+        if moved.1 != view.epoch || !observed.waits.load(Ordering::Relaxed) || is_held_back {
             moved = (now, view.epoch);
         } else if now.duration_since(moved.0) > HANG_TIMEOUT {
             on_failure(
