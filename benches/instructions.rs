@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 /// Does a stage so many times; returns the records of one repeat.
 fn run(stage: &str, repeats: usize) -> Result<usize> {
     let batches = raw_batches();
-    let mut decoder = decoder(&ROMAN_NUMERALS.settings())?;
+    let mut decoder = decoder(&ROMAN_NUMERALS.settings(), false)?;
     if stage == "decode" {
         for _ in 0..repeats {
             for batch in &batches {
@@ -145,6 +145,7 @@ fn raw_batches() -> Vec<RawBatch> {
                 received_at: EventTime(record.timestamp_ms * 1000),
                 arena: Bytes::from(arena),
                 records,
+                headers: None,
                 credit,
             }
         })

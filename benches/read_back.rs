@@ -133,6 +133,7 @@ fn job_run(folder: &Path, workers: usize, processes: usize) -> JobRun {
     let mut settings: JobSettings = ROMAN_NUMERALS.settings();
     settings.topics = vec!["bench".to_owned()];
     JobRun {
+        registry: None,
         settings,
         kafka: KafkaSettings::new("localhost:1".to_owned()),
         catalog: CatalogSettings {

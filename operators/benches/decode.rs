@@ -2,19 +2,24 @@
 //!
 //! Prints a line a case: the decoder with the keys in one order, with optional fields left out at times,
 //! in random order, and with prettier spacing; and serde_json into a struct as a yardstick, which makes no
-//! columns. An argument picks the cases whose names contain it. One thread; for each batch the best of
+//! columns. The same for Avro with the schema registry's header, against apache-avro into its own values, and
+//! for Avro kept as bytes with id and time peeked. An argument picks the cases whose names contain it. One thread; for each batch the best of
 //! several rounds, since other processes only ever add to it.
 
-use std::fmt::Write as _;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use apache_avro::types::Value;
+use apache_avro::{Schema, from_avro_datum, to_avro_datum};
 use bytes::Bytes;
 use serde::Deserialize;
 use strandline_operators::credit::Budget;
-use strandline_operators::decode::{Decode, JsonDecoder};
+use strandline_operators::decode::{AvroDecoder, Decode, JsonDecoder, RawDecoder};
+use strandline_operators::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
+use strandline_operators::job::{Format, Job, JobSettings, Peek, PeekAt};
 use strandline_operators::record::{RawBatch, RawRecord, Span, TopicPartition};
-use strandline_operators::schema::{Column, ColumnType};
+use strandline_operators::schema::{Column, ColumnType, RAW_COLUMNS};
 use strandline_operators::time::EventTime;
 
 const COLUMNS: &[Column] = &[
@@ -158,15 +163,85 @@ fn event(random: &mut Random, shape: Shape) -> String {
     format!("{{{}}}", members.join(","))
 }
 
+/// The same event in Avro, with one field more and longer ids, so that it has about 250 bytes too.
+const AVRO_SCHEMA: &str = r#"{"type":"record","name":"Conversion","fields":[
+    {"name":"event_id","type":"string"},
+    {"name":"event_type","type":["null","string"]},
+    {"name":"event_time","type":{"type":"long","logicalType":"timestamp-micros"}},
+    {"name":"user_id","type":["null","string"]},
+    {"name":"session_id","type":["null","string"]},
+    {"name":"input_value","type":["null","int"]},
+    {"name":"roman_numeral","type":["null","string"]},
+    {"name":"response_time_ms","type":["null","double"]},
+    {"name":"source","type":["null","string"]},
+    {"name":"request_id","type":["null","string"]}]}"#;
+
+/// The id of the schema in the records' headers.
+const AVRO_SCHEMA_ID: u32 = 100_026;
+
+const AVRO_COLUMNS: [Column; 10] = {
+    let mut columns = [Column::optional("request_id", ColumnType::String); 10];
+    let mut i = 0;
+    while i < COLUMNS.len() {
+        columns[i] = COLUMNS[i];
+        i += 1;
+    }
+    columns
+};
+
+fn avro_event(random: &mut Random, schema: &Schema) -> Vec<u8> {
+    let some = |value: Value| Value::Union(1, Box::new(value));
+    let text = |text: String| some(Value::String(text));
+    let value = 1 + random.below(3999);
+    let fields = [
+        ("event_id", Value::String(random.uuid())),
+        ("event_type", text("conversion".to_owned())),
+        (
+            "event_time",
+            Value::TimestampMicros(1_795_255_200_000_000 + random.below(1 << 30) as i64),
+        ),
+        (
+            "user_id",
+            text(format!("user-{}-{}", random.below(100_000), random.uuid())),
+        ),
+        ("session_id", text(random.uuid())),
+        ("input_value", some(Value::Int(value as i32))),
+        ("roman_numeral", text(roman(value))),
+        (
+            "response_time_ms",
+            some(Value::Double(random.below(1000) as f64 / 10.0)),
+        ),
+        ("source", text("api.example.com/convert".to_owned())),
+        (
+            "request_id",
+            text(format!("{}-{}", random.uuid(), random.below(10_000_000))),
+        ),
+    ];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value));
+    let mut bytes = vec![0];
+    bytes.extend(AVRO_SCHEMA_ID.to_be_bytes());
+    bytes.extend(to_avro_datum(schema, Value::Record(fields.into())).expect("a record"));
+    bytes
+}
+
+fn avro_batches() -> Vec<RawBatch> {
+    let schema = Schema::parse_str(AVRO_SCHEMA).expect("a schema");
+    batches_of(|random| avro_event(random, &schema))
+}
+
 fn batches(shape: Shape) -> Vec<RawBatch> {
+    batches_of(|random| event(random, shape).into_bytes())
+}
+
+fn batches_of(mut event: impl FnMut(&mut Random) -> Vec<u8>) -> Vec<RawBatch> {
     let mut random = Random(0x5eed);
     (0..BATCHES)
         .map(|_| {
-            let mut arena = String::new();
+            let mut arena = Vec::new();
             let mut records = Vec::new();
             for offset in 0..BATCH_RECORDS {
                 let start = arena.len() as u32;
-                let _ = write!(arena, "{}", event(&mut random, shape));
+                arena.extend(event(&mut random));
                 let value = Some(Span {
                     start,
                     end: arena.len() as u32,
@@ -186,6 +261,7 @@ fn batches(shape: Shape) -> Vec<RawBatch> {
                 received_at: EventTime(0),
                 arena: Bytes::from(arena),
                 records,
+                headers: None,
                 credit: Budget::new(1).take(0),
             }
         })
@@ -214,7 +290,49 @@ fn measure(name: &str, batches: &[RawBatch], mut decode: impl FnMut(&RawBatch) -
     println!("{name:<44} {best:>6.0} ns an event of {} B", bytes / events);
 }
 
+fn measure_avro() {
+    let answer = SchemaAnswer::Known(Arc::new(RegisteredSchema {
+        kind: SchemaKind::Avro,
+        text: AVRO_SCHEMA.to_owned(),
+        references: Vec::new(),
+    }));
+    let batches = avro_batches();
+    let mut avro = AvroDecoder::registered(&AVRO_COLUMNS, Some(0), 2, 8 << 20).expect("a decoder");
+    let settings = JobSettings {
+        format: Format::Raw,
+        columns: RAW_COLUMNS.to_vec(),
+        peek: Some(Peek {
+            format: Format::AvroSr,
+            event_id: PeekAt::Field("event_id".to_owned()),
+            event_time: PeekAt::Field("event_time".to_owned()),
+        }),
+        ..Job::BRONZE.settings()
+    };
+    let mut raw = RawDecoder::new(&settings, Some(0), 1, true).expect("a decoder");
+    let decoders: [(&str, &mut dyn Decode); 2] = [
+        ("Avro to columns", &mut avro),
+        ("Avro kept, id and time peeked", &mut raw),
+    ];
+    for (name, decoder) in decoders {
+        decoder.learn(AVRO_SCHEMA_ID, &answer);
+        measure(name, &batches, |batch| {
+            black_box(decoder.decode(batch)).rows.len()
+        });
+    }
+    let schema = Schema::parse_str(AVRO_SCHEMA).expect("a schema");
+    measure("apache-avro to its own values", &batches, |batch| {
+        let parse = |record: &RawRecord| {
+            let mut datum = &batch.value(record).unwrap_or_default()[5..];
+            from_avro_datum(&schema, &mut datum, None)
+                .map(black_box)
+                .is_ok()
+        };
+        batch.records.iter().filter(|record| parse(record)).count()
+    });
+}
+
 fn main() {
+    measure_avro();
     let decoder =
         || JsonDecoder::new(COLUMNS, Some(0), 2, 8 << 20).expect("columns that fit together");
     for (name, shape) in [

@@ -24,7 +24,7 @@ use crate::dedup::judge::Judge;
 use crate::dedup::metrics::DedupMetrics;
 use crate::dedup::operator::{DedupConfig, Deduplicate};
 use crate::error::{Error, Result};
-use crate::io::{DeadLetterTopic, Files, IdStore, Log, Table, TableIndex};
+use crate::io::{DeadLetterTopic, Files, IdStore, Log, Schemas, Table, TableIndex};
 use crate::job::JobSettings;
 use crate::record::EventBatch;
 use crate::route::{Route, Router};
@@ -43,6 +43,8 @@ pub struct Ports {
     pub table: Option<Box<dyn Table>>,
     /// The dead-letter topic, if the job has one.
     pub dead_letter_topic: Option<Box<dyn DeadLetterTopic>>,
+    /// The schema registry, if there is one.
+    pub schemas: Option<Box<dyn Schemas>>,
     /// The state of the deduplication, if the job deduplicates.
     pub dedup: Option<DedupState>,
 }
@@ -78,7 +80,7 @@ impl Retention {
 /// Settings that do not fit together; found before anything is read.
 pub fn bronze(worker: &mut Worker, context: &Context, ports: Ports) -> Result<()> {
     let settings = Arc::clone(&context.settings);
-    let decoder = decode::decoder(&settings)?;
+    let decoder = decode::decoder(&settings, ports.schemas.is_some())?;
     let hash = ports.dedup.as_ref().map(|dedup| {
         let seed = dedup.hash_seed;
         Box::new(move |ids: &StringArray| hash_strings(ids, seed)) as HashIds
@@ -96,9 +98,10 @@ pub fn bronze(worker: &mut Worker, context: &Context, ports: Ports) -> Result<()
     });
 
     worker.dataflow::<IngestTime, _, _>(|scope| {
-        let events = scope
-            .read(ports.log, context)
-            .decode(decoder, eventize, context);
+        let events =
+            scope
+                .read(ports.log, context)
+                .decode(decoder, ports.schemas, eventize, context);
         let judged = match dedup {
             Some(dedup) => events.deduplicate(dedup),
             None => admit_all(events),

@@ -68,6 +68,63 @@ pub trait Log {
     fn commit_group_offsets(&mut self, offsets: &[(TopicPartition, i64)]);
 }
 
+/// What a schema is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaKind {
+    /// Avro.
+    Avro,
+    /// JSON Schema.
+    Json,
+    /// Protocol Buffers.
+    Protobuf,
+}
+
+impl SchemaKind {
+    /// Its name, for a person.
+    pub fn name(self) -> &'static str {
+        match self {
+            SchemaKind::Avro => "Avro",
+            SchemaKind::Json => "JSON Schema",
+            SchemaKind::Protobuf => "Protobuf",
+        }
+    }
+}
+
+/// A schema as the registry holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisteredSchema {
+    /// What it is written in.
+    pub kind: SchemaKind,
+    /// Its text.
+    pub text: String,
+    /// The texts of the schemas that it refers to, however far: each before those that refer to it.
+    pub references: Vec<String>,
+}
+
+/// What the registry says of a schema id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemaAnswer {
+    /// It knows the schema.
+    Known(Arc<RegisteredSchema>),
+    /// It does not, and says why. What it cannot say because it is not reachable is never this.
+    Denied(String),
+}
+
+/// The schema registry as one worker asks it. Never blocks: answers come later.
+pub trait Schemas {
+    /// Asks for a schema. Each id that was asked for is answered once, however long the registry is away.
+    fn ask(&mut self, id: u32);
+
+    /// The next answer, if there is one.
+    ///
+    /// # Errors
+    /// What waiting does not mend: credentials that the registry refuses.
+    fn answer(&mut self) -> Result<Option<(u32, SchemaAnswer)>>;
+
+    /// Asks for `wake` to be called, from any thread, when there is an answer.
+    fn on_answer(&mut self, wake: Arc<dyn Fn() + Send + Sync>);
+}
+
 /// A data file that is closed and durable, but not yet in any snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenFile {

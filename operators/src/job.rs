@@ -1,11 +1,12 @@
 //! A job, as its author writes it, and its settings, as they are in force after the configuration.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{Column, ColumnType};
+use crate::schema::{Column, ColumnType, RAW_COLUMNS};
 
 /// How often a job looks for partitions that were added and for topics created again, when no
 /// configuration says otherwise. A look is two small requests of the process.
@@ -17,6 +18,18 @@ pub const PARTITION_DISCOVERY_INTERVAL: Duration = Duration::from_secs(30);
 pub enum Format {
     /// One JSON object a record.
     Json,
+    /// The schema registry's header, then one JSON object.
+    JsonSr,
+    /// Avro of a schema that the configuration gives.
+    Avro,
+    /// The schema registry's header, then Avro of the schema it names.
+    AvroSr,
+    /// Any bytes, kept as they are; id and event time are peeked.
+    Raw,
+    /// Changes of a database as Debezium writes them in JSON.
+    DebeziumJson,
+    /// The schema registry's header, then such a change.
+    DebeziumJsonSr,
 }
 
 impl Format {
@@ -24,6 +37,168 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Format::Json => "json",
+            Format::JsonSr => "json_sr",
+            Format::Avro => "avro",
+            Format::AvroSr => "avro_sr",
+            Format::Raw => "raw",
+            Format::DebeziumJson => "debezium_json",
+            Format::DebeziumJsonSr => "debezium_json_sr",
+        }
+    }
+}
+
+/// How a raw job finds the event id and the event time of a record that it keeps as bytes. Columns of the
+/// job other than those of [`RAW_COLUMNS`](crate::schema::RAW_COLUMNS) are peeked from the fields of their
+/// names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peek<S> {
+    /// How fields are found: `json`, `json_sr` or `avro_sr`. Not looked at when nothing is a field.
+    pub format: Format,
+    /// Where the event id is.
+    pub event_id: PeekAt<S>,
+    /// Where the event time is.
+    pub event_time: PeekAt<S>,
+}
+
+/// A place in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeekAt<S> {
+    /// A field of the value.
+    Field(S),
+    /// A header. Text; a time is ISO-8601 or digits of epoch milliseconds.
+    Header(S),
+    /// The key, as text. No event time.
+    Key,
+    /// The record's own timestamp. No event id.
+    Timestamp,
+}
+
+impl<S: AsRef<str>> PeekAt<S> {
+    /// As the configuration writes it: `field:NAME`, `header:NAME`, `key` or `timestamp`.
+    pub fn text(&self) -> String {
+        match self {
+            PeekAt::Field(name) => format!("field:{}", name.as_ref()),
+            PeekAt::Header(name) => format!("header:{}", name.as_ref()),
+            PeekAt::Key => "key".to_owned(),
+            PeekAt::Timestamp => "timestamp".to_owned(),
+        }
+    }
+
+    fn to_owned(&self) -> PeekAt<String> {
+        match self {
+            PeekAt::Field(name) => PeekAt::Field(name.as_ref().to_owned()),
+            PeekAt::Header(name) => PeekAt::Header(name.as_ref().to_owned()),
+            PeekAt::Key => PeekAt::Key,
+            PeekAt::Timestamp => PeekAt::Timestamp,
+        }
+    }
+}
+
+impl PeekAt<String> {
+    /// Reads what [`PeekAt::text`] writes.
+    ///
+    /// ```
+    /// use strandline_operators::job::PeekAt;
+    /// assert_eq!(PeekAt::parse("field:message_id"), Some(PeekAt::Field("message_id".to_owned())));
+    /// assert_eq!(PeekAt::parse("message_id"), None);
+    /// ```
+    pub fn parse(text: &str) -> Option<PeekAt<String>> {
+        let named = |prefix| text.strip_prefix(prefix).filter(|name| !name.is_empty());
+        match text {
+            "key" => Some(PeekAt::Key),
+            "timestamp" => Some(PeekAt::Timestamp),
+            _ => named("field:")
+                .map(|name| PeekAt::Field(name.to_owned()))
+                .or_else(|| named("header:").map(|name| PeekAt::Header(name.to_owned()))),
+        }
+    }
+}
+
+impl Peek<String> {
+    fn text(&self) -> String {
+        format!(
+            "{},{},{}",
+            self.format.name(),
+            self.event_id.text(),
+            self.event_time.text()
+        )
+    }
+}
+
+/// An optional boolean column that is derived from a string column, null where that is null.
+#[derive(Clone, Copy)]
+pub struct Derived {
+    /// The column.
+    pub column: &'static str,
+    /// The column that it is derived from.
+    pub from: &'static str,
+    /// How: a pure function, so that a replay derives the same.
+    pub derive: fn(&str) -> bool,
+}
+
+// By names: the address of a function differs between the processes of a job, which compare their settings.
+impl fmt::Debug for Derived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from {}", self.column, self.from)
+    }
+}
+
+impl PartialEq for Derived {
+    fn eq(&self, other: &Self) -> bool {
+        (self.column, self.from) == (other.column, other.from)
+    }
+}
+
+impl Eq for Derived {}
+
+/// How Debezium was told to write what JSON cannot say. Looked at where no Connect schema says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DebeziumPolicy {
+    /// What integers count in columns of times and timestamps (`time.precision.mode`).
+    pub timestamps: IntegerTimestamps,
+    /// What stands in quotes for a decimal (`decimal.handling.mode`).
+    pub decimals: QuotedDecimals,
+}
+
+/// What an integer counts that stands for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IntegerTimestamps {
+    /// Milliseconds: `time.precision.mode` `connect`, and columns of at most 3 digits by default.
+    Millis,
+    /// Microseconds: PostgreSQL's columns by default.
+    Micros,
+    /// Nanoseconds: columns of more than 6 digits by default.
+    Nanos,
+}
+
+impl IntegerTimestamps {
+    /// The name used in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            IntegerTimestamps::Millis => "millis",
+            IntegerTimestamps::Micros => "micros",
+            IntegerTimestamps::Nanos => "nanos",
+        }
+    }
+}
+
+/// What stands in quotes for a decimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotedDecimals {
+    /// Base64 of the unscaled integer, of the column's scale: `decimal.handling.mode` `precise`.
+    Base64,
+    /// The digits: `decimal.handling.mode` `string`.
+    Digits,
+}
+
+impl QuotedDecimals {
+    /// The name used in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            QuotedDecimals::Base64 => "base64",
+            QuotedDecimals::Digits => "digits",
         }
     }
 }
@@ -143,8 +318,16 @@ pub struct Job {
     pub topics: &'static [&'static str],
     /// How their records are encoded.
     pub format: Format,
+    /// The schema of `format: avro`, as JSON.
+    pub avro_schema: Option<&'static str>,
+    /// Where `format: raw` finds event id and event time.
+    pub peek: Option<Peek<&'static str>>,
+    /// How Debezium was told to write; for its formats.
+    pub debezium: DebeziumPolicy,
     /// The columns decoded from a record.
     pub columns: &'static [Column],
+    /// Those of the columns that are derived from others instead of decoded.
+    pub derived: &'static [Derived],
     /// The Bronze table it lands in, `namespace.table`.
     pub table: &'static str,
     /// The topic for dead letters; `None` for none.
@@ -181,7 +364,14 @@ impl Job {
         description: "",
         topics: &[],
         format: Format::Json,
+        avro_schema: None,
+        peek: None,
+        debezium: DebeziumPolicy {
+            timestamps: IntegerTimestamps::Micros,
+            decimals: QuotedDecimals::Base64,
+        },
         columns: &[],
+        derived: &[],
         table: "",
         dead_letter_topic: None,
         dead_letter_table: None,
@@ -235,6 +425,13 @@ impl Job {
             if self.columns[..i].iter().any(|c| c.name == column.name) {
                 return invalid(format!("it has the column `{}` twice", column.name));
             }
+            if !column.column_type.is_valid() {
+                return invalid(format!(
+                    "its column `{}` cannot be a {}",
+                    column.name,
+                    column.column_type.name()
+                ));
+            }
             if crate::schema::metadata_fields()
                 .iter()
                 .any(|f| f.name() == column.name)
@@ -279,7 +476,15 @@ impl Job {
             group_id: format!("strandline-{}", self.name),
             starting_offsets: StartingOffsets::Earliest,
             format: self.format,
+            avro_schema: self.avro_schema.map(str::to_owned),
+            peek: self.peek.map(|peek| Peek {
+                format: peek.format,
+                event_id: peek.event_id.to_owned(),
+                event_time: peek.event_time.to_owned(),
+            }),
+            debezium: self.debezium,
             columns: self.columns.to_vec(),
+            derived: self.derived.to_vec(),
             table: self.table.to_owned(),
             dead_letter_topic: self.dead_letter_topic.map(str::to_owned),
             dead_letter_table: self.dead_letter_table.map(str::to_owned),
@@ -312,8 +517,16 @@ pub struct JobSettings {
     pub starting_offsets: StartingOffsets,
     /// How records are encoded.
     pub format: Format,
+    /// The schema of `format: avro`, as JSON.
+    pub avro_schema: Option<String>,
+    /// Where `format: raw` finds event id and event time.
+    pub peek: Option<Peek<String>>,
+    /// How Debezium was told to write; for its formats.
+    pub debezium: DebeziumPolicy,
     /// The columns decoded from a record.
     pub columns: Vec<Column>,
+    /// Those of the columns that are derived from others instead of decoded.
+    pub derived: Vec<Derived>,
     /// The Bronze table.
     pub table: String,
     /// The topic for dead letters.
@@ -341,14 +554,59 @@ pub struct JobSettings {
 }
 
 impl JobSettings {
+    /// Whether no record can be decoded without a schema registry.
+    pub fn needs_registry(&self) -> bool {
+        match (self.format, &self.peek) {
+            (Format::AvroSr, _) => true,
+            (Format::Raw, Some(peek)) => {
+                peek.format == Format::AvroSr
+                    && self
+                        .columns
+                        .iter()
+                        .any(|column| match (column.name, &self.dedup) {
+                            (name, _) if name == self.event_time => {
+                                matches!(peek.event_time, PeekAt::Field(_))
+                            }
+                            (name, Some(dedup)) if name == dedup.key => {
+                                matches!(peek.event_id, PeekAt::Field(_))
+                            }
+                            (name, _) => !RAW_COLUMNS.iter().any(|raw| raw.name == name),
+                        })
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether records have a schema registry's header, so that ids can be looked up.
+    pub fn has_schema_ids(&self) -> bool {
+        let format = match (self.format, &self.peek) {
+            (Format::Raw, Some(peek)) => peek.format,
+            (format, _) => format,
+        };
+        matches!(
+            format,
+            Format::JsonSr | Format::AvroSr | Format::DebeziumJsonSr
+        )
+    }
+
+    /// Whether records must come with their headers.
+    pub fn wants_headers(&self) -> bool {
+        self.format == Format::Raw
+    }
+
     /// What the meaning of the deduplication state depends on. A change of it needs a person's consent.
     pub fn fingerprint(&self) -> String {
         let dedup = match &self.dedup {
             Some(d) => format!("key={};ttl_ms={}", d.key, d.ttl.as_millis()),
             None => "off".to_owned(),
         };
+        // Only for the jobs that peek: the fingerprints of the others are in their tables already.
+        let peek = match &self.peek {
+            Some(peek) if self.format == Format::Raw => format!(";peek={}", peek.text()),
+            _ => String::new(),
+        };
         format!(
-            "hash=xxh3-128;dedup={dedup};event_time={};out_of_orderness_ms={};allowed_ms={};too_late={}",
+            "hash=xxh3-128;dedup={dedup}{peek};event_time={};out_of_orderness_ms={};allowed_ms={};too_late={}",
             self.event_time,
             self.watermark.out_of_orderness.as_millis(),
             self.lateness.allowed.as_millis(),

@@ -21,6 +21,8 @@ pub struct Observed {
     pub lag: AtomicU64,
     /// Whether anything that any process read is not durable yet.
     pub waits: AtomicBool,
+    /// Batches of this process that wait for a schema.
+    pub held_back: AtomicU64,
     /// Commits that took effect.
     pub commits: AtomicU64,
     /// The announced watermark in microseconds; `i64::MIN` before the first event.

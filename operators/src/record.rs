@@ -36,7 +36,7 @@ impl fmt::Display for TopicPartition {
 }
 
 /// A range of bytes in a batch's arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// First byte.
     pub start: u32,
@@ -57,6 +57,43 @@ pub struct RawRecord {
     pub value: Option<Span>,
 }
 
+/// The headers of a batch's records. Names and values stand in the batch's arena.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// For each record, where its headers end in `entries`.
+    ends: Vec<u32>,
+    /// Name and value of each header; a value may be null.
+    entries: Vec<(Span, Option<Span>)>,
+}
+
+impl Headers {
+    /// Adds a header to the record that is not closed yet.
+    pub fn push(&mut self, name: Span, value: Option<Span>) {
+        self.entries.push((name, value));
+    }
+
+    /// Ends the headers of a record.
+    pub fn close_record(&mut self) {
+        self.ends.push(self.entries.len() as u32);
+    }
+
+    /// Bytes that this holds besides the arena.
+    pub fn held_bytes(&self) -> usize {
+        self.ends.capacity() * size_of::<u32>()
+            + self.entries.capacity() * size_of::<(Span, Option<Span>)>()
+    }
+
+    /// The headers of a record, by its place in [`RawBatch::records`].
+    pub fn of(&self, record: usize) -> &[(Span, Option<Span>)] {
+        let start = match record.checked_sub(1) {
+            Some(before) => self.ends.get(before).copied().unwrap_or_default(),
+            None => 0,
+        };
+        let end = self.ends.get(record).copied().unwrap_or(start);
+        &self.entries[start as usize..end as usize]
+    }
+}
+
 /// Records of one partition, read together, their bytes copied once into one arena.
 #[derive(Debug)]
 pub struct RawBatch {
@@ -74,6 +111,8 @@ pub struct RawBatch {
     pub arena: Bytes,
     /// The records, by ascending offset.
     pub records: Vec<RawRecord>,
+    /// Their headers; `None` when the job does not want them, which spares reading them.
+    pub headers: Option<Headers>,
     /// The share of the memory budget they hold.
     pub credit: Credit,
 }
@@ -169,6 +208,9 @@ pub struct EventBatch {
     pub hashes: Vec<u128>,
     /// The records that are dead letters whatever the deduplication says.
     pub failures: Vec<DecodeFailure>,
+    /// Records that carry no row and never will, by the format's own rules: Debezium's tombstones,
+    /// heartbeats and transaction markers.
+    pub dropped: u64,
     /// The largest event time accepted from this partition up to the end of this batch.
     pub max_event_time: Option<EventTime>,
 }

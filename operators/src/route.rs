@@ -41,6 +41,7 @@ use crate::io::TableIndex;
 use crate::job::TooLate;
 use crate::progress::{LeaderEpoch, PartitionDelta};
 use crate::record::{DeadLetter, ErrorType, EventBatch, TopicPartition};
+use crate::schema::as_of_table;
 use crate::time::{Epoch, EventTime, IngestTime, MICROS_PER_SECOND};
 use crate::watermark::{Lateness, LatenessJudge};
 
@@ -111,6 +112,7 @@ impl Router {
             consumed: events.raw.records.len() as u64,
             gaps: events.raw.gaps(),
             dead_letters: events.failures.len() as u64,
+            dropped: events.dropped,
             ..Account::default()
         };
         let mut lands = Vec::with_capacity(events.rows.len());
@@ -212,7 +214,11 @@ impl Router {
             Arc::new(array.with_timezone("+00:00"))
         };
         let micros = |time: EventTime| time.0;
-        let mut arrays: Vec<ArrayRef> = columns.columns().to_vec();
+        let of_table = columns.columns().iter().zip(self.schema.fields());
+        let mut arrays: Vec<ArrayRef> = of_table
+            .map(|(column, field)| as_of_table(column, field.data_type()))
+            .collect::<std::result::Result<_, _>>()
+            .map_err(fit)?;
         arrays.push(Arc::new(BooleanArray::from(late)));
         arrays.push(Arc::new(topics.finish()));
         arrays.push(Arc::new(Int32Array::from_value(
@@ -446,6 +452,7 @@ mod tests {
                     received_at: watermark,
                     arena: Bytes::new(),
                     records,
+                    headers: None,
                     credit: budget.take(100),
                 },
                 columns,
@@ -454,6 +461,7 @@ mod tests {
                 watermarks: vec![Some(watermark)],
                 hashes: Vec::new(),
                 failures,
+                dropped: 0,
                 max_event_time: Some(watermark),
             },
             duplicates: vec![false],

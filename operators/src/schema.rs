@@ -1,8 +1,14 @@
 //! The columns of a job, and the columns that every Bronze table has besides.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, MapArray, StructArray};
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+
+/// The most digits that a decimal column may have (Iceberg's limit, and what 128 bits hold).
+pub const MAX_DECIMAL_PRECISION: u8 = 38;
 
 /// The type of a job's column. Iceberg's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +19,31 @@ pub enum ColumnType {
     Int,
     /// 64-bit integer.
     Long,
+    /// 32-bit IEEE 754.
+    Float,
     /// 64-bit IEEE 754.
     Double,
     /// true or false.
     Boolean,
+    /// An exact decimal number of `precision` digits, `scale` of them behind the point.
+    Decimal {
+        /// Digits in all, 1 to [`MAX_DECIMAL_PRECISION`].
+        precision: u8,
+        /// Digits behind the point, at most `precision`.
+        scale: u8,
+    },
+    /// A day of the calendar.
+    Date,
+    /// A time of day in microseconds, of no zone.
+    Time,
+    /// Microseconds of a clock of no zone.
+    Timestamp,
     /// Microseconds, UTC. Read from ISO-8601 text or from epoch milliseconds.
     Timestamptz,
+    /// Bytes.
+    Binary,
+    /// Names to bytes: the headers of a record.
+    BinaryMap,
 }
 
 impl ColumnType {
@@ -28,23 +53,86 @@ impl ColumnType {
             ColumnType::String => DataType::Utf8,
             ColumnType::Int => DataType::Int32,
             ColumnType::Long => DataType::Int64,
+            ColumnType::Float => DataType::Float32,
             ColumnType::Double => DataType::Float64,
             ColumnType::Boolean => DataType::Boolean,
+            ColumnType::Decimal { precision, scale } => {
+                DataType::Decimal128(precision, scale as i8)
+            }
+            ColumnType::Date => DataType::Date32,
+            ColumnType::Time => DataType::Time64(TimeUnit::Microsecond),
+            ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             ColumnType::Timestamptz => timestamptz(),
+            ColumnType::Binary => DataType::Binary,
+            ColumnType::BinaryMap => DataType::Map(Arc::new(binary_map_entries()), false),
         }
     }
 
     /// Iceberg's name of the type.
-    pub fn name(self) -> &'static str {
-        match self {
+    pub fn name(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             ColumnType::String => "string",
             ColumnType::Int => "int",
             ColumnType::Long => "long",
+            ColumnType::Float => "float",
             ColumnType::Double => "double",
             ColumnType::Boolean => "boolean",
+            ColumnType::Decimal { precision, scale } => {
+                return Cow::Owned(format!("decimal({precision}, {scale})"));
+            }
+            ColumnType::Date => "date",
+            ColumnType::Time => "time",
+            ColumnType::Timestamp => "timestamp",
             ColumnType::Timestamptz => "timestamptz",
+            ColumnType::Binary => "binary",
+            ColumnType::BinaryMap => "map<string, binary>",
+        })
+    }
+
+    /// Whether the type is one that a table can have.
+    pub fn is_valid(self) -> bool {
+        match self {
+            ColumnType::Decimal { precision, scale } => {
+                (1..=MAX_DECIMAL_PRECISION).contains(&precision) && scale <= precision
+            }
+            _ => true,
         }
     }
+}
+
+/// The entries of a [`ColumnType::BinaryMap`], with the names that Iceberg gives them in Arrow.
+pub(crate) fn binary_map_entries() -> Field {
+    Field::new("key_value", DataType::Struct(binary_map_fields()), false)
+}
+
+/// Key and value of a [`ColumnType::BinaryMap`]. A header of Kafka's may have no value.
+pub(crate) fn binary_map_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", DataType::Binary, true),
+    ])
+}
+
+/// A column as the table names it: the entries of a map carry the table's field ids, which decoders do
+/// not know. Any other column is given back as it is.
+///
+/// # Errors
+/// A table whose map has keys or values of other types.
+pub fn as_of_table(column: &ArrayRef, table: &DataType) -> Result<ArrayRef, ArrowError> {
+    let (DataType::Map(entries, ordered), Some(map)) = (table, column.as_map_opt()) else {
+        return Ok(Arc::clone(column));
+    };
+    let DataType::Struct(fields) = entries.data_type() else {
+        return Ok(Arc::clone(column));
+    };
+    let (_, offsets, values, nulls, _) = map.clone().into_parts();
+    let values = StructArray::try_new(
+        fields.clone(),
+        values.columns().to_vec(),
+        values.nulls().cloned(),
+    )?;
+    let map = MapArray::try_new(Arc::clone(entries), offsets, values, nulls, *ordered)?;
+    Ok(Arc::new(map))
 }
 
 /// A column that a job decodes out of its records.
@@ -56,6 +144,8 @@ pub struct Column {
     pub column_type: ColumnType,
     /// Whether a record without it is a dead letter (`schema_mismatch`).
     pub required: bool,
+    /// Other names that the field has in Avro schemas, earlier or later ones.
+    pub aliases: &'static [&'static str],
 }
 
 impl Column {
@@ -65,6 +155,7 @@ impl Column {
             name,
             column_type,
             required: false,
+            aliases: &[],
         }
     }
 
@@ -74,11 +165,27 @@ impl Column {
             name,
             column_type,
             required: true,
+            aliases: &[],
         }
+    }
+
+    /// The same column, which Avro schemas may call by these names too.
+    pub const fn aliases(self, aliases: &'static [&'static str]) -> Column {
+        Column { aliases, ..self }
     }
 }
 
-/// `timestamp[us, UTC]`, the only time type written.
+/// The columns of a raw job (INTERFACES section 3). Id and time are peeked.
+pub const RAW_COLUMNS: &[Column] = &[
+    Column::required("event_id", ColumnType::String),
+    Column::required("event_time", ColumnType::Timestamptz),
+    Column::optional("kafka_key", ColumnType::Binary),
+    Column::required("value", ColumnType::Binary),
+    Column::required("kafka_headers", ColumnType::BinaryMap),
+    Column::optional("schema_id", ColumnType::Int),
+];
+
+/// `timestamp[us, UTC]`, the type of every time that the engine itself writes.
 pub fn timestamptz() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
 }

@@ -271,6 +271,7 @@ impl Source {
             received_at: self.context.host.wall_clock(),
             arena: Bytes::new(),
             records: Vec::new(),
+            headers: None,
             credit: self.context.budget.take(0),
         })
     }

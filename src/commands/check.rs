@@ -15,11 +15,13 @@ use crate::cli::arguments::CheckArgs;
 use crate::cli::output::{print, print_json};
 use crate::commands::peek;
 use crate::commands::run::{catalog_settings, kafka_settings};
+use crate::config::{Config, without_password};
 use crate::connectors::iceberg::IcebergConnector;
 use crate::connectors::kafka::client::KafkaSettings;
 use crate::connectors::kafka::metadata::{Cluster, TopicMetadata};
 use crate::connectors::kafka::peek::{PeekFrom, records};
 use crate::connectors::kafka::positions;
+use crate::connectors::schema_registry::SchemaRegistry;
 use crate::engine::report::grouped;
 
 /// Records decoded as a sample.
@@ -100,7 +102,14 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<()> {
         .as_ref()
         .and_then(|iceberg| check_tables(&mut findings, iceberg, settings));
     let kafka = kafka_settings(&config);
-    check_kafka(&mut findings, &kafka, settings, progress.as_ref());
+    let registry = check_registry(&mut findings, &config, settings);
+    check_kafka(
+        &mut findings,
+        &kafka,
+        settings,
+        progress.as_ref(),
+        registry.as_ref(),
+    );
     check_state_dir(&mut findings, &config.engine.state_dir);
 
     if args.json {
@@ -190,11 +199,35 @@ fn check_tables(
     is_read.then_some(progress)
 }
 
+/// Whether the schema registry takes our credentials; that it answers is seen when the sample is decoded.
+fn check_registry(
+    findings: &mut Findings,
+    config: &Config,
+    settings: &JobSettings,
+) -> Option<SchemaRegistry> {
+    let registry = findings.look("schema registry", peek::registry_of(config, settings))??;
+    let url = config
+        .schema_registry
+        .as_ref()
+        .map(|r| without_password(&r.url));
+    match registry.greet() {
+        Ok(()) => findings.add(
+            Verdict::Ok,
+            "schema registry",
+            format!("`{}` answers", url.unwrap_or_default()),
+        ),
+        // A run would start, and wait for it.
+        Err(error) => findings.add(Verdict::Warn, "schema registry", error.to_string()),
+    }
+    Some(registry)
+}
+
 fn check_kafka(
     findings: &mut Findings,
     kafka: &KafkaSettings,
     settings: &JobSettings,
     progress: Option<&Option<Progress>>,
+    registry: Option<&SchemaRegistry>,
 ) {
     let Some(cluster) = findings.look("broker", Cluster::connect(kafka)) else {
         return;
@@ -244,7 +277,7 @@ fn check_kafka(
                 "unknown: where reading starts is in the table, which could not be read",
             ),
         }
-        check_sample(findings, kafka, &topics, settings);
+        check_sample(findings, kafka, &topics, settings, registry);
     }
 }
 
@@ -317,8 +350,10 @@ fn check_sample(
     kafka: &KafkaSettings,
     topics: &[TopicMetadata],
     settings: &JobSettings,
+    registry: Option<&SchemaRegistry>,
 ) {
-    let Some(mut decoder) = findings.look("sample", decode::decoder(settings)) else {
+    let decoder = decode::decoder(settings, registry.is_some());
+    let Some(mut decoder) = findings.look("sample", decoder) else {
         return;
     };
     for topic in topics {
@@ -341,7 +376,12 @@ fn check_sample(
             );
             continue;
         }
-        let decoded = decoder.decode(&peek::batch(&topic.name, &sample));
+        let batch = peek::batch(&topic.name, &sample);
+        let learned = peek::learn_schemas(&mut *decoder, registry, &batch);
+        if findings.look("sample", learned).is_none() {
+            continue;
+        }
+        let decoded = decoder.decode(&batch);
         let found = format!(
             "{} of {} records of `{}` decode as {}",
             decoded.rows.len(),

@@ -123,6 +123,7 @@ fn demo_run(job: &Job, kafka: &KafkaSettings, dir: &Path, workers: usize) -> Job
             warehouse: place("warehouse"),
             properties: Default::default(),
         },
+        registry: None,
         state_dir: dir.join("state"),
         shape: ClusterShape::alone(workers),
         until_caught_up: false,

@@ -5,16 +5,19 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use strandline_operators::credit::Budget;
-use strandline_operators::decode::{self, Decode};
-use strandline_operators::record::{RawBatch, RawRecord, Span, TopicPartition};
+use strandline_operators::decode::{self, Decode, SchemaIds};
+use strandline_operators::job::JobSettings;
+use strandline_operators::record::{Headers, RawBatch, RawRecord, Span, TopicPartition};
 use strandline_operators::time::EventTime;
 use strandline_operators::{Error, Result};
 
 use crate::cli::Context;
 use crate::cli::arguments::{PeekArgs, PeekFrom, PeekSource};
 use crate::cli::output::{print, print_json};
-use crate::commands::run::kafka_settings;
+use crate::commands::run::{kafka_settings, registry_settings};
+use crate::config::Config;
 use crate::connectors::kafka::peek::{self, PeekedRecord};
+use crate::connectors::schema_registry::SchemaRegistry;
 
 /// How long records are waited for.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,10 +67,13 @@ pub fn run(context: &Context, args: &PeekArgs) -> Result<()> {
             let settings = config.engine.jobs.get(job).ok_or_else(|| {
                 Error::internal(format!("the configuration has no settings for job `{job}`"))
             })?;
-            let mut decoder = decode::decoder(settings)?;
+            let registry = registry_of(&config, settings)?;
+            let mut decoder = decode::decoder(settings, registry.is_some())?;
             for topic in &settings.topics {
                 for record in peek::records(&kafka, topic, None, from, count, TIMEOUT)? {
-                    let decodes = decodes(topic, &record, &mut *decoder);
+                    let batch = batch(topic, std::slice::from_ref(&record));
+                    learn_schemas(&mut *decoder, registry.as_ref(), &batch)?;
+                    let decodes = decodes(&batch, &mut *decoder);
                     shown.push(show(topic, record, Some(decodes)));
                 }
             }
@@ -87,9 +93,37 @@ pub fn run(context: &Context, args: &PeekArgs) -> Result<()> {
     print(&text)
 }
 
+/// The schema registry, when the job's format has to do with it.
+pub(super) fn registry_of(
+    config: &Config,
+    settings: &JobSettings,
+) -> Result<Option<SchemaRegistry>> {
+    let registry = config.schema_registry.as_ref();
+    let registry = registry.filter(|_| settings.has_schema_ids());
+    registry
+        .map(|registry| SchemaRegistry::open(&registry_settings(registry)))
+        .transpose()
+}
+
+/// Looks up the schemas that a sample needs.
+pub(super) fn learn_schemas(
+    decoder: &mut dyn Decode,
+    registry: Option<&SchemaRegistry>,
+    sample: &RawBatch,
+) -> Result<()> {
+    let mut missing = SchemaIds::new();
+    decoder.missing_schemas(sample, &mut missing);
+    if let Some(registry) = registry {
+        for id in missing {
+            decoder.learn(id, &registry.look_up(id)?);
+        }
+    }
+    Ok(())
+}
+
 /// What the decoder says of one record.
-fn decodes(topic: &str, record: &PeekedRecord, decoder: &mut dyn Decode) -> String {
-    let decoded = decoder.decode(&batch(topic, std::slice::from_ref(record)));
+fn decodes(batch: &RawBatch, decoder: &mut dyn Decode) -> String {
+    let decoded = decoder.decode(batch);
     match decoded.failures.first() {
         None => "ok".to_owned(),
         Some(failure) => format!("{}: {}", failure.error_type.name(), failure.message),
@@ -99,7 +133,7 @@ fn decodes(topic: &str, record: &PeekedRecord, decoder: &mut dyn Decode) -> Stri
 /// Peeked records as the batch that a source would have made of them.
 pub(super) fn batch(topic: &str, records: &[PeekedRecord]) -> RawBatch {
     let mut arena = Vec::new();
-    let mut span = |bytes: &Vec<u8>| {
+    let mut span = |bytes: &[u8]| {
         let start = arena.len() as u32;
         arena.extend_from_slice(bytes);
         Span {
@@ -107,6 +141,13 @@ pub(super) fn batch(topic: &str, records: &[PeekedRecord]) -> RawBatch {
             end: arena.len() as u32,
         }
     };
+    let mut headers = Headers::default();
+    for record in records {
+        for (name, value) in &record.headers {
+            headers.push(span(name.as_bytes()), value.as_deref().map(&mut span));
+        }
+        headers.close_record();
+    }
     let raw: Vec<RawRecord> = records
         .iter()
         .map(|record| RawRecord {
@@ -114,8 +155,8 @@ pub(super) fn batch(topic: &str, records: &[PeekedRecord]) -> RawBatch {
             timestamp: record
                 .timestamp_ms
                 .map(|ms| EventTime(ms.saturating_mul(1000))),
-            key: record.key.as_ref().map(&mut span),
-            value: record.value.as_ref().map(&mut span),
+            key: record.key.as_deref().map(&mut span),
+            value: record.value.as_deref().map(&mut span),
         })
         .collect();
     let first = records.first();
@@ -127,6 +168,7 @@ pub(super) fn batch(topic: &str, records: &[PeekedRecord]) -> RawBatch {
         received_at: EventTime::now(),
         arena: arena.into(),
         records: raw,
+        headers: Some(headers),
         credit: Budget::new(0).take(0),
     }
 }

@@ -11,9 +11,10 @@ use strandline_operators::{Error, Result};
 use crate::cli::Context;
 use crate::cli::arguments::{Cluster, RunArgs};
 use crate::cli::output::print_error;
-use crate::config::{CatalogType, Config};
+use crate::config::{CatalogType, Config, SchemaRegistry};
 use crate::connectors::iceberg::{CatalogKind, CatalogSettings};
 use crate::connectors::kafka::client::KafkaSettings;
+use crate::connectors::schema_registry::RegistrySettings;
 use crate::engine::JobRun;
 use crate::engine::cluster::ClusterShape;
 use crate::engine::interrupt::Interrupt;
@@ -69,6 +70,7 @@ pub fn job_run(
         settings,
         kafka: kafka_settings(config),
         catalog: catalog_settings(config),
+        registry: config.schema_registry.as_ref().map(registry_settings),
         state_dir: config.engine.state_dir.clone(),
         shape,
         until_caught_up,
@@ -87,6 +89,20 @@ pub fn kafka_settings(config: &Config) -> KafkaSettings {
             .iter()
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
+    }
+}
+
+/// Where the schema registry is, and who we are to it.
+pub fn registry_settings(registry: &SchemaRegistry) -> RegistrySettings {
+    RegistrySettings {
+        url: registry.url.clone(),
+        basic: registry.username.clone().zip(registry.password.clone()),
+        bearer_token: registry.bearer_token.clone(),
+        ssl_ca_location: registry.ssl_ca_location.clone(),
+        ssl_client: registry
+            .ssl_certificate_location
+            .clone()
+            .zip(registry.ssl_key_location.clone()),
     }
 }
 

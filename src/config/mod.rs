@@ -37,6 +37,7 @@ pub use file::CatalogType;
 pub use origin::{At, Origin, Place};
 use read::Problems;
 pub use schema::json_schema_for;
+pub(crate) use show::without_password;
 pub use show::{MASK, Setting, is_secret};
 
 /// The configuration read when no other is named.
@@ -94,6 +95,14 @@ pub struct SchemaRegistry {
     pub username: Option<String>,
     /// Password for basic authentication.
     pub password: Option<Secret>,
+    /// Token for bearer authentication.
+    pub bearer_token: Option<Secret>,
+    /// PEM file of certificate authorities that the server's certificate may come from.
+    pub ssl_ca_location: Option<String>,
+    /// PEM file of our own certificate.
+    pub ssl_certificate_location: Option<String>,
+    /// PEM file of its private key.
+    pub ssl_key_location: Option<String>,
 }
 
 /// The Iceberg catalog. `Debug` hides the password of its address.
@@ -115,6 +124,10 @@ impl fmt::Debug for SchemaRegistry {
             .field("url", &show::without_password(&self.url))
             .field("username", &self.username)
             .field("password", &self.password)
+            .field("bearer_token", &self.bearer_token)
+            .field("ssl_ca_location", &self.ssl_ca_location)
+            .field("ssl_certificate_location", &self.ssl_certificate_location)
+            .field("ssl_key_location", &self.ssl_key_location)
             .finish()
     }
 }

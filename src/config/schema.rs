@@ -6,7 +6,10 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::file::bounds::MAX_RESTART_ATTEMPTS;
-use super::file::{CATALOG_TYPES, ConfigFile, DedupSection, FORMATS, ON_GAP, TOO_LATE};
+use super::file::{
+    CATALOG_TYPES, ConfigFile, DedupSection, FORMATS, INTEGER_TIMESTAMPS, ON_GAP, PEEK_FORMATS,
+    QUOTED_DECIMALS, TOO_LATE,
+};
 use super::units::{DURATION_PATTERN, SIZE_PATTERN};
 
 /// The schema (draft 2020-12), in which `jobs` knows the names of the registry.
@@ -105,6 +108,24 @@ pub(crate) fn catalog_type(_: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn format(_: &mut SchemaGenerator) -> Schema {
     one_of(&FORMATS)
+}
+
+pub(crate) fn peek_format(_: &mut SchemaGenerator) -> Schema {
+    one_of(&PEEK_FORMATS)
+}
+
+pub(crate) fn peek_at(_: &mut SchemaGenerator) -> Schema {
+    or_variable(
+        json!({ "type": "string", "pattern": "^(field:.+|header:.+|key|timestamp)$", "examples": ["field:message_id"] }),
+    )
+}
+
+pub(crate) fn integer_timestamps(_: &mut SchemaGenerator) -> Schema {
+    one_of(&INTEGER_TIMESTAMPS)
+}
+
+pub(crate) fn quoted_decimals(_: &mut SchemaGenerator) -> Schema {
+    one_of(&QUOTED_DECIMALS)
 }
 
 pub(crate) fn too_late(_: &mut SchemaGenerator) -> Schema {

@@ -2,7 +2,9 @@
 
 use super::*;
 use std::io::Write as _;
-use strandline_operators::job::{OnGap, StartingOffsets, TooLate};
+use strandline_operators::job::{
+    Format, IntegerTimestamps, OnGap, Peek, PeekAt, QuotedDecimals, StartingOffsets, TooLate,
+};
 use strandline_operators::schema::{Column, ColumnType};
 
 const ORDERS: Job = Job {
@@ -124,6 +126,7 @@ schema_registry:
   url: http://localhost:8081
   username: u
   password: ${env:PASSWORD}
+  ssl_ca_location: ca.pem
 catalog:
   type: sql
   uri: sqlite://./data/catalog.db
@@ -137,7 +140,9 @@ jobs:
     topics: [a, b]
     group_id: g
     starting_offsets: latest
-    format: json
+    format: raw
+    peek: { format: avro_sr, event_id: 'field:message_id', event_time: 'header:at' }
+    debezium: { timestamps: millis, decimals: digits }
     table: bronze.other
     dead_letters: { topic: off, table: bronze.letters }
     event_time: event_time
@@ -163,6 +168,19 @@ jobs:
     assert_eq!(config.engine.http, None);
     assert_eq!(config.engine.job_dir("orders"), Path::new("./state/orders"));
     assert_eq!(job.topics, ["a", "b"]);
+    assert_eq!(job.format, Format::Raw);
+    assert_eq!(
+        job.peek,
+        Some(Peek {
+            format: Format::AvroSr,
+            event_id: PeekAt::Field("message_id".to_owned()),
+            event_time: PeekAt::Header("at".to_owned()),
+        })
+    );
+    assert_eq!(
+        (job.debezium.timestamps, job.debezium.decimals),
+        (IntegerTimestamps::Millis, QuotedDecimals::Digits)
+    );
     assert_eq!(
         (job.group_id.as_str(), job.table.as_str()),
         ("g", "bronze.other")
@@ -315,7 +333,13 @@ fn every_setting_refuses_what_is_out_of_bounds_or_of_another_kind() {
         "topics=[a b]",
         "topics=",
         "group_id=''",
-        "format=avro",
+        "format=xml",
+        "peek={event_id: timestamp}",
+        "peek={event_time: key}",
+        "peek={event_id: message_id}",
+        "peek={format: avro}",
+        "debezium={timestamps: seconds}",
+        "debezium={decimals: precise}",
         "on_gap=ignore",
         "partition_discovery_interval=0s",
         "partition_discovery_interval=2d",
@@ -326,6 +350,10 @@ fn every_setting_refuses_what_is_out_of_bounds_or_of_another_kind() {
         "kafka.bootstrap_servers=''",
         "catalog={type: hive}",
         "schema_registry={username: u}",
+        "schema_registry={url: 'http://r', username: u}",
+        "schema_registry={url: 'http://r', password: p}",
+        "schema_registry={url: 'http://r', username: u, password: p, bearer_token: t}",
+        "schema_registry={url: 'http://r', ssl_key_location: k.pem}",
         "kafka=[]",
         "kafka.properties={a: {b: c}}",
         "jobs=orders",
@@ -500,7 +528,7 @@ fn secrets_are_masked_wherever_settings_are_shown() {
 kafka:
   bootstrap_servers: localhost:9092
   properties: { sasl.password: '${env:PASSWORD}', ssl.key.password: hunter2, sasl.username: me }
-schema_registry: { url: 'http://u:hunter2@localhost:8081', username: me, password: hunter2 }
+schema_registry: { url: 'http://u:hunter2@localhost:8081', username: me, password: hunter2, ssl_key_location: hunter2, ssl_certificate_location: c }
 catalog:
   type: rest
   uri: http://localhost:8181
@@ -580,6 +608,8 @@ fn the_schema_has_the_keys_that_are_read_and_no_others() {
         "catalog",
         "restart",
         "jobs.orders",
+        "jobs.orders.peek",
+        "jobs.orders.debezium",
         "jobs.orders.dead_letters",
         "jobs.orders.watermark",
         "jobs.orders.lateness",

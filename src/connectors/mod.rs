@@ -3,3 +3,4 @@
 pub mod iceberg;
 pub mod kafka;
 pub mod rocksdb;
+pub mod schema_registry;

@@ -30,6 +30,7 @@ use strandline_operators::job::JobSettings;
 
 use crate::connectors::iceberg::{CatalogSettings, FromSavepoint};
 use crate::connectors::kafka::client::KafkaSettings;
+use crate::connectors::schema_registry::RegistrySettings;
 use crate::engine::cluster::ClusterShape;
 
 /// One process of a run of a job: everything that is in force.
@@ -41,6 +42,8 @@ pub struct JobRun {
     pub kafka: KafkaSettings,
     /// Where its tables are.
     pub catalog: CatalogSettings,
+    /// Where the schemas of its records are, if anywhere.
+    pub registry: Option<RegistrySettings>,
     /// Where it keeps state that can be lost.
     pub state_dir: PathBuf,
     /// The cluster, and this process' place in it.

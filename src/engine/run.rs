@@ -4,10 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use strandline_operators::context::OnFailure;
+use strandline_operators::decode::decoder;
 use strandline_operators::observed::Observed;
 use strandline_operators::{Error, ErrorKind, Result};
 
 use crate::connectors::iceberg::{IcebergConnector, JobTables, TableFacts, open_files};
+use crate::connectors::schema_registry::SchemaRegistry;
 use crate::engine::cluster::{Agreement, Cluster};
 use crate::engine::failpoints;
 use crate::engine::heartbeat::Heartbeats;
@@ -44,6 +46,7 @@ pub fn run(
             lock::take(&run.job_dir(), lock::RUN, &command)
         })
         .transpose()?;
+    let registry = schema_registry(run)?;
     let host = failpoints::host()?;
     let iceberg = IcebergConnector::open(&run.catalog)?.on(Arc::clone(&host));
     let agreement = Agreement {
@@ -122,6 +125,7 @@ pub fn run(
         start,
         discovered: Mutex::new(discovered.into_iter().map(Some).collect()),
         files,
+        registry,
         table: Mutex::new(table),
         dedup: Mutex::new(dedup),
         observed: Arc::clone(&observed),
@@ -159,6 +163,16 @@ pub fn run(
         reports,
         started.elapsed(),
     )))
+}
+
+/// The registry, when the job's format has to do with one. What the format lacks is found here, before
+/// anything is claimed.
+fn schema_registry(run: &JobRun) -> Result<Option<SchemaRegistry>> {
+    let settings = run.registry.as_ref();
+    let settings = settings.filter(|_| run.settings.has_schema_ids());
+    decoder(&run.settings, settings.is_some())?;
+    let opened = settings.map(SchemaRegistry::open).transpose();
+    opened.map_err(|error| error.context(format!("job {}", run.settings.name)))
 }
 
 /// Looks at a table for the report. Everything is committed by now: a catalog that is away for a moment

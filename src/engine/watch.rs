@@ -175,7 +175,10 @@ fn watch(
                 cause(causes)
             );
         }
-        let moves = durable != view.epoch || !observed.waits.load(Ordering::Relaxed);
+        // What waits for the schema registry is no hang; the registry's client says it aloud.
+        let is_held_back = observed.held_back.load(Ordering::Relaxed) > 0;
+        let moves =
+            durable != view.epoch || !observed.waits.load(Ordering::Relaxed) || is_held_back;
         durable = view.epoch;
         // In time in which we ourselves ran: a process that was stopped and wakes up as a zombie must get to
         // its next commit, which tells it so. Ended for hanging, it would be started again and take the

@@ -24,6 +24,7 @@ use timely::worker::Worker;
 use crate::connectors::kafka::dead_letters::KafkaDeadLetters;
 use crate::connectors::kafka::discovery::Discovered;
 use crate::connectors::kafka::log::KafkaLog;
+use crate::connectors::schema_registry::SchemaRegistry;
 use crate::engine::JobRun;
 use crate::engine::cluster::Cluster;
 use crate::engine::start::StartingPoint;
@@ -56,6 +57,8 @@ pub struct WorkerParts {
     pub dedup: Mutex<Vec<Option<DedupState>>>,
     /// What each local worker hears of new partitions, by its index in this process.
     pub discovered: Mutex<Vec<Option<Discovered>>>,
+    /// The schema registry, if the job's format has to do with it.
+    pub registry: Option<SchemaRegistry>,
     /// What people see.
     pub observed: Arc<Observed>,
     /// Where each worker's client tells what it retries.
@@ -150,6 +153,11 @@ fn ports(worker: &Worker, parts: &WorkerParts) -> Result<Ports> {
         settings.on_gap,
         queue_bytes,
     )?;
+    if settings.wants_headers() {
+        log.keep_headers();
+    }
+    let schemas = parts.registry.as_ref();
+    let schemas = schemas.map(SchemaRegistry::schemas).transpose()?;
     let local = index % parts.run.shape.workers;
     if let Some(discovered) = take_nth(&parts.discovered, local) {
         log.follow(discovered);
@@ -179,6 +187,7 @@ fn ports(worker: &Worker, parts: &WorkerParts) -> Result<Ports> {
         files: Arc::clone(&parts.files),
         table,
         dead_letter_topic,
+        schemas,
         dedup,
     })
 }

@@ -15,6 +15,8 @@ pub struct Stack {
     pub rest_uri: String,
     /// The REST catalog's warehouse.
     pub rest_warehouse: String,
+    /// The schema registry's address; empty when this stack has none.
+    pub registry_url: String,
 }
 
 /// The stack that all tests share. A test must not stop its services.
@@ -45,6 +47,7 @@ impl Stack {
             bootstrap_servers: text("kafka", "bootstrap_servers"),
             rest_uri: text("rest", "uri"),
             rest_warehouse: text("rest", "warehouse"),
+            registry_url: text("schema-registry", "url"),
         }
     }
 }
@@ -57,7 +60,8 @@ pub struct OwnStack {
 }
 
 impl OwnStack {
-    /// Starts services: `["kafka"]`, `["kafka", "rest"]`, `["kafka", "kafka2"]` for two brokers.
+    /// Starts services: `["kafka"]`, `["kafka", "rest"]`, `["kafka", "kafka2"]` for two brokers,
+    /// `["kafka", "schema-registry"]`.
     #[track_caller]
     pub fn up(services: &[&str]) -> OwnStack {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -83,6 +87,14 @@ impl OwnStack {
     /// Where its services are now.
     pub fn description(&self) -> Stack {
         Stack::read(&self.path.join("stack.json"))
+    }
+
+    /// The process id of a service that runs.
+    pub fn pid(&self, service: &str) -> u32 {
+        let text = fs::read_to_string(self.path.join("stack.json")).expect("the description");
+        let json: Value = serde_json::from_str(&text).expect("the description is JSON");
+        let pid = json[service]["pid"].as_u64().expect("the service runs");
+        u32::try_from(pid).expect("a process id")
     }
 
     /// Stops a service in good order.

@@ -4,60 +4,104 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array,
+    Int64Array, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
 
-use super::scan::{Malformed, Scanner};
-use super::strings::StringsBuilder;
-use super::timestamp;
+use super::bytes::{BytesBuilder, MapsBuilder};
+use super::strings::{ColumnFull, StringsBuilder};
 use crate::schema::ColumnType;
-
-/// What a field's value did to its column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Appended {
-    /// One row was added.
-    Value,
-    /// One row was added: the empty string.
-    EmptyString,
-    /// The value is null; nothing was added.
-    Nothing,
-}
-
-/// Why a field's value is not in its column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Misfit {
-    /// It is no JSON value.
-    Malformed(Malformed),
-    /// It is (or may be) a JSON value, but not one of the column's type; more about that, if there is.
-    Mismatch(&'static str),
-}
-
-impl From<Malformed> for Misfit {
-    fn from(malformed: Malformed) -> Misfit {
-        Misfit::Malformed(malformed)
-    }
-}
 
 /// The values of one column, by type.
 #[derive(Debug)]
-enum Values {
+pub(super) enum Values {
     Strings(StringsBuilder),
     Ints(Vec<i32>),
     Longs(Vec<i64>),
+    Floats(Vec<f32>),
     Doubles(Vec<f64>),
     Booleans(Vec<bool>),
-    Timestamps(Vec<i64>),
+    Decimals {
+        values: Vec<i128>,
+        precision: u8,
+        scale: u8,
+    },
+    Dates(Vec<i32>),
+    Times(Vec<i64>),
+    Timestamps {
+        values: Vec<i64>,
+        utc: bool,
+    },
+    Bytes(BytesBuilder),
+    Maps(MapsBuilder),
+}
+
+/// What the integers and texts of a column stand for, where JSON leaves it open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// What an integer of a time or timestamp counts.
+    pub unit: Unit,
+    /// A decimal in quotes is base64 of its unscaled bytes, of this scale (`None`: of the column's); else
+    /// it is its digits.
+    pub base64_decimals: Option<Option<i32>>,
+    /// `"true"` and `"false"` in quotes are booleans too.
+    pub quoted_booleans: bool,
+}
+
+impl Reading {
+    /// As plain JSON says it.
+    pub const PLAIN: Reading = Reading {
+        unit: Unit::Millis,
+        base64_decimals: None,
+        quoted_booleans: false,
+    };
+}
+
+/// What an integer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    Millis,
+    Micros,
+    Nanos,
+}
+
+impl Unit {
+    /// As microseconds; nanoseconds are cut, towards the past.
+    #[inline]
+    pub fn to_micros(self, value: i64) -> Option<i64> {
+        match self {
+            Unit::Millis => value.checked_mul(1000),
+            Unit::Micros => Some(value),
+            Unit::Nanos => Some(value.div_euclid(1000)),
+        }
+    }
 }
 
 /// One column under construction.
 #[derive(Debug)]
 pub(super) struct ColumnBuilder {
-    values: Values,
+    pub(super) values: Values,
+    pub(super) reading: Reading,
     /// The rows that are null, ascending.
     nulls: Vec<usize>,
     /// `+00:00`, as the schema says it; shared by all arrays.
     utc: Arc<str>,
+}
+
+/// Says what a method of the builder does that is only for columns of one kind.
+macro_rules! push {
+    ($(#[$doc:meta])* $name:ident, $pattern:pat => $values:ident, $type:ty) => {
+        $(#[$doc])*
+        #[inline]
+        pub fn $name(&mut self, value: $type) {
+            match &mut self.values {
+                $pattern => $values.push(value),
+                // Whoever pushes has chosen the method by the column's type.
+                _ => self.append_null(),
+            }
+        }
+    };
 }
 
 impl ColumnBuilder {
@@ -66,12 +110,26 @@ impl ColumnBuilder {
             ColumnType::String => Values::Strings(StringsBuilder::new()),
             ColumnType::Int => Values::Ints(Vec::new()),
             ColumnType::Long => Values::Longs(Vec::new()),
+            ColumnType::Float => Values::Floats(Vec::new()),
             ColumnType::Double => Values::Doubles(Vec::new()),
             ColumnType::Boolean => Values::Booleans(Vec::new()),
-            ColumnType::Timestamptz => Values::Timestamps(Vec::new()),
+            ColumnType::Decimal { precision, scale } => Values::Decimals {
+                values: Vec::new(),
+                precision,
+                scale,
+            },
+            ColumnType::Date => Values::Dates(Vec::new()),
+            ColumnType::Time => Values::Times(Vec::new()),
+            ColumnType::Timestamp | ColumnType::Timestamptz => Values::Timestamps {
+                values: Vec::new(),
+                utc: column_type == ColumnType::Timestamptz,
+            },
+            ColumnType::Binary => Values::Bytes(BytesBuilder::new()),
+            ColumnType::BinaryMap => Values::Maps(MapsBuilder::new()),
         };
         ColumnBuilder {
             values,
+            reading: Reading::PLAIN,
             nulls: Vec::new(),
             utc: "+00:00".into(),
         }
@@ -82,10 +140,15 @@ impl ColumnBuilder {
     pub fn len(&self) -> usize {
         match &self.values {
             Values::Strings(strings) => strings.len(),
-            Values::Ints(values) => values.len(),
-            Values::Longs(values) | Values::Timestamps(values) => values.len(),
+            Values::Ints(values) | Values::Dates(values) => values.len(),
+            Values::Longs(values) | Values::Times(values) => values.len(),
+            Values::Timestamps { values, .. } => values.len(),
+            Values::Floats(values) => values.len(),
             Values::Doubles(values) => values.len(),
             Values::Booleans(values) => values.len(),
+            Values::Decimals { values, .. } => values.len(),
+            Values::Bytes(values) => values.len(),
+            Values::Maps(values) => values.len(),
         }
     }
 
@@ -93,10 +156,15 @@ impl ColumnBuilder {
     pub fn truncate(&mut self, rows: usize) {
         match &mut self.values {
             Values::Strings(strings) => strings.truncate(rows),
-            Values::Ints(values) => values.truncate(rows),
-            Values::Longs(values) | Values::Timestamps(values) => values.truncate(rows),
+            Values::Ints(values) | Values::Dates(values) => values.truncate(rows),
+            Values::Longs(values) | Values::Times(values) => values.truncate(rows),
+            Values::Timestamps { values, .. } => values.truncate(rows),
+            Values::Floats(values) => values.truncate(rows),
             Values::Doubles(values) => values.truncate(rows),
             Values::Booleans(values) => values.truncate(rows),
+            Values::Decimals { values, .. } => values.truncate(rows),
+            Values::Bytes(values) => values.truncate(rows),
+            Values::Maps(values) => values.truncate(rows),
         }
         while self.nulls.last().is_some_and(|&row| row >= rows) {
             self.nulls.pop();
@@ -111,88 +179,104 @@ impl ColumnBuilder {
         }
     }
 
+    /// Whether the last row is null.
+    pub fn ends_with_null(&self) -> bool {
+        self.nulls.last().is_some_and(|&row| row + 1 == self.len())
+    }
+
+    /// Whether the last row is a string or bytes, and these.
+    #[inline]
+    pub fn ends_with_bytes(&self, value: &[u8]) -> bool {
+        let last = match &self.values {
+            Values::Strings(strings) => strings.last().as_bytes(),
+            Values::Bytes(bytes) => bytes.last(),
+            _ => return false,
+        };
+        last == value && !self.ends_with_null()
+    }
+
     /// Adds a null row.
     pub fn append_null(&mut self) {
         self.nulls.push(self.len());
         match &mut self.values {
             Values::Strings(strings) => strings.push_placeholder(),
-            Values::Ints(values) => values.push(0),
-            Values::Longs(values) | Values::Timestamps(values) => values.push(0),
+            Values::Ints(values) | Values::Dates(values) => values.push(0),
+            Values::Longs(values) | Values::Times(values) => values.push(0),
+            Values::Timestamps { values, .. } => values.push(0),
+            Values::Floats(values) => values.push(0.0),
             Values::Doubles(values) => values.push(0.0),
             Values::Booleans(values) => values.push(false),
+            Values::Decimals { values, .. } => values.push(0),
+            Values::Bytes(values) => values.push_placeholder(),
+            Values::Maps(values) => values.push_placeholder(),
         }
     }
 
-    /// Reads the value that comes next and adds it. After an error the scanner's position means nothing,
-    /// and the column must be truncated.
-    ///
-    /// The caller keeps the text of all rows below `i32::MAX` bytes.
+    push!(/// Adds an int or the days of a date.
+        push_int, Values::Ints(values) | Values::Dates(values) => values, i32);
+    push!(/// Adds a float.
+        push_float, Values::Floats(values) => values, f32);
+    push!(/// Adds a double.
+        push_double, Values::Doubles(values) => values, f64);
+    push!(/// Adds a boolean.
+        push_boolean, Values::Booleans(values) => values, bool);
+    push!(/// Adds the unscaled integer of a decimal that fits the column.
+        push_decimal, Values::Decimals { values, .. } => values, i128);
+
+    /// Adds a long, or the microseconds of a time or timestamp.
     #[inline]
-    pub fn append(
-        &mut self,
-        json: &mut Scanner<'_>,
-        scratch: &mut String,
-    ) -> Result<Appended, Misfit> {
-        let first = json.peek();
-        if first == Some(b'n') {
-            json.literal("null")?;
-            return Ok(Appended::Nothing);
+    pub fn push_long(&mut self, value: i64) {
+        match &mut self.values {
+            Values::Longs(values) | Values::Times(values) => values.push(value),
+            Values::Timestamps { values, .. } => values.push(value),
+            _ => self.append_null(),
         }
-        let is_number = matches!(first, Some(b'-' | b'0'..=b'9'));
+    }
+
+    /// Adds a string.
+    #[inline]
+    pub fn push_string(&mut self, value: &str) -> Result<(), ColumnFull> {
         match &mut self.values {
             Values::Strings(strings) => {
-                if first != Some(b'"') {
-                    return Err(Misfit::Mismatch(""));
-                }
-                json.string(|part| strings.push(part))?;
-                strings
-                    .close_row()
-                    .map_err(|_| Misfit::Mismatch("the text of the batch is too long"))?;
-                if strings.ends_empty() {
-                    return Ok(Appended::EmptyString);
-                }
+                strings.push(value);
+                strings.close_row()
             }
-            Values::Ints(values) if is_number => {
-                let value = json
-                    .number()?
-                    .as_i64()
-                    .and_then(|value| i32::try_from(value).ok());
-                values.push(value.ok_or(Misfit::Mismatch(""))?);
+            _ => {
+                self.append_null();
+                Ok(())
             }
-            Values::Longs(values) if is_number => {
-                values.push(json.number()?.as_i64().ok_or(Misfit::Mismatch(""))?);
-            }
-            Values::Doubles(values) if is_number => {
-                values.push(json.number()?.as_f64().ok_or(Misfit::Mismatch(""))?);
-            }
-            Values::Booleans(values) => match first {
-                Some(b't') => {
-                    json.literal("true")?;
-                    values.push(true);
-                }
-                Some(b'f') => {
-                    json.literal("false")?;
-                    values.push(false);
-                }
-                _ => return Err(Misfit::Mismatch("")),
-            },
-            Values::Timestamps(values) if is_number => {
-                let millis = json
-                    .number()?
-                    .as_i64()
-                    .ok_or(Misfit::Mismatch("epoch milliseconds must be an integer"))?;
-                let micros = millis
-                    .checked_mul(1000)
-                    .ok_or(Misfit::Mismatch("out of range in microseconds"))?;
-                values.push(micros);
-            }
-            Values::Timestamps(values) if first == Some(b'"') => {
-                let text = json.text(scratch)?;
-                values.push(timestamp::parse(text.as_bytes()).map_err(Misfit::Mismatch)?);
-            }
-            _ => return Err(Misfit::Mismatch("")),
         }
-        Ok(Appended::Value)
+    }
+
+    /// Adds bytes.
+    #[inline]
+    pub fn push_bytes(&mut self, value: &[u8]) -> Result<(), ColumnFull> {
+        match &mut self.values {
+            Values::Bytes(bytes) => bytes.push(value),
+            _ => {
+                self.append_null();
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a map.
+    pub fn push_map<'a>(
+        &mut self,
+        entries: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
+    ) -> Result<(), ColumnFull> {
+        match &mut self.values {
+            Values::Maps(maps) => {
+                for (key, value) in entries {
+                    maps.push(key, value)?;
+                }
+                maps.close_row()
+            }
+            _ => {
+                self.append_null();
+                Ok(())
+            }
+        }
     }
 
     /// The rows as an array; the builder is empty after. Room for as many rows is made again.
@@ -203,16 +287,34 @@ impl ColumnBuilder {
             Values::Strings(strings) => Arc::new(strings.finish(nulls)),
             Values::Ints(values) => Arc::new(Int32Array::new(taken(values), nulls)),
             Values::Longs(values) => Arc::new(Int64Array::new(taken(values), nulls)),
+            Values::Floats(values) => Arc::new(Float32Array::new(taken(values), nulls)),
             Values::Doubles(values) => Arc::new(Float64Array::new(taken(values), nulls)),
             Values::Booleans(values) => {
                 let array = BooleanArray::new(BooleanBuffer::from(values.as_slice()), nulls);
                 values.clear();
                 Arc::new(array)
             }
-            Values::Timestamps(values) => {
-                let array = TimestampMicrosecondArray::new(taken(values), nulls);
-                Arc::new(array.with_timezone(Arc::clone(&self.utc)))
+            Values::Decimals {
+                values,
+                precision,
+                scale,
+            } => {
+                let array = Decimal128Array::new(taken(values), nulls);
+                // Said of columns whose precision and scale were checked when the job was.
+                let array = array.with_precision_and_scale(*precision, *scale as i8);
+                Arc::new(array.expect("a job's decimal columns are checked"))
             }
+            Values::Dates(values) => Arc::new(Date32Array::new(taken(values), nulls)),
+            Values::Times(values) => Arc::new(Time64MicrosecondArray::new(taken(values), nulls)),
+            Values::Timestamps { values, utc } => {
+                let array = TimestampMicrosecondArray::new(taken(values), nulls);
+                match utc {
+                    true => Arc::new(array.with_timezone(Arc::clone(&self.utc))),
+                    false => Arc::new(array),
+                }
+            }
+            Values::Bytes(values) => Arc::new(values.finish(nulls)),
+            Values::Maps(values) => values.finish(nulls),
         }
     }
 

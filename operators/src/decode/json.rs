@@ -44,35 +44,52 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use hashbrown::HashMap;
 
-use super::columns::{Appended, ColumnBuilder, Misfit};
-use super::message::{bounded, excerpt};
+use super::columns::ColumnBuilder;
+use super::each::{NullValue, Outcome, for_each_record};
+use super::frame::{self, KnownSchemas};
+use super::json_value::{Appended, Misfit, fitting};
+use super::message::{Failure, excerpt};
 use super::scan::{Malformed, Scanner};
 use super::template::{Seen, Template};
-use super::{Decode, Decoded};
-use crate::error::{Error, Result};
-use crate::record::{DecodeFailure, ErrorType, RawBatch};
+use super::{Decode, Decoded, SchemaIds};
+use crate::error::Result;
+use crate::io::SchemaAnswer;
+use crate::record::{ErrorType, RawBatch};
 use crate::schema::{Column, ColumnType, decoded_schema};
-
-/// Text that the strings of one batch may have: their Arrow offsets have 32 bits.
-const MAX_BATCH_TEXT_BYTES: usize = i32::MAX as usize;
 
 /// A decoder of JSON records; see the module's documentation for what it takes for what.
 #[derive(Debug)]
 pub struct JsonDecoder {
-    columns: Vec<Column>,
-    schema: SchemaRef,
-    names: HashMap<&'static str, usize>,
-    event_id: Option<usize>,
-    event_time: usize,
+    pub(super) rows: JsonRows,
     max_record_bytes: u64,
-    builders: Vec<ColumnBuilder>,
+    framing: Framing,
+}
+
+/// What stands in front of the JSON.
+#[derive(Debug)]
+enum Framing {
+    /// Nothing.
+    None,
+    /// The schema registry's header; the ids are checked when there is a registry to ask.
+    SchemaId(Option<KnownSchemas<()>>),
+}
+
+/// Rows under construction out of JSON objects.
+#[derive(Debug)]
+pub(super) struct JsonRows {
+    pub columns: Vec<Column>,
+    schema: SchemaRef,
+    names: HashMap<String, usize>,
+    event_id: Option<usize>,
+    event_time: Option<usize>,
+    pub builders: Vec<ColumnBuilder>,
     /// Rows of the batch so far; every builder has as many between two records.
-    rows: usize,
+    pub rows: usize,
     template: Template,
     scratch: Scratch,
     /// Records that were decoded as predicted.
     #[cfg(test)]
-    pub(super) predicted: usize,
+    pub predicted: usize,
 }
 
 /// Kept between records only to keep its memory.
@@ -82,22 +99,6 @@ struct Scratch {
     seen: Vec<Seen>,
     present: Vec<bool>,
     unknown_keys: Vec<(usize, usize)>,
-}
-
-/// Why a record is a dead letter.
-#[derive(Debug)]
-struct Failure {
-    error_type: ErrorType,
-    message: String,
-}
-
-impl Failure {
-    fn new(error_type: ErrorType, message: String) -> Failure {
-        Failure {
-            error_type,
-            message: bounded(message),
-        }
-    }
 }
 
 impl JsonDecoder {
@@ -113,39 +114,48 @@ impl JsonDecoder {
         event_time: usize,
         max_record_bytes: u64,
     ) -> Result<JsonDecoder> {
-        let must_be = |place: usize, column_type: ColumnType, role: &str| match columns.get(place) {
-            Some(column) if column.column_type == column_type => Ok(()),
-            Some(column) => Err(Error::configuration(format!(
-                "the {role} `{}` is a {}; it must be a {}",
-                column.name,
-                column.column_type.name(),
-                column_type.name()
-            ))),
-            None => Err(Error::internal(format!(
-                "the {role} is column {place} of {}",
-                columns.len()
-            ))),
-        };
-        must_be(event_time, ColumnType::Timestamptz, "event time")?;
-        if let Some(event_id) = event_id {
-            must_be(event_id, ColumnType::String, "deduplication key")?;
-        }
-        let mut names = HashMap::with_capacity(columns.len());
-        for (place, column) in columns.iter().enumerate() {
-            if names.insert(column.name, place).is_some() {
-                return Err(Error::configuration(format!(
-                    "the column `{}` is defined twice",
-                    column.name
-                )));
-            }
-        }
         Ok(JsonDecoder {
+            rows: JsonRows::new(columns, event_id, Some(event_time))?,
+            max_record_bytes,
+            framing: Framing::None,
+        })
+    }
+
+    /// The same for records with the schema registry's header in front. With `has_registry` their ids must
+    /// be ones that the registry knows.
+    #[must_use]
+    pub fn framed(mut self, has_registry: bool) -> JsonDecoder {
+        self.framing = Framing::SchemaId(has_registry.then(KnownSchemas::default));
+        self
+    }
+}
+
+impl JsonRows {
+    /// Rows of `columns`. `event_id` and `event_time` are required of a record, whatever the column says.
+    pub fn new(
+        columns: &[Column],
+        event_id: Option<usize>,
+        event_time: Option<usize>,
+    ) -> Result<JsonRows> {
+        let names = columns.iter().map(|column| column.name.to_owned());
+        JsonRows::of_fields(columns, names.collect(), event_id, event_time)
+    }
+
+    /// The same, out of fields that have other names than their columns.
+    pub fn of_fields(
+        columns: &[Column],
+        fields: Vec<String>,
+        event_id: Option<usize>,
+        event_time: Option<usize>,
+    ) -> Result<JsonRows> {
+        super::check_columns(columns, event_id, event_time)?;
+        let places = fields.into_iter().enumerate();
+        Ok(JsonRows {
             columns: columns.to_vec(),
             schema: decoded_schema(columns),
-            names,
+            names: places.map(|(place, field)| (field, place)).collect(),
             event_id,
             event_time,
-            max_record_bytes,
             builders: columns
                 .iter()
                 .map(|column| ColumnBuilder::new(column.column_type))
@@ -161,12 +171,23 @@ impl JsonDecoder {
     /// Whether a record without a value for the column is a dead letter.
     #[inline]
     fn is_required(&self, place: usize) -> bool {
-        self.columns[place].required || place == self.event_time || Some(place) == self.event_id
+        self.columns[place].required
+            || Some(place) == self.event_time
+            || Some(place) == self.event_id
+    }
+
+    /// Adds the record, which should be UTF-8, as one row, or nothing.
+    #[inline]
+    pub fn decode_bytes(&mut self, value: &[u8]) -> Result<(), Failure> {
+        match simdutf8::basic::from_utf8(value) {
+            Ok(text) => self.decode_record(text),
+            Err(_) => Err(not_utf8(value)),
+        }
     }
 
     /// Adds the record as one row, or nothing.
     #[inline]
-    fn decode_record(&mut self, text: &str) -> Result<(), Failure> {
+    pub fn decode_record(&mut self, text: &str) -> Result<(), Failure> {
         if self.decode_as_predicted(text).is_some() {
             #[cfg(test)]
             (self.predicted += 1);
@@ -186,7 +207,7 @@ impl JsonDecoder {
     }
 
     /// Takes back what an unfinished record left in the columns.
-    fn roll_back(&mut self) {
+    pub fn roll_back(&mut self) {
         for builder in &mut self.builders {
             builder.truncate(self.rows);
         }
@@ -376,7 +397,7 @@ impl JsonDecoder {
             }
         };
         for place in 0..self.columns.len() {
-            let own_error = place == self.event_time || Some(place) == self.event_id;
+            let own_error = Some(place) == self.event_time || Some(place) == self.event_id;
             if self.columns[place].required && !own_error && absent(self, place) {
                 let Column {
                     name, column_type, ..
@@ -399,11 +420,10 @@ impl JsonDecoder {
             );
             return Err(Failure::new(ErrorType::MissingEventId, message));
         }
-        if absent(self, self.event_time) {
-            let (name, found) = (
-                self.columns[self.event_time].name,
-                found(self, self.event_time),
-            );
+        if let Some(event_time) = self.event_time
+            && absent(self, event_time)
+        {
+            let (name, found) = (self.columns[event_time].name, found(self, event_time));
             let fitting = fitting(ColumnType::Timestamptz);
             let message = format!("field `{name}`: the event time {found}; it must be {fitting}");
             return Err(Failure::new(ErrorType::MissingEventTime, message));
@@ -417,7 +437,7 @@ impl JsonDecoder {
     }
 
     /// The batch's columns; the builders are empty after.
-    fn finish(&mut self) -> RecordBatch {
+    pub fn finish(&mut self) -> RecordBatch {
         self.rows = 0;
         let arrays = self
             .builders
@@ -433,70 +453,49 @@ impl JsonDecoder {
 
 impl Decode for JsonDecoder {
     fn decode(&mut self, batch: &RawBatch) -> Decoded {
-        let mut rows = Vec::with_capacity(batch.records.len());
-        let mut failures = Vec::new();
-        let mut text_bytes = 0;
-        for (place, record) in batch.records.iter().enumerate() {
-            let decoded = match batch.value(record) {
-                None => Err(Failure::new(
-                    ErrorType::NullValue,
-                    "the record's value is null".to_owned(),
-                )),
-                Some(value) if value.len() as u64 > self.max_record_bytes => Err(Failure::new(
-                    ErrorType::TooLarge,
-                    format!(
-                        "the record has {} bytes, the job's limit is {}",
-                        value.len(),
-                        self.max_record_bytes
-                    ),
-                )),
-                Some(value) if value.len() > MAX_BATCH_TEXT_BYTES - text_bytes => {
-                    Err(Failure::new(
-                        ErrorType::TooLarge,
-                        format!(
-                            "the records read together have more than {MAX_BATCH_TEXT_BYTES} bytes"
-                        ),
-                    ))
-                }
-                Some(value) => match simdutf8::basic::from_utf8(value) {
-                    Ok(text) => {
-                        text_bytes += value.len();
-                        self.decode_record(text)
-                    }
-                    Err(_) => Err(not_utf8(value)),
-                },
-            };
-            match decoded {
-                Ok(()) => rows.push(place as u32),
-                Err(Failure {
-                    error_type,
-                    message,
-                }) => {
-                    failures.push(DecodeFailure {
-                        record: place as u32,
-                        error_type,
-                        message,
-                    });
-                }
-            }
-        }
-        Decoded {
-            columns: self.finish(),
+        let JsonDecoder {
             rows,
-            failures,
+            max_record_bytes,
+            framing,
+        } = self;
+        let each = for_each_record(
+            batch,
+            *max_record_bytes,
+            NullValue::DeadLetter,
+            |_, value| {
+                let json = match framing {
+                    Framing::None => value,
+                    Framing::SchemaId(known) => {
+                        let frame = frame::read(value)?;
+                        if let Some(known) = known {
+                            known.get(frame.id)?;
+                        }
+                        frame.payload
+                    }
+                };
+                rows.decode_bytes(json)?;
+                Ok(Outcome::Row)
+            },
+        );
+        each.into_decoded(rows.finish())
+    }
+
+    fn missing_schemas(&self, batch: &RawBatch, missing: &mut SchemaIds) {
+        if let Framing::SchemaId(Some(known)) = &self.framing {
+            known.missing(batch, missing);
         }
     }
-}
 
-/// What fits a column, in words.
-fn fitting(column_type: ColumnType) -> &'static str {
-    match column_type {
-        ColumnType::String => "a JSON string",
-        ColumnType::Int => "a JSON integer of 32 bits",
-        ColumnType::Long => "a JSON integer of 64 bits",
-        ColumnType::Double => "a JSON number that a double can hold",
-        ColumnType::Boolean => "true or false",
-        ColumnType::Timestamptz => "an ISO-8601 string or an integer of epoch milliseconds",
+    fn learn(&mut self, id: u32, answer: &SchemaAnswer) {
+        if let Framing::SchemaId(Some(known)) = &mut self.framing {
+            known.learn(id, answer, |_| Ok(()));
+        }
+    }
+
+    fn forget(&mut self, id: u32) {
+        if let Framing::SchemaId(Some(known)) = &mut self.framing {
+            known.forget(id);
+        }
     }
 }
 
@@ -516,7 +515,10 @@ fn does_not_fit(column: &Column, found: &str, reason: &str) -> Failure {
 }
 
 #[cold]
-fn not_json(text: &str, malformed: Malformed) -> Failure {
+pub(super) fn not_json(text: &str, malformed: Malformed) -> Failure {
+    if let Some(failure) = frame::instead_of_text(text.as_bytes()) {
+        return failure;
+    }
     let Malformed { at, what } = malformed;
     let found = match text.get(at..) {
         Some("") => "the record ends there".to_owned(),
@@ -538,7 +540,10 @@ fn duplicate_key(key: &str) -> Failure {
 }
 
 #[cold]
-fn not_utf8(value: &[u8]) -> Failure {
+pub(super) fn not_utf8(value: &[u8]) -> Failure {
+    if let Some(failure) = frame::instead_of_text(value) {
+        return failure;
+    }
     let at = std::str::from_utf8(value)
         .err()
         .map_or(0, |e| e.valid_up_to());

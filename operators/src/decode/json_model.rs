@@ -167,6 +167,7 @@ fn cell(column_type: ColumnType, value: &str) -> Result<Cell, ()> {
                 .and_then(|millis| millis.checked_mul(1000))
                 .map(Cell::Micros),
         },
+        other => panic!("the model has no {}", other.name()),
     };
     cell.ok_or(())
 }

@@ -1,21 +1,22 @@
 //! The JSON decoder against the model, and against cases that everyone gets wrong once.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimestampMicrosecondType,
+};
 use arrow_array::{Array, RecordBatch};
-use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::json_model::{Cell, Model};
 use super::message::MAX_MESSAGE_BYTES;
+use super::testing::raw_batch;
 use super::{Decode, Decoded, JsonDecoder, decoder};
-use crate::credit::Budget;
 use crate::job::Job;
-use crate::record::{ErrorType, RawBatch, RawRecord, Span, TopicPartition};
+use crate::record::ErrorType;
 use crate::schema::{Column, ColumnType, decoded_schema};
-use crate::time::EventTime;
 
 const COLUMNS: &[Column] = &[
     Column::required("event_id", ColumnType::String),
@@ -39,37 +40,6 @@ fn test_decoder() -> JsonDecoder {
     JsonDecoder::new(COLUMNS, Some(0), 1, MAX_RECORD_BYTES as u64).expect("decoder")
 }
 
-fn raw_batch<V: AsRef<[u8]>>(values: &[Option<V>]) -> RawBatch {
-    let mut arena = Vec::new();
-    let mut records = Vec::new();
-    for (i, value) in values.iter().enumerate() {
-        let start = arena.len() as u32;
-        let value = value.as_ref().map(|value| {
-            arena.extend_from_slice(value.as_ref());
-            Span {
-                start,
-                end: arena.len() as u32,
-            }
-        });
-        records.push(RawRecord {
-            offset: i as i64,
-            timestamp: None,
-            key: None,
-            value,
-        });
-    }
-    RawBatch {
-        source: TopicPartition::new("t", 0),
-        start: 0,
-        next: values.len() as i64,
-        leader_epoch: None,
-        received_at: EventTime(0),
-        arena: Bytes::from(arena),
-        records,
-        credit: Budget::new(1).take(0),
-    }
-}
-
 fn cell(columns: &RecordBatch, place: usize, row: usize) -> Cell {
     let array = columns.column(place);
     if array.is_null(row) {
@@ -86,6 +56,7 @@ fn cell(columns: &RecordBatch, place: usize, row: usize) -> Cell {
         ColumnType::Timestamptz => {
             Cell::Micros(array.as_primitive::<TimestampMicrosecondType>().value(row))
         }
+        other => panic!("the model has no {}", other.name()),
     }
 }
 
@@ -274,6 +245,7 @@ fn value_of(column_type: ColumnType) -> BoxedStrategy<String> {
         ColumnType::Double => json_number(1).boxed(),
         ColumnType::Boolean => any::<bool>().prop_map(|b| b.to_string()).boxed(),
         ColumnType::Timestamptz => json_timestamp(1).boxed(),
+        other => panic!("the model has no {}", other.name()),
     };
     prop_oneof![150 => fitting, 1 => json_value(1), 1 => Just("null".to_owned()), 1 => Just("\"\"".to_owned())].boxed()
 }
@@ -460,12 +432,12 @@ fn records_of_one_shape_are_decoded_as_predicted() {
         .collect();
     let mut decoder = test_decoder();
     assert_eq!(decoder.decode(&raw_batch(&values)).rows.len(), 100);
-    assert_eq!(decoder.predicted, 99, "all but the first");
+    assert_eq!(decoder.rows.predicted, 99, "all but the first");
     let shorter = br#"{"event_id":"a","event_time":0,"count":1,"ratio":0.5,"other":[]}"#.to_vec();
     let decoded = decoder.decode(&raw_batch(&[Some(shorter), values[0].clone()]));
     assert_eq!(decoded.rows.len(), 2);
     assert_eq!(
-        decoder.predicted, 101,
+        decoder.rows.predicted, 101,
         "a record that leaves optional fields out, and a full one after it"
     );
 }
@@ -1027,21 +999,23 @@ fn a_decoder_is_made_from_settings_that_fit_together() {
         table: "bronze.t",
         ..Job::BRONZE
     };
-    let mut made = decoder(&job.settings()).expect("decoder");
+    let mut made = decoder(&job.settings(), false).expect("decoder");
     assert_eq!(
         made.decode(&raw_batch(&[Some(with_field("", ""))])).rows,
         [0]
     );
     let mut settings = job.settings();
     settings.event_time = "evnt_time".to_owned();
-    let error = decoder(&settings).err().expect("an unknown column");
+    let error = decoder(&settings, false).err().expect("an unknown column");
     assert_eq!(error.kind(), crate::ErrorKind::Configuration);
     assert!(
         error.to_string().contains("`evnt_time` is no column"),
         "{error}"
     );
     settings.event_time = "count".to_owned();
-    let error = decoder(&settings).err().expect("a column of another type");
+    let error = decoder(&settings, false)
+        .err()
+        .expect("a column of another type");
     assert!(
         error
             .message()
@@ -1059,4 +1033,141 @@ fn an_empty_batch_has_no_rows_and_the_right_columns() {
     let decoded = test_decoder().decode(&raw_batch::<&[u8]>(&[]));
     assert_eq!(decoded.columns.num_rows(), 0);
     assert_eq!(decoded.columns.schema(), decoded_schema(COLUMNS));
+}
+
+/// A type, what fits it with how Arrow prints it, and what does not fit.
+type Case<'a> = (ColumnType, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
+/// The types that the model does not have.
+#[test]
+fn the_seldom_types_take_what_fits_and_refuse_the_rest() {
+    let decimal = ColumnType::Decimal {
+        precision: 10,
+        scale: 2,
+    };
+    let cases: [Case<'_>; 6] = [
+        (
+            decimal,
+            &[
+                ("1.5", "150"),
+                ("\"-0.05\"", "-5"),
+                ("12e1", "12000"),
+                ("0", "0"),
+            ],
+            &["1.005", "123456789", "\"JwA=\"", "true", "\"\"", "{}"],
+        ),
+        (
+            ColumnType::Float,
+            &[("1.5", "1.5"), ("-3", "-3.0")],
+            &["1e39", "\"1\""],
+        ),
+        (
+            ColumnType::Date,
+            &[("\"1970-01-02\"", "1970-01-02"), ("20000", "2024-10-04")],
+            &["\"1970-02-30\"", "1.5", "99999999999"],
+        ),
+        (
+            ColumnType::Time,
+            &[("\"00:00:01\"", "00:00:01"), ("1000", "00:00:01")],
+            &["86400000", "-1", "\"24:00:00\""],
+        ),
+        (
+            ColumnType::Timestamp,
+            &[
+                ("\"1970-01-01T00:00:01\"", "1970-01-01T00:00:01"),
+                ("1000", "1970-01-01T00:00:01"),
+            ],
+            &["\"1970-01-01\"", "1.5"],
+        ),
+        (
+            ColumnType::Binary,
+            &[("\"/wA=\"", "[255, 0]"), ("\"\"", "[]")],
+            &["\"/w\"", "\"*\"", "7"],
+        ),
+    ];
+    for (column_type, fits, misfits) in cases {
+        let columns = [
+            Column::required("event_time", ColumnType::Timestamptz),
+            Column::optional("v", column_type),
+        ];
+        let mut decoder = JsonDecoder::new(&columns, None, 0, 1 << 20).expect("decoder");
+        let record = |value: &str| Some(format!("{{\"event_time\":1,\"v\":{value}}}"));
+        let values = fits.iter().map(|(value, _)| record(value));
+        let decoded = decoder.decode(&raw_batch(&values.collect::<Vec<_>>()));
+        assert_eq!(decoded.failures, [], "{}", column_type.name());
+        let array = decoded.columns.column(1);
+        for (row, (value, expected)) in fits.iter().enumerate() {
+            let found = match column_type {
+                ColumnType::Decimal { .. } => array
+                    .as_primitive::<Decimal128Type>()
+                    .value(row)
+                    .to_string(),
+                ColumnType::Float => {
+                    format!("{:?}", array.as_primitive::<Float32Type>().value(row))
+                }
+                ColumnType::Date => {
+                    let date = array.as_primitive::<Date32Type>().value_as_date(row);
+                    date.expect("a date").to_string()
+                }
+                ColumnType::Time => {
+                    let time = array
+                        .as_primitive::<Time64MicrosecondType>()
+                        .value_as_time(row);
+                    time.expect("a time").to_string()
+                }
+                ColumnType::Binary => format!("{:?}", array.as_binary::<i32>().value(row)),
+                _ => {
+                    let time = array.as_primitive::<TimestampMicrosecondType>();
+                    let time = time.value_as_datetime(row).expect("a time");
+                    time.format("%Y-%m-%dT%H:%M:%S").to_string()
+                }
+            };
+            assert_eq!(&found, expected, "{value} as {}", column_type.name());
+        }
+        let values: Vec<Option<String>> = misfits.iter().map(|value| record(value)).collect();
+        let decoded = decoder.decode(&raw_batch(&values));
+        assert_eq!(
+            decoded.failures.len(),
+            misfits.len(),
+            "{}",
+            column_type.name()
+        );
+        for failure in &decoded.failures {
+            assert_eq!(
+                failure.error_type,
+                ErrorType::SchemaMismatch,
+                "{}",
+                failure.message
+            );
+        }
+    }
+}
+
+#[test]
+fn a_header_of_the_schema_registry_is_taken_by_json_sr_and_named_by_json() {
+    let value = b"\x00\x00\x01\x86\xba{\"event_id\":\"a\",\"event_time\":1,\"count\":1}";
+    let failure = decode_one(value).expect_err("not plain JSON");
+    assert!(failure.1.contains("use `format: json_sr`"), "{}", failure.1);
+    let mut decoder = test_decoder().framed(true);
+    let batch = raw_batch(&[Some(&value[..]), Some(&value[5..]), Some(&value[..4])]);
+    let mut missing = super::SchemaIds::new();
+    decoder.missing_schemas(&batch, &mut missing);
+    assert_eq!(missing, [100_026].into());
+    let denied = crate::io::SchemaAnswer::Denied("no".to_owned());
+    decoder.learn(100_026, &denied);
+    let kinds = |decoded: Decoded| -> Vec<ErrorType> {
+        decoded.failures.iter().map(|f| f.error_type).collect()
+    };
+    let malformed = ErrorType::Malformed;
+    let with_registry = kinds(decoder.decode(&batch));
+    assert_eq!(
+        with_registry,
+        [ErrorType::UnknownSchema, malformed, malformed]
+    );
+    decoder.forget(100_026);
+    missing.clear();
+    decoder.missing_schemas(&batch, &mut missing);
+    assert_eq!(missing, [100_026].into(), "asked again");
+    let without = kinds(test_decoder().framed(false).decode(&batch));
+    assert_eq!(without, [malformed, malformed]);
 }

@@ -1,10 +1,29 @@
 //! What a dead letter says of its cause: for a person, of bounded length.
 
+use crate::record::ErrorType;
+
 /// Characters of the record quoted in a message, at most.
 const MAX_EXCERPT_CHARS: usize = 48;
 
 /// Bytes of a whole message, at most (field names are as long as their authors like).
 pub(super) const MAX_MESSAGE_BYTES: usize = 512;
+
+/// Why a record is a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub error_type: ErrorType,
+    /// For a person; of bounded length.
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(error_type: ErrorType, message: impl Into<String>) -> Failure {
+        Failure {
+            error_type,
+            message: bounded(message.into()),
+        }
+    }
+}
 
 /// The beginning of `text` in backticks, control characters escaped.
 pub(super) fn excerpt(text: &str) -> String {

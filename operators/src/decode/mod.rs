@@ -1,26 +1,51 @@
 //! Decoding: a batch of raw records into Arrow columns, a bad record costing one record.
 
+use std::collections::BTreeSet;
+
 use arrow_array::RecordBatch;
 
 use crate::error::{Error, Result};
+use crate::io::SchemaAnswer;
 use crate::job::{Format, JobSettings};
 use crate::record::{DecodeFailure, RawBatch};
+use crate::schema::{Column, ColumnType};
 
+mod avro;
 mod block;
+mod bytes;
 mod columns;
+mod debezium;
+mod decimal;
+mod derived;
+mod each;
+mod frame;
+mod held;
 pub mod json;
 #[cfg(test)]
 mod json_model;
 #[cfg(test)]
 mod json_tests;
+mod json_value;
 mod message;
 pub mod operator;
+mod raw;
+#[cfg(test)]
+mod raw_tests;
 mod scan;
 mod strings;
 mod template;
+#[cfg(test)]
+mod testing;
 mod timestamp;
 
+pub use avro::AvroDecoder;
+pub use debezium::DebeziumDecoder;
+use derived::DerivingDecoder;
 pub use json::JsonDecoder;
+pub use raw::RawDecoder;
+
+/// Ids of schemas in the registry.
+pub type SchemaIds = BTreeSet<u32>;
 
 /// The records of a batch that could be decoded, as columns, and those that could not.
 #[derive(Debug)]
@@ -29,28 +54,99 @@ pub struct Decoded {
     pub columns: RecordBatch,
     /// For each row, its place in [`RawBatch::records`]; ascending.
     pub rows: Vec<u32>,
-    /// The records that could not be decoded, ascending; `rows` and these together are all of the batch.
+    /// The records that could not be decoded, ascending.
     pub failures: Vec<DecodeFailure>,
+    /// Records that carry no row by the format's own rules. With `rows` and `failures` these are all of the
+    /// batch.
+    pub dropped: u64,
 }
 
 /// A decoder of one format into a job's columns. Never panics, whatever the bytes.
 pub trait Decode {
     /// Decodes every record of the batch.
     fn decode(&mut self, batch: &RawBatch) -> Decoded;
+
+    /// Adds the ids of the schemas that the batch needs and that the decoder has not learned.
+    fn missing_schemas(&self, _batch: &RawBatch, _missing: &mut SchemaIds) {}
+
+    /// Learns what the registry says of a schema.
+    fn learn(&mut self, _id: u32, _answer: &SchemaAnswer) {}
+
+    /// Forgets a schema, so that it is missing again.
+    fn forget(&mut self, _id: u32) {}
 }
 
-/// The decoder that a job's settings ask for.
+/// Checks columns that a decoder fills, and the places of id and time among them.
+fn check_columns(
+    columns: &[Column],
+    event_id: Option<usize>,
+    event_time: Option<usize>,
+) -> Result<()> {
+    let must_be = |place: usize, column_type: ColumnType, role: &str| match columns.get(place) {
+        Some(column) if column.column_type == column_type => Ok(()),
+        Some(column) => Err(Error::configuration(format!(
+            "the {role} `{}` is a {}; it must be a {}",
+            column.name,
+            column.column_type.name(),
+            column_type.name()
+        ))),
+        None => Err(Error::internal(format!(
+            "the {role} is column {place} of {}",
+            columns.len()
+        ))),
+    };
+    if let Some(event_time) = event_time {
+        must_be(event_time, ColumnType::Timestamptz, "event time")?;
+    }
+    if let Some(event_id) = event_id {
+        must_be(event_id, ColumnType::String, "deduplication key")?;
+    }
+    for (place, column) in columns.iter().enumerate() {
+        if columns[..place].iter().any(|c| c.name == column.name) {
+            return Err(Error::configuration(format!(
+                "the column `{}` is defined twice",
+                column.name
+            )));
+        }
+        if !column.column_type.is_valid() {
+            return Err(Error::configuration(format!(
+                "the column `{}` cannot be a {}",
+                column.name,
+                column.column_type.name()
+            ))
+            .hint("a decimal has 1 to 38 digits, and no more of them behind the point"));
+        }
+    }
+    Ok(())
+}
+
+/// The decoder that a job's settings ask for. `has_registry`: there is a schema registry to ask.
 ///
 /// # Errors
-/// Settings whose event time or deduplication key is none of the columns, or of the wrong type.
-pub fn decoder(settings: &JobSettings) -> Result<Box<dyn Decode>> {
+/// Settings whose event time or deduplication key is none of the columns, or of the wrong type; a format
+/// that lacks what it needs.
+pub fn decoder(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Decode>> {
+    let made = if settings.derived.is_empty() {
+        make(settings, has_registry)
+    } else {
+        let mut inner = settings.clone();
+        inner.columns = derived::decoded_columns(settings);
+        inner.derived.clear();
+        make(&inner, has_registry).and_then(|inner| -> Result<Box<dyn Decode>> {
+            Ok(Box::new(DerivingDecoder::new(settings, inner)?))
+        })
+    };
+    made.map_err(|error| error.context(format!("job {}", settings.name)))
+}
+
+fn make(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Decode>> {
+    let columns = &settings.columns;
     let place_of = |role: &str, name: &str| {
-        settings
-            .columns
+        columns
             .iter()
             .position(|column| column.name == name)
             .ok_or_else(|| {
-                let known: Vec<&str> = settings.columns.iter().map(|column| column.name).collect();
+                let known: Vec<&str> = columns.iter().map(|column| column.name).collect();
                 Error::configuration(format!(
                     "the {role} `{name}` is no column of job `{}`",
                     settings.name
@@ -58,22 +154,47 @@ pub fn decoder(settings: &JobSettings) -> Result<Box<dyn Decode>> {
                 .hint(format!("its columns are {}", known.join(", ")))
             })
     };
-    let event_time = place_of("event time", &settings.event_time)?;
-    let event_id = settings
+    let time = place_of("event time", &settings.event_time)?;
+    let id = settings
         .dedup
         .as_ref()
         .map(|dedup| place_of("deduplication key", &dedup.key))
         .transpose()?;
-    match settings.format {
-        Format::Json => {
-            let decoder = JsonDecoder::new(
-                &settings.columns,
-                event_id,
-                event_time,
-                settings.max_record_bytes,
-            )
-            .map_err(|error| error.context(format!("job {}", settings.name)))?;
-            Ok(Box::new(decoder))
-        }
+    if settings.needs_registry() && !has_registry {
+        return Err(Error::configuration(format!(
+            "format `{}` needs a schema registry, and none is configured",
+            settings.format.name()
+        ))
+        .hint(
+            "add these lines:\n          schema_registry:\n            url: http://localhost:8081",
+        ));
     }
+    let limit = settings.max_record_bytes;
+    Ok(match settings.format {
+        Format::Json => Box::new(JsonDecoder::new(columns, id, time, limit)?),
+        Format::JsonSr => {
+            Box::new(JsonDecoder::new(columns, id, time, limit)?.framed(has_registry))
+        }
+        Format::AvroSr => Box::new(AvroDecoder::registered(columns, id, time, limit)?),
+        Format::Avro => {
+            let schema = given_schema(settings)?;
+            Box::new(AvroDecoder::given(columns, id, time, limit, schema)?)
+        }
+        Format::Raw => Box::new(RawDecoder::new(settings, id, time, has_registry)?),
+        Format::DebeziumJson => Box::new(DebeziumDecoder::new(settings, id, time)?),
+        Format::DebeziumJsonSr => {
+            Box::new(DebeziumDecoder::new(settings, id, time)?.framed(has_registry))
+        }
+    })
+}
+
+/// The schema that `format: avro` needs.
+fn given_schema(settings: &JobSettings) -> Result<&str> {
+    settings.avro_schema.as_deref().ok_or_else(|| {
+        Error::configuration("format `avro` needs the schema that the records were written with")
+            .hint(format!(
+                "set `jobs.{}.avro_schema`, for example to `${{file:PATH}}`; records with a schema registry header have format `avro_sr`",
+                settings.name
+            ))
+    })
 }

@@ -5,14 +5,22 @@
 //! | in | [`RawBatch`]es, of one partition each, in offset order |
 //! | out | an [`EventBatch`] for every raw batch, empty ones included: they carry the account |
 //! | exchange | none |
-//! | state | the watermark of every partition of this worker (in [`WorkerPartitions`]) |
-//! | frontier | passed on as it is |
-//! | errors | none: a record that cannot be decoded is a failure of its own, its neighbours go on |
+//! | state | the watermark of every partition of this worker (in [`WorkerPartitions`]); batches whose schemas are not known yet, bounded by the credits that they hold |
+//! | frontier | passed on as it is; held at a batch that waits for a schema |
+//! | errors | a registry that refuses our credentials ends the job; a record that cannot be decoded is a failure of its own, its neighbours go on |
 //! | metrics | none of its own; the account counts failures |
+//!
+//! A batch with a schema id that is new waits until the registry has answered, and the later batches of its
+//! partition wait behind it; other partitions go on. While the registry is away nothing is a dead letter:
+//! the source stops when the credits are out.
 //!
 //! [`WorkerPartitions`]: crate::partitions::WorkerPartitions
 
+use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
@@ -21,15 +29,20 @@ use arrow_select::filter::filter_record_batch;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Operator;
+use timely::dataflow::operators::{Capability, Operator};
 
-use super::{Decode, Decoded};
+use super::held::HeldBack;
+use super::{Decode, Decoded, SchemaIds};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::failpoint::Failpoint;
+use crate::io::{SchemaAnswer, Schemas};
 use crate::record::{DecodeFailure, ErrorType, EventBatch, RawBatch};
 use crate::time::{EventTime, IngestTime};
 use crate::watermark::{EARLIEST_EVENT_TIME, Implausible, PartitionWatermark};
+
+/// How long it is believed that the registry does not know a schema.
+const DENIAL_TTL: Duration = Duration::from_secs(60);
 
 /// Hashes the ids of a column; given by the deduplication, absent when the job has none.
 pub type HashIds = Box<dyn Fn(&StringArray) -> Vec<u128>>;
@@ -79,6 +92,7 @@ impl Eventize {
             mut columns,
             mut rows,
             mut failures,
+            dropped,
         } = decoded;
         let times = columns
             .column(self.event_time)
@@ -135,6 +149,7 @@ impl Eventize {
             watermarks,
             hashes,
             failures,
+            dropped,
             max_event_time,
         })
     }
@@ -165,51 +180,178 @@ fn implausible(record: u32, event_time: EventTime, why: Implausible) -> DecodeFa
 /// Decodes raw batches.
 pub trait DecodeRecords<'scope> {
     /// Decodes every record with `decoder`, in offset order, and follows each partition's watermark.
+    /// `schemas` is asked for the schemas that the decoder lacks.
     fn decode(
         self,
         decoder: Box<dyn Decode>,
+        schemas: Option<Box<dyn Schemas>>,
         eventize: Eventize,
         context: &Context,
     ) -> StreamVec<'scope, IngestTime, EventBatch>;
 }
 
+/// The decoder, and what it needs to make events.
+struct Decoding {
+    decoder: Box<dyn Decode>,
+    schemas: Option<Box<dyn Schemas>>,
+    /// Schemas asked for and not answered.
+    asked: SchemaIds,
+    eventize: Eventize,
+    context: Context,
+    /// What the batch at hand lacks; kept only to keep its memory.
+    missing: SchemaIds,
+    /// Denied schemas, and when; the oldest first.
+    denied: VecDeque<(Instant, u32)>,
+    /// Batches held, as last said.
+    counted: u64,
+}
+
+impl Decoding {
+    /// Hears the registry's answers; whether there were any.
+    fn hear(&mut self) -> Result<bool> {
+        let mut heard = false;
+        if let Some(schemas) = &mut self.schemas {
+            while let Some((id, answer)) = schemas.answer()? {
+                self.asked.remove(&id);
+                self.decoder.learn(id, &answer);
+                if matches!(answer, SchemaAnswer::Denied(_)) {
+                    self.denied.push_back((self.context.host.now(), id));
+                }
+                heard = true;
+            }
+        }
+        Ok(heard)
+    }
+
+    /// Whether every schema of the batch is known; asks for those that are not.
+    fn is_ready(&mut self, raw: &RawBatch) -> bool {
+        if self.schemas.is_none() {
+            return true;
+        }
+        self.forget_old_denials();
+        self.missing.clear();
+        self.decoder.missing_schemas(raw, &mut self.missing);
+        let Some(schemas) = &mut self.schemas else {
+            return true;
+        };
+        for &id in &self.missing {
+            if self.asked.insert(id) {
+                schemas.ask(id);
+            }
+        }
+        self.missing.is_empty()
+    }
+
+    /// Says how many batches of this worker wait.
+    fn count_held(&mut self, held: usize) {
+        let observed = &self.context.observed.held_back;
+        let held = held as u64;
+        match held.checked_sub(self.counted) {
+            Some(more) => observed.fetch_add(more, Ordering::Relaxed),
+            None => observed.fetch_sub(self.counted - held, Ordering::Relaxed),
+        };
+        self.counted = held;
+    }
+
+    /// Forgets denials that are old: the schema may have been registered since.
+    fn forget_old_denials(&mut self) {
+        let now = self.context.host.now();
+        while let Some(&(at, id)) = self.denied.front()
+            && now.duration_since(at) >= DENIAL_TTL
+        {
+            self.denied.pop_front();
+            self.decoder.forget(id);
+        }
+    }
+
+    fn events(&mut self, raw: RawBatch) -> Result<EventBatch> {
+        self.context.reached(Failpoint::Decode)?;
+        let decoded = self.decoder.decode(&raw);
+        let mut partitions = self.context.partitions.borrow_mut();
+        let view = partitions.view_mut(&raw.source).ok_or_else(|| {
+            Error::internal(format!("records of {}, which is not read here", raw.source))
+        })?;
+        self.eventize.eventize(raw, decoded, &mut view.watermark)
+    }
+}
+
 impl<'scope> DecodeRecords<'scope> for StreamVec<'scope, IngestTime, RawBatch> {
     fn decode(
         self,
-        mut decoder: Box<dyn Decode>,
+        decoder: Box<dyn Decode>,
+        mut schemas: Option<Box<dyn Schemas>>,
         eventize: Eventize,
         context: &Context,
     ) -> StreamVec<'scope, IngestTime, EventBatch> {
         let context = Rc::clone(context);
+        let scope = self.scope();
         self.unary::<CapacityContainerBuilder<Vec<EventBatch>>, _, _, _>(
             Pipeline,
             "Decode",
-            move |_capability, _info| {
+            move |_capability, info| {
+                if let Some(schemas) = &mut schemas {
+                    let waker = scope.worker().sync_activator_for(info.address.to_vec());
+                    schemas.on_answer(Arc::new(move || {
+                        // The worker is gone only when the process ends.
+                        let _ = waker.activate();
+                    }));
+                }
+                let mut decoding = Decoding {
+                    decoder,
+                    schemas,
+                    asked: SchemaIds::new(),
+                    eventize,
+                    context,
+                    missing: SchemaIds::new(),
+                    denied: VecDeque::new(),
+                    counted: 0,
+                };
+                let mut held: HeldBack<Capability<IngestTime>> = HeldBack::default();
+                // What could not be decoded keeps its capability: a frontier never moves because something
+                // failed.
                 let mut failed = None;
+                let mut ended = false;
                 move |input, output| {
+                    if ended {
+                        // What comes is not even taken, and so holds the frontier itself.
+                        return;
+                    }
+                    let heard = decoding.hear();
+                    if matches!(heard, Ok(true)) {
+                        while let Some((capability, raw)) =
+                            held.take_ready(|raw| decoding.is_ready(raw))
+                        {
+                            decoding.count_held(held.len());
+                            match decoding.events(raw) {
+                                Ok(events) => output.session(&capability).give(events),
+                                Err(error) => {
+                                    (failed, ended) = (Some(capability), true);
+                                    decoding.context.fail(error);
+                                    return;
+                                }
+                            }
+                        }
+                    }
+                    if let Err(error) = heard {
+                        ended = true;
+                        decoding.context.fail(error);
+                        return;
+                    }
                     input.for_each(|time, batches: &mut Vec<RawBatch>| {
                         if failed.is_some() {
                             return;
                         }
                         for raw in batches.drain(..) {
-                            let events = || {
-                                context.reached(Failpoint::Decode)?;
-                                let decoded = decoder.decode(&raw);
-                                let mut partitions = context.partitions.borrow_mut();
-                                let view = partitions.view_mut(&raw.source).ok_or_else(|| {
-                                    Error::internal(format!(
-                                        "records of {}, which is not read here",
-                                        raw.source
-                                    ))
-                                })?;
-                                eventize.eventize(raw, decoded, &mut view.watermark)
-                            };
-                            let events = events();
-                            match events {
+                            if held.holds(&raw.source) || !decoding.is_ready(&raw) {
+                                held.hold(time.retain(0), raw);
+                                decoding.count_held(held.len());
+                                continue;
+                            }
+                            match decoding.events(raw) {
                                 Ok(events) => output.session(&time).give(events),
                                 Err(error) => {
-                                    failed = Some(time.retain(0));
-                                    context.fail(error);
+                                    (failed, ended) = (Some(time.retain(0)), true);
+                                    decoding.context.fail(error);
                                     return;
                                 }
                             }

@@ -47,7 +47,12 @@ const EXACT_POWERS: [f64; 23] = [
 /// Largest integer up to which a double holds every integer.
 const EXACT_INTEGER: u64 = 1 << 53;
 
-impl Number<'_> {
+impl<'a> Number<'a> {
+    /// As it is written.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// Its value, when it is written without fraction and exponent and fits.
     #[inline]
     pub fn as_i64(&self) -> Option<i64> {

@@ -62,6 +62,14 @@ impl StringsBuilder {
         matches!(self.ends.as_slice(), [.., start, end] if start == end)
     }
 
+    /// The last row; empty when there is none.
+    pub fn last(&self) -> &str {
+        match self.ends.as_slice() {
+            [.., start, end] => &self.text[*start as usize..*end as usize],
+            _ => "",
+        }
+    }
+
     /// Cuts back to `rows` rows, and takes back what was pushed for a row that is not closed.
     pub fn truncate(&mut self, rows: usize) {
         self.ends.truncate(rows + 1);

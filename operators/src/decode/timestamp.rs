@@ -71,6 +71,44 @@ pub(super) fn parse(text: &[u8]) -> Result<i64, &'static str> {
     Ok((minutes * 60 + second) * MICROS_PER_SECOND + micros)
 }
 
+/// Parses a day, `YYYY-MM-DD`, years 0001 to 9999, to days since 1970-01-01.
+pub(super) fn parse_date(text: &[u8]) -> Result<i32, &'static str> {
+    const SHAPE: &str = "not `YYYY-MM-DD`";
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else {
+        return Err(SHAPE);
+    };
+    let year = two(y1, y2).ok_or(SHAPE)? * 100 + two(y3, y4).ok_or(SHAPE)?;
+    let (month, day) = (two(m1, m2).ok_or(SHAPE)?, two(d1, d2).ok_or(SHAPE)?);
+    if year == 0 || !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
+        return Err(DATE);
+    }
+    i32::try_from(days_since_1970(year, month, day)).map_err(|_| DATE)
+}
+
+/// Parses a time of day, `hh:mm[:ss[.fraction]]`, with or without `Z`, to microseconds since midnight.
+pub(super) fn parse_time(text: &[u8]) -> Result<i64, &'static str> {
+    const SHAPE: &str = "not `hh:mm[:ss[.fraction]]`";
+    let Some((&[h1, h2, b':', n1, n2], mut rest)) = text.split_first_chunk::<5>() else {
+        return Err(SHAPE);
+    };
+    let (hour, minute) = (two(h1, h2).ok_or(SHAPE)?, two(n1, n2).ok_or(SHAPE)?);
+    let (mut second, mut micros) = (0, 0);
+    if let Some((&[b':', s1, s2], after)) = rest.split_first_chunk::<3>() {
+        second = two(s1, s2).ok_or(SHAPE)?;
+        rest = after;
+        if let [b'.' | b',', fraction @ ..] = rest {
+            (micros, rest) = parse_fraction(fraction)?;
+        }
+    }
+    if !matches!(rest, [] | [b'Z' | b'z']) {
+        return Err(SHAPE);
+    }
+    if hour > 23 || minute > 59 || second > 59 {
+        return Err(TIME);
+    }
+    Ok(((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + micros)
+}
+
 /// Two digits.
 #[inline]
 fn two(tens: u8, ones: u8) -> Option<i64> {
@@ -141,6 +179,43 @@ mod tests {
     use super::*;
     use chrono::{DateTime, Duration, FixedOffset, NaiveDate, NaiveDateTime, TimeZone};
     use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn dates_and_times_are_read_as_chrono_reads_them(days in -719_162i32..2_932_896, micros in 0i64..86_400_000_000) {
+            let date = chrono::DateTime::from_timestamp(i64::from(days) * 86_400, 0).expect("in range").date_naive();
+            prop_assert_eq!(parse_date(date.format("%Y-%m-%d").to_string().as_bytes()), Ok(days));
+            let time = chrono::DateTime::from_timestamp_micros(micros).expect("in range");
+            prop_assert_eq!(parse_time(time.format("%H:%M:%S%.6f").to_string().as_bytes()), Ok(micros));
+        }
+    }
+
+    #[test]
+    fn what_is_no_date_or_time_is_refused() {
+        for text in [
+            "",
+            "2026-13-01",
+            "2026-02-29",
+            "2026-1-1",
+            "0000-01-01",
+            "2026-01-01T",
+            "20260101",
+        ] {
+            assert!(parse_date(text.as_bytes()).is_err(), "{text}");
+        }
+        for text in [
+            "",
+            "24:00",
+            "12:60",
+            "12:00:60",
+            "12:00:00.",
+            "12:00+01:00",
+            "1:00",
+        ] {
+            assert!(parse_time(text.as_bytes()).is_err(), "{text}");
+        }
+        assert_eq!(parse_time(b"12:00"), Ok(43_200_000_000));
+    }
 
     fn instant() -> impl Strategy<Value = NaiveDateTime> {
         let days = NaiveDate::from_ymd_opt(9999, 12, 31)

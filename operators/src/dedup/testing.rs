@@ -45,6 +45,7 @@ pub(crate) fn event_batch(rows: impl IntoIterator<Item = (u128, i64, Option<i64>
             received_at: EventTime(0),
             arena: Bytes::new(),
             records: Vec::new(),
+            headers: None,
             credit: Budget::new(1).take(0),
         },
         columns: RecordBatch::new_empty(Arc::new(Schema::empty())),
@@ -53,6 +54,7 @@ pub(crate) fn event_batch(rows: impl IntoIterator<Item = (u128, i64, Option<i64>
         watermarks: rows.iter().map(|r| r.2.map(EventTime)).collect(),
         hashes: rows.iter().map(|r| r.0).collect(),
         failures: Vec::new(),
+        dropped: 0,
         max_event_time: None,
     }
 }

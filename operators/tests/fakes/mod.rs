@@ -147,6 +147,7 @@ impl Log for FakeLog {
                 next,
                 leader_epoch: None,
                 received_at: EventTime::now(),
+                headers: None,
                 credit: budget.take(arena.len() as u64),
                 arena: Bytes::from(arena),
                 records: raw,
@@ -397,6 +398,7 @@ pub fn run(setup: Setup, store: &Arc<Mutex<Store>>) -> Option<Error> {
                     fail_at: setup.fail_at,
                 })
             }),
+            schemas: None,
             dead_letter_topic: Some(Box::new(FakeLetters {
                 store: Arc::clone(&store),
             })),

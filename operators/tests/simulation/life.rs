@@ -378,6 +378,7 @@ fn build(
         } else {
             None
         },
+        schemas: None,
         dead_letter_topic: Some(Box::new(SimLetters {
             world,
             unflushed: Vec::new(),

@@ -188,6 +188,7 @@ impl Log for SimLog {
             next,
             leader_epoch: None,
             received_at: EventTime(world.wall_micros),
+            headers: None,
             credit: budget.take(arena.len() as u64),
             arena: Bytes::from(arena),
             records,

@@ -12,7 +12,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use strandline_operators::job::{Format, OnGap, StartingOffsets, TooLate};
+use strandline_operators::job::{
+    Format, IntegerTimestamps, OnGap, PeekAt, QuotedDecimals, StartingOffsets, TooLate,
+};
 
 use super::origin::{At, Origin};
 use super::schema;
@@ -20,7 +22,30 @@ use super::schema;
 /// The words of `catalog.type`.
 pub(crate) const CATALOG_TYPES: [(&str, CatalogType); 2] =
     [("sql", CatalogType::Sql), ("rest", CatalogType::Rest)];
-pub(crate) const FORMATS: [(&str, Format); 1] = [("json", Format::Json)];
+pub(crate) const FORMATS: [(&str, Format); 7] = [
+    ("json", Format::Json),
+    ("json_sr", Format::JsonSr),
+    ("avro", Format::Avro),
+    ("avro_sr", Format::AvroSr),
+    ("raw", Format::Raw),
+    ("debezium_json", Format::DebeziumJson),
+    ("debezium_json_sr", Format::DebeziumJsonSr),
+];
+/// The formats that fields can be peeked through.
+pub(crate) const PEEK_FORMATS: [(&str, Format); 3] = [
+    ("json", Format::Json),
+    ("json_sr", Format::JsonSr),
+    ("avro_sr", Format::AvroSr),
+];
+pub(crate) const INTEGER_TIMESTAMPS: [(&str, IntegerTimestamps); 3] = [
+    ("millis", IntegerTimestamps::Millis),
+    ("micros", IntegerTimestamps::Micros),
+    ("nanos", IntegerTimestamps::Nanos),
+];
+pub(crate) const QUOTED_DECIMALS: [(&str, QuotedDecimals); 2] = [
+    ("base64", QuotedDecimals::Base64),
+    ("digits", QuotedDecimals::Digits),
+];
 pub(crate) const TOO_LATE: [(&str, TooLate); 3] = [
     ("dead_letter", TooLate::DeadLetter),
     ("land", TooLate::Land),
@@ -101,6 +126,18 @@ pub(crate) struct SchemaRegistrySection {
     /// Password for basic authentication.
     #[schemars(schema_with = "schema::text", default)]
     pub password: Option<At<String>>,
+    /// Token for bearer authentication.
+    #[schemars(schema_with = "schema::text", default)]
+    pub bearer_token: Option<At<String>>,
+    /// PEM file of certificate authorities that the server's certificate may come from.
+    #[schemars(schema_with = "schema::text", default)]
+    pub ssl_ca_location: Option<At<String>>,
+    /// PEM file of our own certificate, for a server that asks for one.
+    #[schemars(schema_with = "schema::text", default)]
+    pub ssl_certificate_location: Option<At<String>>,
+    /// PEM file of its private key.
+    #[schemars(schema_with = "schema::text", default)]
+    pub ssl_key_location: Option<At<String>>,
 }
 
 /// The Iceberg catalog.
@@ -149,6 +186,13 @@ pub(crate) struct JobSection {
     /// How records are encoded.
     #[schemars(schema_with = "schema::format", default)]
     pub format: Option<At<Format>>,
+    /// The schema of `format: avro`, as JSON; `${file:PATH}` reads it from a file.
+    #[schemars(schema_with = "schema::text", default)]
+    pub avro_schema: Option<At<String>>,
+    /// Where `format: raw` finds event id and event time.
+    pub peek: Option<PeekSection>,
+    /// How Debezium was told to write; for its formats.
+    pub debezium: Option<DebeziumSection>,
     /// The Bronze table, `namespace.table`.
     #[schemars(schema_with = "schema::table", default)]
     pub table: Option<At<String>>,
@@ -181,6 +225,33 @@ pub(crate) struct JobSection {
     /// Where the section stands.
     #[schemars(skip)]
     pub origin: Option<Origin>,
+}
+
+/// Where `format: raw` finds event id and event time.
+#[derive(Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct PeekSection {
+    /// How fields are found.
+    #[schemars(schema_with = "schema::peek_format", default)]
+    pub format: Option<At<Format>>,
+    /// `field:NAME`, `header:NAME` or `key`.
+    #[schemars(schema_with = "schema::peek_at", default)]
+    pub event_id: Option<At<PeekAt<String>>>,
+    /// `field:NAME`, `header:NAME` or `timestamp` (the record's own).
+    #[schemars(schema_with = "schema::peek_at", default)]
+    pub event_time: Option<At<PeekAt<String>>>,
+}
+
+/// How Debezium was told to write, where no Connect schema says it.
+#[derive(Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct DebeziumSection {
+    /// What integers count in columns of times and timestamps. Default: micros.
+    #[schemars(schema_with = "schema::integer_timestamps", default)]
+    pub timestamps: Option<At<IntegerTimestamps>>,
+    /// What stands in quotes for a decimal. Default: base64.
+    #[schemars(schema_with = "schema::quoted_decimals", default)]
+    pub decimals: Option<At<QuotedDecimals>>,
 }
 
 /// Where records go that cannot land.

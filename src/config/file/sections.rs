@@ -9,11 +9,13 @@ use super::bounds::{
 use super::values::{address, read_dedup, read_starting_offsets, read_topics, table, topic};
 use super::{
     CATALOG_TYPES, CatalogSection, CatalogType, CommitSection, ConfigFile, DeadLettersSection,
-    FORMATS, JobSection, KafkaSection, LatenessSection, ON_GAP, RestartSection,
-    SchemaRegistrySection, Switch, TOO_LATE, WatermarkSection,
+    DebeziumSection, FORMATS, INTEGER_TIMESTAMPS, JobSection, KafkaSection, LatenessSection,
+    ON_GAP, PEEK_FORMATS, PeekSection, QUOTED_DECIMALS, RestartSection, SchemaRegistrySection,
+    Switch, TOO_LATE, WatermarkSection,
 };
 use crate::config::read::{Problems, Section};
 use crate::config::tree::Node;
+use strandline_operators::job::PeekAt;
 
 impl ConfigFile {
     /// Reads the whole file.
@@ -87,8 +89,42 @@ impl SchemaRegistrySection {
             ),
             username: section.text("username", "text", problems),
             password: section.text("password", "text", problems),
+            bearer_token: section.text("bearer_token", "text", problems),
+            ssl_ca_location: section.text("ssl_ca_location", "a path", problems),
+            ssl_certificate_location: section.text("ssl_certificate_location", "a path", problems),
+            ssl_key_location: section.text("ssl_key_location", "a path", problems),
         };
         section.require("url", "add `url: http://localhost:8081`", problems);
+        let mut together = |one: (&'static str, bool), other: (&'static str, bool)| {
+            for (there, missing) in [(one, other), (other, one)] {
+                if there.1 && !missing.1 {
+                    let hint = format!(
+                        "add `{}`, which `{}` is of no use without",
+                        missing.0, there.0
+                    );
+                    section.require(missing.0, &hint, problems);
+                }
+            }
+        };
+        together(
+            ("username", registry.username.is_some()),
+            ("password", registry.password.is_some()),
+        );
+        together(
+            (
+                "ssl_certificate_location",
+                registry.ssl_certificate_location.is_some(),
+            ),
+            ("ssl_key_location", registry.ssl_key_location.is_some()),
+        );
+        if let (Some(_), Some(token)) = (&registry.username, &registry.bearer_token) {
+            problems.reject(
+                "schema_registry.bearer_token",
+                "set beside `username`",
+                &token.origin,
+                "left out, or `username` and `password` must be",
+            );
+        }
         section.finish(problems);
         registry
     }
@@ -148,6 +184,13 @@ impl JobSection {
             group_id: section.text("group_id", "text", problems),
             starting_offsets: read_starting_offsets(&mut section, problems),
             format: section.choice("format", &FORMATS, problems),
+            avro_schema: section.text("avro_schema", "an Avro schema as JSON", problems),
+            peek: section
+                .section("peek", problems)
+                .map(|s| PeekSection::read(s, problems)),
+            debezium: section
+                .section("debezium", problems)
+                .map(|s| DebeziumSection::read(s, problems)),
             table: section.scalar("table", "a table as `namespace.table`", problems, table),
             dead_letters: section
                 .section("dead_letters", problems)
@@ -175,6 +218,35 @@ impl JobSection {
         };
         section.finish(problems);
         job
+    }
+}
+
+impl PeekSection {
+    fn read(mut section: Section<'_>, problems: &mut Problems) -> PeekSection {
+        let id = "`field:NAME`, `header:NAME` or `key`";
+        let time = "`field:NAME`, `header:NAME` or `timestamp`";
+        let peek = PeekSection {
+            format: section.choice("format", &PEEK_FORMATS, problems),
+            event_id: section.scalar("event_id", id, problems, |text| {
+                PeekAt::parse(text).filter(|at| *at != PeekAt::Timestamp)
+            }),
+            event_time: section.scalar("event_time", time, problems, |text| {
+                PeekAt::parse(text).filter(|at| *at != PeekAt::Key)
+            }),
+        };
+        section.finish(problems);
+        peek
+    }
+}
+
+impl DebeziumSection {
+    fn read(mut section: Section<'_>, problems: &mut Problems) -> DebeziumSection {
+        let debezium = DebeziumSection {
+            timestamps: section.choice("timestamps", &INTEGER_TIMESTAMPS, problems),
+            decimals: section.choice("decimals", &QUOTED_DECIMALS, problems),
+        };
+        section.finish(problems);
+        debezium
     }
 }
 

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 use strandline_operators::job::{
-    CommitPolicy, DedupPolicy, Job, JobSettings, LatenessPolicy, StartingOffsets, WatermarkPolicy,
+    CommitPolicy, DebeziumPolicy, DedupPolicy, Format, Job, JobSettings, LatenessPolicy, Peek,
+    PeekAt, StartingOffsets, WatermarkPolicy,
 };
 
 use super::listing::{Below, Listing};
 use super::whole;
-use crate::config::file::{DedupSection, JobSection, ON_GAP, Switch, TOO_LATE};
+use crate::config::file::{DedupSection, JobSection, ON_GAP, PeekSection, Switch, TOO_LATE};
 use crate::config::origin::{At, Origin};
 use crate::config::read::Problems;
 use crate::config::units::{format_duration, format_size};
@@ -65,7 +66,36 @@ pub(super) fn resolve(
             whence(job.format != bronze.format),
             |f| json!(f.name()),
         ),
+        avro_schema: match said.avro_schema {
+            Some(schema) => {
+                at.list_text("avro_schema", &schema);
+                Some(schema.value)
+            }
+            None => ours.avro_schema,
+        },
+        peek: resolve_peek(ours.format, ours.peek, said.peek, &mut at),
+        debezium: at.within("debezium", |at| {
+            let (ours, theirs) = (ours.debezium, bronze.debezium);
+            let said = said.debezium.unwrap_or_default();
+            DebeziumPolicy {
+                timestamps: at.pick(
+                    "timestamps",
+                    said.timestamps,
+                    ours.timestamps,
+                    whence(ours.timestamps != theirs.timestamps),
+                    |t| json!(t.name()),
+                ),
+                decimals: at.pick(
+                    "decimals",
+                    said.decimals,
+                    ours.decimals,
+                    whence(ours.decimals != theirs.decimals),
+                    |d| json!(d.name()),
+                ),
+            }
+        }),
         columns: ours.columns,
+        derived: ours.derived,
         table: at.pick("table", said.table, ours.table, Origin::JOB, |t| json!(t)),
         dead_letter_topic: at.within("dead_letters", |at| {
             let whence = whence(job.dead_letter_topic.is_some());
@@ -178,6 +208,41 @@ pub(super) fn resolve(
             size,
         ),
     }
+}
+
+/// What the file says of the peek, else the job. A job that has none gets one when the file says all of it.
+fn resolve_peek(
+    format: Format,
+    ours: Option<Peek<String>>,
+    said: Option<PeekSection>,
+    at: &mut Below<'_>,
+) -> Option<Peek<String>> {
+    let said = said.unwrap_or_default();
+    at.within("peek", |at| {
+        let mut pick = |key, said: Option<At<PeekAt<String>>>, ours: Option<PeekAt<String>>| {
+            let ours = ours.or(said.as_ref().map(|s| s.value.clone()))?;
+            Some(at.pick(key, said, ours, Origin::JOB, |p| json!(p.text())))
+        };
+        let event_id = pick(
+            "event_id",
+            said.event_id,
+            ours.as_ref().map(|p| p.event_id.clone()),
+        );
+        let event_time = pick(
+            "event_time",
+            said.event_time,
+            ours.as_ref().map(|p| p.event_time.clone()),
+        );
+        let (event_id, event_time) = (event_id?, event_time?);
+        let default = ours.map_or(format, |p| p.format);
+        Some(Peek {
+            format: at.pick("format", said.format, default, Origin::JOB, |f| {
+                json!(f.name())
+            }),
+            event_id,
+            event_time,
+        })
+    })
 }
 
 /// `dedup: { ttl: 1h }` keeps the job's key; a job without deduplication gets the Bronze defaults.

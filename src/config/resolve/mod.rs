@@ -124,11 +124,19 @@ fn resolve_registry(
         url,
         username,
         password,
+        bearer_token,
+        ssl_ca_location,
+        ssl_certificate_location,
+        ssl_key_location,
     } = section;
     for (key, text) in [
         ("url", &url),
         ("username", &username),
         ("password", &password),
+        ("bearer_token", &bearer_token),
+        ("ssl_ca_location", &ssl_ca_location),
+        ("ssl_certificate_location", &ssl_certificate_location),
+        ("ssl_key_location", &ssl_key_location),
     ] {
         if let Some(text) = text {
             below.list_text(key, text);
@@ -138,6 +146,10 @@ fn resolve_registry(
         url: url?.value,
         username: username.map(|u| u.value),
         password: password.map(|p| Secret::new(p.value)),
+        bearer_token: bearer_token.map(|t| Secret::new(t.value)),
+        ssl_ca_location: ssl_ca_location.map(|l| l.value),
+        ssl_certificate_location: ssl_certificate_location.map(|l| l.value),
+        ssl_key_location: ssl_key_location.map(|l| l.value),
     })
 }
 

@@ -157,6 +157,20 @@ fn bounds(column_type: &PrimitiveType, statistics: &Statistics) -> Option<(Datum
             Datum::timestamptz_micros(*s.min_opt()?),
             Datum::timestamptz_micros(*s.max_opt()?),
         ),
+        (PrimitiveType::Timestamp, Statistics::Int64(s)) => (
+            Datum::timestamp_micros(*s.min_opt()?),
+            Datum::timestamp_micros(*s.max_opt()?),
+        ),
+        (PrimitiveType::Time, Statistics::Int64(s)) => (
+            Datum::time_micros(*s.min_opt()?).ok()?,
+            Datum::time_micros(*s.max_opt()?).ok()?,
+        ),
+        (PrimitiveType::Date, Statistics::Int32(s)) => {
+            (Datum::date(*s.min_opt()?), Datum::date(*s.max_opt()?))
+        }
+        (PrimitiveType::Float, Statistics::Float(s)) => {
+            (Datum::float(*s.min_opt()?), Datum::float(*s.max_opt()?))
+        }
         (PrimitiveType::Double, Statistics::Double(s)) => {
             (Datum::double(*s.min_opt()?), Datum::double(*s.max_opt()?))
         }

@@ -166,7 +166,11 @@ fn writer_properties(schema: &SchemaRef) -> Result<WriterProperties> {
         let column = ColumnPath::from(field.name().as_str());
         let never_repeats = field.name().ends_with("_id");
         match field.data_type() {
-            DataType::Int64 | DataType::Timestamp(..) | DataType::Int32 => {
+            DataType::Int64
+            | DataType::Timestamp(..)
+            | DataType::Int32
+            | DataType::Date32
+            | DataType::Time64(_) => {
                 properties = properties
                     .set_column_dictionary_enabled(column.clone(), false)
                     .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
@@ -176,7 +180,7 @@ fn writer_properties(schema: &SchemaRef) -> Result<WriterProperties> {
                     .set_column_dictionary_enabled(column.clone(), false)
                     .set_column_encoding(column, Encoding::PLAIN);
             }
-            DataType::Boolean | DataType::Float64 => {
+            DataType::Boolean | DataType::Float64 | DataType::Float32 => {
                 properties = properties.set_column_dictionary_enabled(column, false);
             }
             _ => {}

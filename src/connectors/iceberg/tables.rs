@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use iceberg::arrow::arrow_type_to_type;
 use iceberg::spec::{
-    FormatVersion, NestedField, NestedFieldRef, Schema, Transform, UnboundPartitionSpec,
+    FormatVersion, MapType, NestedField, NestedFieldRef, Schema, Transform, Type,
+    UnboundPartitionSpec,
 };
 use iceberg::table::Table;
 use iceberg::{Catalog, ErrorKind, TableCreation, TableIdent, TableRequirement, TableUpdate};
-use strandline_operators::arrow_schema::SchemaRef;
+use strandline_operators::arrow_schema::{DataType, SchemaRef};
 use strandline_operators::{Error, Result};
 use uuid::Uuid;
 
@@ -141,14 +142,16 @@ fn names(fields: &[NestedFieldRef]) -> Vec<&str> {
     fields.iter().map(|f| f.name.as_str()).collect()
 }
 
-/// The Iceberg fields of the columns, with ids counted up from `first_id`.
+/// The Iceberg fields of the columns, with ids counted up from `first_id`: first those of the columns, then
+/// those within them.
 fn fields(columns: &SchemaRef, first_id: i32) -> Result<Vec<NestedFieldRef>> {
+    let mut nested = (first_id + columns.fields().len() as i32)..;
     columns
         .fields()
         .iter()
         .zip(first_id..)
         .map(|(column, id)| {
-            let field_type = arrow_type_to_type(column.data_type()).map_err(|e| {
+            let field_type = type_of(column.data_type(), &mut nested).map_err(|e| {
                 Error::configuration(format!(
                     "column `{}` has a type that Iceberg lacks: {e}",
                     column.name()
@@ -162,6 +165,49 @@ fn fields(columns: &SchemaRef, first_id: i32) -> Result<Vec<NestedFieldRef>> {
             )))
         })
         .collect()
+}
+
+/// The Iceberg type of a column; the parts of a map take their ids from `ids`.
+fn type_of(column: &DataType, ids: &mut impl Iterator<Item = i32>) -> iceberg::Result<Type> {
+    let DataType::Map(entries, _) = column else {
+        return arrow_type_to_type(column);
+    };
+    let DataType::Struct(parts) = entries.data_type() else {
+        return arrow_type_to_type(column);
+    };
+    let [key, value] = parts.as_ref() else {
+        return arrow_type_to_type(column);
+    };
+    let mut id = || ids.next().unwrap_or(i32::MAX);
+    let key = NestedField::map_key_element(id(), arrow_type_to_type(key.data_type())?);
+    let required = !value.is_nullable();
+    let value = arrow_type_to_type(value.data_type())?;
+    let value = NestedField::map_value_element(id(), value, required);
+    Ok(Type::Map(MapType::new(Arc::new(key), Arc::new(value))))
+}
+
+/// Whether a column holds the same values as another, whatever ids their parts have.
+fn is_same_type(found: &Type, expected: &Type) -> bool {
+    match (found, expected) {
+        (Type::Map(found), Type::Map(expected)) => {
+            found.key_field.field_type == expected.key_field.field_type
+                && found.value_field.field_type == expected.value_field.field_type
+                && found.value_field.required == expected.value_field.required
+        }
+        _ => found == expected,
+    }
+}
+
+/// The same type with new ids for its parts.
+fn with_new_ids(field_type: &Type, ids: &mut impl Iterator<Item = i32>) -> Type {
+    let Type::Map(map) = field_type else {
+        return field_type.clone();
+    };
+    let mut id = || ids.next().unwrap_or(i32::MAX);
+    let key = NestedField::map_key_element(id(), map.key_field.field_type.as_ref().clone());
+    let value = map.value_field.field_type.as_ref().clone();
+    let value = NestedField::map_value_element(id(), value, map.value_field.required);
+    Type::Map(MapType::new(Arc::new(key), Arc::new(value)))
 }
 
 fn create(catalog: &OpenCatalog, ident: &TableIdent, shape: &TableShape) -> Result<Table> {
@@ -320,7 +366,7 @@ pub(super) fn verify(table: &Table, shape: &TableShape) -> Result<Vec<NestedFiel
             missing.push(expected);
             continue;
         };
-        if found.field_type != expected.field_type {
+        if !is_same_type(&found.field_type, &expected.field_type) {
             return refused(format!(
                 "column `{}` is {}, expected {}",
                 expected.name, found.field_type, expected.field_type
@@ -361,14 +407,15 @@ fn field_id_once(table: &Table, name: &str) -> Option<i32> {
 fn add_columns(base: &Table, missing: &[NestedFieldRef]) -> Result<Change> {
     let metadata = base.metadata();
     let current = metadata.current_schema();
-    let ids = metadata.last_column_id() + 1..;
-    let added = missing.iter().zip(ids).map(|(field, id)| {
-        Arc::new(NestedField::optional(
-            id,
-            &field.name,
-            field.field_type.as_ref().clone(),
-        ))
-    });
+    let mut ids = metadata.last_column_id() + 1..;
+    let added: Vec<NestedFieldRef> = missing
+        .iter()
+        .map(|field| {
+            let id = ids.next().unwrap_or(i32::MAX);
+            let field_type = with_new_ids(&field.field_type, &mut ids);
+            Arc::new(NestedField::optional(id, &field.name, field_type))
+        })
+        .collect();
     let schema_id = metadata
         .schemas_iter()
         .map(|s| s.schema_id())

@@ -23,7 +23,7 @@ use strandline_operators::io::{FileKey, Files, WrittenFile};
 use strandline_operators::job::Job;
 use strandline_operators::progress::{EpochCommit, PartitionDelta};
 use strandline_operators::record::TopicPartition;
-use strandline_operators::schema::{Column, ColumnType};
+use strandline_operators::schema::{self, Column, ColumnType};
 use strandline_operators::time::{Epoch, EventTime};
 use tempfile::TempDir;
 
@@ -840,6 +840,65 @@ fn read_offsets(description: &TablesDescription, rows: ReadBack) -> Vec<i64> {
     let mut found = found.into_inner().expect("lock");
     found.sort_unstable();
     found
+}
+
+const ALL_TYPES: [Column; 13] = [
+    Column::optional("s", ColumnType::String),
+    Column::optional("i", ColumnType::Int),
+    Column::optional("l", ColumnType::Long),
+    Column::optional("f", ColumnType::Float),
+    Column::optional("d", ColumnType::Double),
+    Column::optional("b", ColumnType::Boolean),
+    Column::optional(
+        "n",
+        ColumnType::Decimal {
+            precision: 38,
+            scale: 18,
+        },
+    ),
+    Column::optional("day", ColumnType::Date),
+    Column::optional("t", ColumnType::Time),
+    Column::optional("ts", ColumnType::Timestamp),
+    Column::optional("tz", ColumnType::Timestamptz),
+    Column::optional("bytes", ColumnType::Binary),
+    Column::optional("headers", ColumnType::BinaryMap),
+];
+
+#[test]
+fn every_type_has_its_place_in_a_new_table_and_in_one_that_it_is_added_to() {
+    for is_added in [false, true] {
+        let place = Place::new();
+        if is_added {
+            Run::start(&place.connector).land(5).expect("commit");
+        }
+        let mut settings = JOB.settings();
+        settings.columns.extend(ALL_TYPES);
+        // Twice: the second time the table must be found as it was made.
+        for _ in 0..2 {
+            let tables = place
+                .connector
+                .prepare(&settings, ClaimOptions::default(), &mut |_| Ok(()))
+                .expect("fits");
+            let schema = open_files(tables.description())
+                .expect("files")
+                .schema(TableIndex::PRIMARY);
+            for column in ALL_TYPES {
+                let found = schema.field_with_name(column.name).expect(column.name);
+                let expected = column.column_type.data_type();
+                if column.column_type == ColumnType::BinaryMap {
+                    // The same map, but for the ids that the table gave its parts.
+                    let none = strandline_operators::arrow_array::new_empty_array(&expected);
+                    let fitted = schema::as_of_table(&none, found.data_type()).expect("fits");
+                    assert_eq!(fitted.data_type(), found.data_type());
+                } else {
+                    assert_eq!(found.data_type(), &expected, "{}", column.name);
+                }
+            }
+        }
+        if is_added {
+            Run::start(&place.connector).land(5).expect("commit");
+        }
+    }
 }
 
 #[test]

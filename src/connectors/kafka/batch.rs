@@ -15,8 +15,8 @@
 //!   `extern "C"` function aborts.
 //! - A [`Fetched`] owns the messages that librdkafka returned: each pointer is destroyed once, when passed
 //!   or on drop, and read only before. It holds the consumer, because `rd_kafka_destroy` waits for messages.
-//! - Payload and key pointers are valid for `len` and `key_len` bytes until the message is destroyed; the
-//!   slices borrow the [`Fetched`], which is borrowed mutably to destroy one.
+//! - Payload and key pointers are valid for `len` and `key_len` bytes until the message is destroyed, and so
+//!   are the headers; the slices borrow the [`Fetched`], which is borrowed mutably to destroy one.
 //! - librdkafka's handles may be used from any thread; `Send` rests on that. Nothing here is `Sync`.
 
 use std::ffi::{CStr, CString, c_void};
@@ -270,13 +270,40 @@ impl<'a> Message<'a> {
     pub(super) fn key(self) -> Option<&'a [u8]> {
         bytes(self.0.key, self.0.key_len)
     }
+
+    /// Visits the headers in their order; a header's value may be null. librdkafka parses them at the first
+    /// visit, so whoever does not want them does not pay.
+    pub(super) fn headers(self, mut visit: impl FnMut(&'a [u8], Option<&'a [u8]>)) {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is valid; the headers, if any, are its own and live as long as it does.
+        let code = unsafe { sys::rd_kafka_message_headers(self.0, &mut headers) };
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return;
+        }
+        for at in 0.. {
+            let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+            // SAFETY: the headers are valid; name and value are written when there is a header at the place,
+            // and live as long as the message. The name ends with a zero; the value is null or has `size` bytes.
+            unsafe {
+                let code =
+                    sys::rd_kafka_header_get_all(headers, at, &mut name, &mut value, &mut size);
+                if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
+                    return;
+                }
+                visit(
+                    CStr::from_ptr(name).to_bytes(),
+                    bytes(value.cast_mut(), size),
+                );
+            }
+        }
+    }
 }
 
 fn bytes<'a>(start: *mut c_void, length: usize) -> Option<&'a [u8]> {
     if start.is_null() {
         return None;
     }
-    // SAFETY: called with a live message's payload or key; librdkafka says that many bytes are there.
+    // SAFETY: called with a live message's payload, key or header; librdkafka says that many bytes are there.
     Some(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) })
 }
 

@@ -30,7 +30,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use strandline_operators::credit::Budget;
 use strandline_operators::io::{AssignedPartition, Log, Polled};
 use strandline_operators::job::OnGap;
-use strandline_operators::record::{RawBatch, RawRecord, Span, TopicPartition};
+use strandline_operators::record::{Headers, RawBatch, RawRecord, Span, TopicPartition};
 use strandline_operators::time::EventTime;
 use strandline_operators::{Error, Result};
 
@@ -100,6 +100,8 @@ pub struct KafkaLog {
     wake: Option<Wake>,
     discovered: Option<Discovered>,
     doubt: Option<Doubt>,
+    /// Whether records come with their headers.
+    keeps_headers: bool,
     /// The reader whose turn is next.
     turn: usize,
     swept_at: Instant,
@@ -131,6 +133,7 @@ impl KafkaLog {
             wake: None,
             discovered: None,
             doubt: None,
+            keeps_headers: false,
             turn: 0,
             swept_at: Instant::now(),
         };
@@ -138,6 +141,14 @@ impl KafkaLog {
             log.assign(positions)?;
         }
         Ok(log)
+    }
+
+    /// Gives records with their headers from here on. Only for jobs that want them: they take time and room.
+    pub fn keep_headers(&mut self) {
+        self.keeps_headers = true;
+        for reader in &mut self.readers {
+            reader.keeps_headers = true;
+        }
     }
 
     /// Reads the partitions too that the discovery finds, and asks it before an error ends the job.
@@ -171,6 +182,7 @@ impl KafkaLog {
             self.readers.push(Reader {
                 source: source.clone(),
                 topic: CString::new(&*source.topic).map_err(|e| cannot(&e))?,
+                keeps_headers: self.keeps_headers,
                 fetched: Fetched::new(&self.consumer),
                 queue,
                 next: position.assigned.start,
@@ -375,6 +387,7 @@ struct Reader {
     /// The leader epoch of the last record.
     leader_epoch: Option<i32>,
     on_gap: OnGap,
+    keeps_headers: bool,
     /// Since when the broker says that it does not know the partition.
     unknown_since: Option<Instant>,
 }
@@ -474,8 +487,11 @@ impl Reader {
             if message.error().is_some() || count == max_records {
                 break;
             }
-            let size =
+            let mut size =
                 message.key().map_or(0, <[u8]>::len) + message.value().map_or(0, <[u8]>::len);
+            if self.keeps_headers {
+                message.headers(|name, value| size += name.len() + value.map_or(0, <[u8]>::len));
+            }
             if message.offset() >= start {
                 if count > 0 && bytes + size > MAX_BATCH_BYTES {
                     break;
@@ -492,12 +508,16 @@ impl Reader {
         let leader_epoch = last.and_then(Message::leader_epoch);
         let mut arena = Vec::with_capacity(bytes);
         let mut records = Vec::with_capacity(count);
+        let mut headers = self.keeps_headers.then(Headers::default);
         let mut next = start;
         for message in self.fetched.rest().take(passed) {
             // Below: read before, and delivered again after a rewind.
             if message.offset() >= next {
                 next = message.offset() + 1;
                 records.push(copy(message, &mut arena));
+                if let Some(headers) = &mut headers {
+                    copy_headers(message, headers, &mut arena);
+                }
             }
         }
         self.fetched.pass(passed);
@@ -508,7 +528,9 @@ impl Reader {
         self.check_leader_epoch(leader_epoch)?;
         self.next = next;
         self.leader_epoch = leader_epoch;
-        let held = arena.capacity() + records.capacity() * size_of::<RawRecord>();
+        let held = arena.capacity()
+            + records.capacity() * size_of::<RawRecord>()
+            + headers.as_ref().map_or(0, Headers::held_bytes);
         Ok(Some(Polled::Batch(RawBatch {
             source: self.source.clone(),
             start,
@@ -517,6 +539,7 @@ impl Reader {
             received_at: now(),
             arena: Bytes::from(arena),
             records,
+            headers,
             credit: budget.take(held as u64),
         })))
     }
@@ -610,18 +633,27 @@ fn is_passing(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Adds bytes to the arena.
+fn append(arena: &mut Vec<u8>, bytes: &[u8]) -> Span {
+    let start = arena.len() as u32;
+    arena.extend_from_slice(bytes);
+    // At most MAX_BATCH_BYTES and one record, which Kafka limits to 1 GiB or so.
+    Span {
+        start,
+        end: arena.len() as u32,
+    }
+}
+
+fn copy_headers(message: Message<'_>, headers: &mut Headers, arena: &mut Vec<u8>) {
+    message.headers(|name, value| {
+        let name = append(arena, name);
+        headers.push(name, value.map(|value| append(arena, value)));
+    });
+    headers.close_record();
+}
+
 fn copy(message: Message<'_>, arena: &mut Vec<u8>) -> RawRecord {
-    let mut span = |bytes: Option<&[u8]>| {
-        bytes.map(|bytes| {
-            let start = arena.len() as u32;
-            arena.extend_from_slice(bytes);
-            // At most MAX_BATCH_BYTES and one record, which Kafka limits to 1 GiB or so.
-            Span {
-                start,
-                end: arena.len() as u32,
-            }
-        })
-    };
+    let mut span = |bytes: Option<&[u8]>| bytes.map(|bytes| append(arena, bytes));
     RawRecord {
         offset: message.offset(),
         key: span(message.key()),

@@ -31,6 +31,7 @@ pub fn write(stack: &Path) -> Result {
                     ("lib", text(&jars::folder_of(&kafka::DISTRIBUTION)?)),
                 ]
             }
+            Service::SchemaRegistry => vec![("url", address)],
             Service::Rest => vec![
                 ("uri", address),
                 ("warehouse", rest::warehouse(&folder)),

@@ -6,6 +6,7 @@ mod kafka;
 mod options;
 mod ports;
 mod process;
+mod registry;
 mod rest;
 mod service;
 
@@ -94,7 +95,7 @@ fn status(folder: &Path) {
             }
             Some(_) => "stopped".to_owned(),
         };
-        println!("{:6} {state}", service.name());
+        println!("{:15} {state}", service.name());
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::process::{POLL_INTERVAL, Process};
-use super::{kafka, ports, rest};
+use super::{kafka, ports, registry, rest};
 use crate::Result;
 use crate::command::say;
 use crate::places;
@@ -30,11 +30,18 @@ pub enum Service {
     Kafka2,
     /// Apache Iceberg's REST catalog server.
     Rest,
+    /// Apicurio's schema registry. Only on request.
+    SchemaRegistry,
 }
 
 impl Service {
     /// All of them, in the order they are started.
-    pub const ALL: [Service; 3] = [Service::Kafka, Service::Kafka2, Service::Rest];
+    pub const ALL: [Service; 4] = [
+        Service::Kafka,
+        Service::Kafka2,
+        Service::Rest,
+        Service::SchemaRegistry,
+    ];
 
     /// Those that a stack has unless it is asked for others.
     pub const USUAL: [Service; 2] = [Service::Kafka, Service::Rest];
@@ -45,6 +52,7 @@ impl Service {
             Service::Kafka => "kafka",
             Service::Kafka2 => "kafka2",
             Service::Rest => "rest",
+            Service::SchemaRegistry => "schema-registry",
         }
     }
 
@@ -54,6 +62,7 @@ impl Service {
         match self {
             Service::Kafka | Service::Kafka2 => format!("127.0.0.1:{port}"),
             Service::Rest => format!("http://127.0.0.1:{port}"),
+            Service::SchemaRegistry => registry::address(port),
         }
     }
 
@@ -77,6 +86,7 @@ impl Service {
                 kafka::command(&folder, &kafka::second_node(ports, &first.ports)?)
             }
             Service::Rest => rest::command(&folder, ports),
+            Service::SchemaRegistry => registry::command(&folder, ports),
         }
     }
 
@@ -86,6 +96,7 @@ impl Service {
             Service::Kafka => kafka::ask(ports, 1),
             Service::Kafka2 => kafka::ask(ports, 2),
             Service::Rest => rest::ask(ports),
+            Service::SchemaRegistry => registry::ask(ports),
         }
     }
 

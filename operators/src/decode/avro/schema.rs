@@ -1,0 +1,360 @@
+//! A writer's schema as the decoder needs it: types in one list, names resolved, recursion by index.
+//!
+//! apache-avro parses the JSON. One thing is kept from it: a `fixed` that is a `uuid`, which it would take
+//! for one with a length in front (0.21), losing the frame.
+
+use apache_avro::Schema;
+use apache_avro::schema::Name;
+use hashbrown::HashMap;
+use serde_json::Value;
+
+/// Types that a schema may have, names resolved. Real ones have some hundreds.
+const MAX_TYPES: usize = 100_000;
+
+/// A logical type under which a `fixed` of a UUID passes through apache-avro unharmed.
+const FIXED_UUID: &str = "strandline-uuid";
+
+/// The place of a type in [`Types`].
+pub(super) type TypeId = usize;
+
+/// A type as it is encoded.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Physical {
+    Null,
+    Boolean,
+    Int,
+    Long,
+    Float,
+    Double,
+    Bytes,
+    String,
+    Fixed(usize),
+    Enum(Vec<String>),
+    Union(Vec<TypeId>),
+    Record(Vec<(String, TypeId)>),
+    Array(TypeId),
+    Map(TypeId),
+}
+
+/// What a value means beyond its encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Logical {
+    None,
+    Date,
+    TimeMillis,
+    TimeMicros,
+    TimestampMillis,
+    TimestampMicros,
+    TimestampNanos,
+    LocalTimestampMillis,
+    LocalTimestampMicros,
+    LocalTimestampNanos,
+    Decimal { scale: i32 },
+    BigDecimal,
+    Uuid,
+    Duration,
+}
+
+/// A type.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Type {
+    pub physical: Physical,
+    pub logical: Logical,
+}
+
+/// The types of one schema.
+#[derive(Clone, Debug)]
+pub(super) struct Types {
+    types: Vec<Type>,
+    /// For each type, whether its values take no bytes.
+    empty: Vec<bool>,
+    /// The type of the whole record.
+    pub root: TypeId,
+    /// The record's full name.
+    pub name: String,
+}
+
+impl Types {
+    /// Parses a schema, and those it refers to.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a person.
+    pub fn parse(schema: &str, references: &[String]) -> Result<Types, String> {
+        let references = references
+            .iter()
+            .map(|text| protect_uuids(text))
+            .collect::<Result<Vec<String>, String>>()?;
+        let (schema, references) = Schema::parse_str_with_list(&protect_uuids(schema)?, references)
+            .map_err(|e| format!("it is no Avro schema: {e}"))?;
+        let mut named = HashMap::new();
+        for schema in references.iter().chain([&schema]) {
+            collect(schema, &None, &mut named);
+        }
+        let mut builder = Builder {
+            named,
+            done: HashMap::new(),
+            types: Vec::new(),
+        };
+        let root = builder.add(&schema, &None)?;
+        let name = match &schema {
+            Schema::Record(record) => record.name.fullname(None),
+            other => format!("{:?}", apache_avro::schema::SchemaKind::from(other)),
+        };
+        Ok(Types {
+            empty: empty_types(&builder.types),
+            types: builder.types,
+            root,
+            name,
+        })
+    }
+
+    #[inline]
+    pub fn get(&self, id: TypeId) -> &Type {
+        &self.types[id]
+    }
+
+    /// Whether values of the type take no bytes at all, so that a count of them says nothing of their size.
+    #[inline]
+    pub fn takes_no_bytes(&self, id: TypeId) -> bool {
+        self.empty[id]
+    }
+}
+
+/// The types whose values take no bytes. A record that holds itself never comes to be one: it has no
+/// values at all.
+fn empty_types(types: &[Type]) -> Vec<bool> {
+    let mut empty = vec![false; types.len()];
+    loop {
+        let mut more = false;
+        for (id, found) in types.iter().enumerate() {
+            let is_empty = match &found.physical {
+                Physical::Null | Physical::Fixed(0) => true,
+                Physical::Record(fields) => fields.iter().all(|(_, field)| empty[*field]),
+                _ => false,
+            };
+            more |= is_empty && !std::mem::replace(&mut empty[id], is_empty);
+        }
+        if !more {
+            return empty;
+        }
+    }
+}
+
+/// The schema with every `fixed` UUID under another logical type.
+fn protect_uuids(schema: &str) -> Result<String, String> {
+    let mut value: Value =
+        serde_json::from_str(schema).map_err(|e| format!("it is not JSON: {e}"))?;
+    protect(&mut value);
+    Ok(value.to_string())
+}
+
+fn protect(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(protect),
+        Value::Object(object) => {
+            let is = |key: &str, word: &str| object.get(key).is_some_and(|v| v == word);
+            if is("type", "fixed") && is("logicalType", "uuid") {
+                object.insert("logicalType".to_owned(), Value::from(FIXED_UUID));
+            }
+            object.values_mut().for_each(protect);
+        }
+        _ => {}
+    }
+}
+
+/// The namespace that a named type's parts are in.
+fn namespace_of(name: &Name, enclosing: &Option<String>) -> Option<String> {
+    name.namespace.clone().or_else(|| enclosing.clone())
+}
+
+/// Finds every named type, whatever refers to it.
+fn collect<'s>(
+    schema: &'s Schema,
+    enclosing: &Option<String>,
+    named: &mut HashMap<String, (&'s Schema, Option<String>)>,
+) {
+    let mut register = |name: &Name, schema: &'s Schema| {
+        let full = name.fully_qualified_name(enclosing).fullname(None);
+        named.entry(full).or_insert((schema, enclosing.clone()));
+    };
+    match schema {
+        Schema::Record(record) => {
+            register(&record.name, schema);
+            let within = namespace_of(&record.name, enclosing);
+            for field in &record.fields {
+                collect(&field.schema, &within, named);
+            }
+        }
+        Schema::Enum(inner) => register(&inner.name, schema),
+        Schema::Fixed(inner) => register(&inner.name, schema),
+        Schema::Decimal(decimal) => {
+            if let Schema::Fixed(inner) = decimal.inner.as_ref() {
+                register(&inner.name, schema);
+            }
+        }
+        Schema::Array(array) => collect(&array.items, enclosing, named),
+        Schema::Map(map) => collect(&map.types, enclosing, named),
+        Schema::Union(union) => {
+            for branch in union.variants() {
+                collect(branch, enclosing, named);
+            }
+        }
+        _ => {}
+    }
+}
+
+struct Builder<'s> {
+    named: HashMap<String, (&'s Schema, Option<String>)>,
+    /// Named types that have a place, perhaps not filled in yet.
+    done: HashMap<String, TypeId>,
+    types: Vec<Type>,
+}
+
+impl<'s> Builder<'s> {
+    fn push(&mut self, physical: Physical, logical: Logical) -> Result<TypeId, String> {
+        if self.types.len() >= MAX_TYPES {
+            return Err(format!("it has more than {MAX_TYPES} types"));
+        }
+        self.types.push(Type { physical, logical });
+        Ok(self.types.len() - 1)
+    }
+
+    fn add(&mut self, schema: &'s Schema, enclosing: &Option<String>) -> Result<TypeId, String> {
+        use Logical as L;
+        use Physical as P;
+        let plain = |physical| (physical, L::None);
+        let (physical, logical) = match schema {
+            Schema::Null => plain(P::Null),
+            Schema::Boolean => plain(P::Boolean),
+            Schema::Int => plain(P::Int),
+            Schema::Long => plain(P::Long),
+            Schema::Float => plain(P::Float),
+            Schema::Double => plain(P::Double),
+            Schema::Bytes => plain(P::Bytes),
+            Schema::String => plain(P::String),
+            Schema::BigDecimal => (P::Bytes, L::BigDecimal),
+            Schema::Uuid => (P::String, L::Uuid),
+            Schema::Date => (P::Int, L::Date),
+            Schema::TimeMillis => (P::Int, L::TimeMillis),
+            Schema::TimeMicros => (P::Long, L::TimeMicros),
+            Schema::TimestampMillis => (P::Long, L::TimestampMillis),
+            Schema::TimestampMicros => (P::Long, L::TimestampMicros),
+            Schema::TimestampNanos => (P::Long, L::TimestampNanos),
+            Schema::LocalTimestampMillis => (P::Long, L::LocalTimestampMillis),
+            Schema::LocalTimestampMicros => (P::Long, L::LocalTimestampMicros),
+            Schema::LocalTimestampNanos => (P::Long, L::LocalTimestampNanos),
+            // 12 bytes, by the specification.
+            Schema::Duration => (P::Fixed(12), L::Duration),
+            Schema::Ref { name } => return self.add_named(name, enclosing),
+            Schema::Fixed(fixed) => {
+                let is_uuid = fixed.size == 16
+                    && fixed.attributes.get("logicalType") == Some(&Value::from(FIXED_UUID));
+                let logical = if is_uuid { L::Uuid } else { L::None };
+                (P::Fixed(fixed.size), logical)
+            }
+            Schema::Enum(inner) => plain(P::Enum(inner.symbols.clone())),
+            Schema::Decimal(decimal) => {
+                let scale = i32::try_from(decimal.scale)
+                    .map_err(|_| format!("a decimal has scale {}", decimal.scale))?;
+                let physical = match decimal.inner.as_ref() {
+                    Schema::Fixed(fixed) => P::Fixed(fixed.size),
+                    _ => P::Bytes,
+                };
+                (physical, L::Decimal { scale })
+            }
+            Schema::Array(array) => plain(P::Array(self.add(&array.items, enclosing)?)),
+            Schema::Map(map) => plain(P::Map(self.add(&map.types, enclosing)?)),
+            Schema::Union(union) => {
+                let branches = union.variants().iter();
+                let branches = branches.map(|branch| self.add(branch, enclosing));
+                plain(P::Union(branches.collect::<Result<_, _>>()?))
+            }
+            Schema::Record(record) => {
+                let full = record.name.fully_qualified_name(enclosing).fullname(None);
+                if let Some(&id) = self.done.get(&full) {
+                    return Ok(id);
+                }
+                let id = self.push(P::Null, L::None)?;
+                self.done.insert(full, id);
+                let within = namespace_of(&record.name, enclosing);
+                let mut fields = Vec::with_capacity(record.fields.len());
+                for field in &record.fields {
+                    fields.push((field.name.clone(), self.add(&field.schema, &within)?));
+                }
+                self.types[id].physical = P::Record(fields);
+                return Ok(id);
+            }
+        };
+        self.push(physical, logical)
+    }
+
+    fn add_named(&mut self, name: &Name, enclosing: &Option<String>) -> Result<TypeId, String> {
+        let full = name.fully_qualified_name(enclosing).fullname(None);
+        if let Some(&id) = self.done.get(&full) {
+            return Ok(id);
+        }
+        let Some((schema, namespace)) = self.named.get(&full).cloned() else {
+            return Err(format!("it refers to `{full}`, which is not defined"));
+        };
+        if let Schema::Ref { .. } = schema {
+            return Err(format!("`{full}` refers to itself"));
+        }
+        let id = self.add(schema, &namespace)?;
+        self.done.insert(full, id);
+        Ok(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_resolved_and_recursion_is_an_index() {
+        let types = Types::parse(
+            r#"{"type":"record","name":"a.Node","fields":[
+                {"name":"id","type":{"type":"fixed","name":"Id","size":16,"logicalType":"uuid"}},
+                {"name":"other","type":"Id"},
+                {"name":"next","type":["null","Node"]}]}"#,
+            &[],
+        )
+        .expect("a schema");
+        let Physical::Record(fields) = &types.get(types.root).physical else {
+            panic!("a record");
+        };
+        assert_eq!(types.get(fields[0].1).logical, Logical::Uuid);
+        assert_eq!(types.get(fields[1].1).physical, Physical::Fixed(16));
+        let Physical::Union(branches) = &types.get(fields[2].1).physical else {
+            panic!("a union");
+        };
+        assert_eq!(branches[1], types.root);
+        assert_eq!(types.name, "a.Node");
+    }
+
+    #[test]
+    fn a_schema_may_refer_to_others() {
+        let money =
+            r#"{"type":"record","name":"shop.Money","fields":[{"name":"amount","type":"long"}]}"#;
+        let order = r#"{"type":"record","name":"shop.Order","fields":[{"name":"total","type":"shop.Money"}]}"#;
+        let types = Types::parse(order, &[money.to_owned()]).expect("a schema");
+        let Physical::Record(fields) = &types.get(types.root).physical else {
+            panic!("a record");
+        };
+        let total = &types.get(fields[0].1).physical;
+        assert!(matches!(total, Physical::Record(fields) if fields[0].0 == "amount"));
+        assert!(Types::parse(order, &[]).is_err());
+    }
+
+    #[test]
+    fn what_takes_no_bytes_is_known() {
+        let types = Types::parse(
+            r#"{"type":"array","items":{"type":"record","name":"E","fields":[{"name":"n","type":"null"}]}}"#,
+            &[],
+        )
+        .expect("a schema");
+        let Physical::Array(items) = types.get(types.root).physical else {
+            panic!("an array");
+        };
+        assert!(types.takes_no_bytes(items) && !types.takes_no_bytes(types.root));
+    }
+}

@@ -1,0 +1,448 @@
+//! Changes of a database, as Debezium writes them in JSON: one row a change, appended.
+//!
+//! | a record that is | is |
+//! |---|---|
+//! | an envelope: `op`, `before`, `after`, `source`, `ts_ms` | a row of `after`; of `before` when it is a delete (`d`); of nulls when it is a truncation (`t`) |
+//! | that within Connect's `schema` and `payload` | the same; the schema says what integers and quoted decimals mean |
+//! | an object without `op`: a row unwrapped already (`ExtractNewRecordState`) | that row |
+//! | null: a tombstone | dropped |
+//! | a heartbeat (`ts_ms` alone), a transaction marker (`status`, `id`, `ts_ms`, ...) | dropped |
+//! | Connect's wrapper with `payload` null | `null_value` |
+//! | a logical decoding message (`m`) or another `op`; a create, update or read without `after` | `schema_mismatch` |
+//! | anything that [`json`](super::json) makes a dead letter | the same |
+//!
+//! Columns of these names hold what the envelope says, unless the row itself has a field of the name:
+//!
+//! | column | type | |
+//! |---|---|---|
+//! | `__op` | string | `c`, `u`, `d`, `r` (snapshot), `t`; of an unwrapped row only what it says itself |
+//! | `__table`, `__schema`, `__db` | string | of the source |
+//! | `__ts_ms`, `__source_ts_ms` | long or timestamptz | the connector's time, the database's time |
+//! | `__lsn` | long | the position in PostgreSQL's log |
+//! | `__deleted` | boolean | a delete |
+//! | `__before` | string | `before` as JSON, of updates and deletes, if the database gives it |
+//! | `__unavailable` | string | JSON list of the columns that hold null because the database did not say (TOAST) |
+//!
+//! The event time is the row's, else the database's time, else the connector's. The event id is the row's,
+//! else `db.schema.table:position:op:hash`, of the source's position and the row's text. The position alone
+//! would not do: a snapshot has one for all of its rows. Two equal rows at one position, in a table without
+//! a primary key, count as one.
+
+mod envelope;
+mod readings;
+#[cfg(test)]
+mod tests;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::columns::{ColumnBuilder, Reading, Unit};
+use super::each::{NullValue, Outcome, for_each_record};
+use super::frame::{self, KnownSchemas};
+use super::json::{JsonRows, not_json, not_utf8};
+use super::message::{Failure, excerpt};
+use super::{Decode, Decoded, SchemaIds};
+use crate::error::Result;
+use crate::io::SchemaAnswer;
+use crate::job::{IntegerTimestamps, JobSettings, QuotedDecimals};
+use crate::record::{ErrorType, RawBatch};
+use crate::schema::{Column, ColumnType, decoded_schema};
+use envelope::{Envelope, Kind};
+use readings::Readings;
+
+/// What Debezium writes where the database did not say (`unavailable.value.placeholder`).
+const UNAVAILABLE: &str = "__debezium_unavailable_value";
+
+/// Where the columns are that hold what the envelope says.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
+    op: Option<usize>,
+    table: Option<usize>,
+    schema: Option<usize>,
+    db: Option<usize>,
+    ts_ms: Option<usize>,
+    source_ts_ms: Option<usize>,
+    lsn: Option<usize>,
+    deleted: Option<usize>,
+    before: Option<usize>,
+    unavailable: Option<usize>,
+}
+
+/// What stands in front of the JSON.
+#[derive(Debug)]
+enum Framing {
+    None,
+    SchemaId(Option<KnownSchemas<()>>),
+}
+
+/// A decoder of Debezium's changes in JSON; see the module's documentation.
+#[derive(Debug)]
+pub struct DebeziumDecoder {
+    change: Changes,
+    framing: Framing,
+    max_record_bytes: u64,
+}
+
+/// Rows under construction out of changes.
+#[derive(Debug)]
+struct Changes {
+    rows: JsonRows,
+    schema: SchemaRef,
+    /// What each column must have that is required; but for id and time.
+    required: Vec<usize>,
+    places: Places,
+    event_id: Option<usize>,
+    event_time: usize,
+    readings: Readings,
+    /// Strings and bytes, which may be unavailable.
+    may_be_unavailable: Vec<usize>,
+}
+
+impl DebeziumDecoder {
+    /// A decoder for the job; `event_id` and `event_time` are places in its columns.
+    ///
+    /// # Errors
+    /// Columns that cannot be; a column of a reserved name of another type.
+    pub fn new(
+        settings: &JobSettings,
+        event_id: Option<usize>,
+        event_time: usize,
+    ) -> Result<DebeziumDecoder> {
+        let columns = &settings.columns;
+        super::check_columns(columns, event_id, Some(event_time))?;
+        let mut places = Places::default();
+        for (place, column) in columns.iter().enumerate() {
+            use ColumnType as C;
+            let slot = match (column.name, column.column_type) {
+                ("__op", C::String) => &mut places.op,
+                ("__table", C::String) => &mut places.table,
+                ("__schema", C::String) => &mut places.schema,
+                ("__db", C::String) => &mut places.db,
+                ("__ts_ms", C::Long | C::Timestamptz) => &mut places.ts_ms,
+                ("__source_ts_ms", C::Long | C::Timestamptz) => &mut places.source_ts_ms,
+                ("__lsn", C::Long) => &mut places.lsn,
+                ("__deleted", C::Boolean) => &mut places.deleted,
+                ("__before", C::String) => &mut places.before,
+                ("__unavailable", C::String) => &mut places.unavailable,
+                _ => continue,
+            };
+            *slot = Some(place);
+        }
+        // What is required is asked of the whole change, not of the part that JSON rows see.
+        let inner: Vec<Column> = columns
+            .iter()
+            .map(|&column| Column {
+                required: false,
+                ..column
+            })
+            .collect();
+        let plain = Reading {
+            unit: match settings.debezium.timestamps {
+                IntegerTimestamps::Millis => Unit::Millis,
+                IntegerTimestamps::Micros => Unit::Micros,
+                IntegerTimestamps::Nanos => Unit::Nanos,
+            },
+            base64_decimals: (settings.debezium.decimals == QuotedDecimals::Base64).then_some(None),
+            quoted_booleans: true,
+        };
+        let required = |(place, column): (usize, &Column)| {
+            let own = Some(place) == event_id || place == event_time;
+            (column.required && !own).then_some(place)
+        };
+        let unavailable = |(place, column): (usize, &Column)| {
+            matches!(column.column_type, ColumnType::String | ColumnType::Binary).then_some(place)
+        };
+        Ok(DebeziumDecoder {
+            change: Changes {
+                rows: JsonRows::new(&inner, None, None)?,
+                schema: decoded_schema(columns),
+                required: columns.iter().enumerate().filter_map(required).collect(),
+                may_be_unavailable: columns.iter().enumerate().filter_map(unavailable).collect(),
+                places,
+                event_id,
+                event_time,
+                readings: Readings::new(columns, plain),
+            },
+            framing: Framing::None,
+            max_record_bytes: settings.max_record_bytes,
+        })
+    }
+
+    /// The same for records with the schema registry's header in front. With `has_registry` their ids must
+    /// be ones that the registry knows.
+    #[must_use]
+    pub fn framed(mut self, has_registry: bool) -> DebeziumDecoder {
+        self.framing = Framing::SchemaId(has_registry.then(KnownSchemas::default));
+        self
+    }
+}
+
+impl Changes {
+    /// Adds a change as one row, or nothing.
+    fn decode(&mut self, value: &[u8]) -> std::result::Result<Outcome, Failure> {
+        let text = simdutf8::basic::from_utf8(value).map_err(|_| not_utf8(value))?;
+        let envelope = Envelope::read(text, self.readings.last_schema())
+            .map_err(|malformed| not_json(text, malformed))?;
+        let row = match envelope.kind() {
+            Kind::Heartbeat | Kind::Transaction => return Ok(Outcome::Dropped),
+            Kind::NotAnObject => {
+                // For what it says of it: what is no object is no row.
+                let at = self.rows.rows;
+                self.rows.decode_record(envelope.document)?;
+                self.rows.rows = at;
+                self.rows.roll_back();
+                return Err(Failure::new(
+                    ErrorType::SchemaMismatch,
+                    "expected a JSON object",
+                ));
+            }
+            Kind::NullPayload => {
+                return Err(Failure::new(
+                    ErrorType::NullValue,
+                    "`payload` is null: Connect's wrapper without a change",
+                ));
+            }
+            Kind::Row => envelope.document,
+            Kind::Change => envelope.row()?,
+        };
+        self.readings
+            .apply(envelope.schema, &mut self.rows.builders);
+        let before = self.rows.rows;
+        self.rows.decode_record(row)?;
+        let filled = self.complete(&envelope, row, before);
+        if filled.is_err() {
+            self.rows.rows = before;
+            self.rows.roll_back();
+        }
+        filled.map(|()| Outcome::Row)
+    }
+
+    /// Fills in what the envelope says, and asks for what is required.
+    fn complete(
+        &mut self,
+        envelope: &Envelope<'_>,
+        row: &str,
+        at: usize,
+    ) -> std::result::Result<(), Failure> {
+        self.take_out_unavailable(at)?;
+        self.fill_metadata(envelope, at)?;
+        if self.rows.builders[self.event_time].ends_with_null() {
+            let millis = envelope.source_ts_ms.or(envelope.ts_ms).ok_or_else(|| {
+                Failure::new(
+                    ErrorType::MissingEventTime,
+                    format!(
+                        "field `{}`, the event time, is absent or null, and there is no `ts_ms` either",
+                        self.rows.columns[self.event_time].name
+                    ),
+                )
+            })?;
+            let micros = millis.checked_mul(1000).ok_or_else(|| {
+                Failure::new(ErrorType::SchemaMismatch, "`ts_ms` is out of range")
+            })?;
+            let builder = &mut self.rows.builders[self.event_time];
+            builder.truncate(at);
+            builder.push_long(micros);
+        }
+        if let Some(place) = self.event_id {
+            let builder = &mut self.rows.builders[place];
+            if builder.ends_with_null() || builder.ends_with_empty_string() {
+                let id = event_id(envelope, row).ok_or_else(|| {
+                    Failure::new(
+                        ErrorType::MissingEventId,
+                        format!(
+                            "field `{}`, the event id, is absent, null or empty, and the change has no position in its source either",
+                            self.rows.columns[place].name
+                        ),
+                    )
+                })?;
+                builder.truncate(at);
+                push(builder, &id)?;
+            }
+        }
+        for &place in &self.required {
+            if self.rows.builders[place].ends_with_null() {
+                return Err(Failure::new(
+                    ErrorType::SchemaMismatch,
+                    format!(
+                        "field `{}` is absent, null or unavailable, but required",
+                        self.rows.columns[place].name
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes null of what the database did not say, and notes the columns.
+    fn take_out_unavailable(&mut self, at: usize) -> std::result::Result<(), Failure> {
+        let mut names: Vec<&str> = Vec::new();
+        for &place in &self.may_be_unavailable {
+            let builder = &mut self.rows.builders[place];
+            if builder.ends_with_bytes(UNAVAILABLE.as_bytes()) {
+                builder.truncate(at);
+                builder.append_null();
+                names.push(self.rows.columns[place].name);
+            }
+        }
+        if let Some(place) = self.places.unavailable
+            && !names.is_empty()
+        {
+            let list = serde_json::Value::from(names).to_string();
+            let builder = &mut self.rows.builders[place];
+            builder.truncate(at);
+            push(builder, &list)?;
+        }
+        Ok(())
+    }
+
+    fn fill_metadata(
+        &mut self,
+        envelope: &Envelope<'_>,
+        at: usize,
+    ) -> std::result::Result<(), Failure> {
+        let places = self.places;
+        let builders = &mut self.rows.builders;
+        let mut text = |place: Option<usize>, value: Option<&str>| match (place, value) {
+            (Some(place), Some(value)) if builders[place].ends_with_null() => {
+                builders[place].truncate(at);
+                push(&mut builders[place], value)
+            }
+            _ => Ok(()),
+        };
+        text(places.op, envelope.op.as_deref())?;
+        text(places.table, envelope.source.table.as_deref())?;
+        text(places.schema, envelope.source.schema.as_deref())?;
+        text(places.db, envelope.source.db.as_deref())?;
+        text(places.before, envelope.before)?;
+        for (place, millis) in [
+            (places.ts_ms, envelope.ts_ms),
+            (places.source_ts_ms, envelope.source_ts_ms),
+        ] {
+            let (Some(place), Some(millis)) = (place, millis) else {
+                continue;
+            };
+            let is_long = self.rows.columns[place].column_type == ColumnType::Long;
+            // An unwrapped row says it in milliseconds whatever its own times count.
+            let value = if is_long {
+                Some(millis)
+            } else {
+                millis.checked_mul(1000)
+            };
+            let value = value.ok_or_else(|| {
+                Failure::new(ErrorType::SchemaMismatch, "`ts_ms` is out of range")
+            })?;
+            builders[place].truncate(at);
+            builders[place].push_long(value);
+        }
+        if let (Some(place), Some(lsn)) = (places.lsn, envelope.source.lsn)
+            && builders[place].ends_with_null()
+        {
+            builders[place].truncate(at);
+            builders[place].push_long(lsn);
+        }
+        if let (Some(place), Some(op)) = (places.deleted, &envelope.op)
+            && builders[place].ends_with_null()
+        {
+            builders[place].truncate(at);
+            builders[place].push_boolean(op == "d");
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> RecordBatch {
+        self.rows.rows = 0;
+        super::avro::finish(&self.schema, &mut self.rows.builders)
+    }
+}
+
+fn push(builder: &mut ColumnBuilder, text: &str) -> std::result::Result<(), Failure> {
+    builder.push_string(text).map_err(|_| {
+        Failure::new(
+            ErrorType::TooLarge,
+            "the records read together have more than 2 GiB",
+        )
+    })
+}
+
+/// An id of a change whose row has none; `None` without a position.
+fn event_id(envelope: &Envelope<'_>, row: &str) -> Option<String> {
+    let source = &envelope.source;
+    let position = source.position()?;
+    let mut said = row.to_owned();
+    if let Some(before) = envelope.before {
+        said.push_str(before);
+    }
+    Some(format!(
+        "{}.{}.{}:{position}:{}:{:032x}",
+        source.db.as_deref().unwrap_or_default(),
+        source.schema.as_deref().unwrap_or_default(),
+        source.table.as_deref().unwrap_or_default(),
+        envelope.op.as_deref().unwrap_or_default(),
+        xxh3_128(said.as_bytes())
+    ))
+}
+
+impl Envelope<'_> {
+    /// The row of a change.
+    fn row(&self) -> std::result::Result<&str, Failure> {
+        let mismatch = |message: String| Err(Failure::new(ErrorType::SchemaMismatch, message));
+        let op = self.op.as_deref().unwrap_or_default();
+        match (op, self.after, self.before) {
+            ("c" | "u" | "r", Some(after), _) => Ok(after),
+            ("c" | "u" | "r", None, _) => {
+                mismatch(format!("`op` is `{op}`, but `after` is absent or null"))
+            }
+            ("d", _, Some(before)) => Ok(before),
+            // The database gives no former row (REPLICA IDENTITY NOTHING), or all rows went.
+            ("d" | "t", _, _) => Ok("{}"),
+            ("m", _, _) => {
+                mismatch("`op` is `m`: a logical decoding message carries no row".to_owned())
+            }
+            _ => mismatch(format!(
+                "`op` is {}, expected one of `c`, `u`, `d`, `r`, `t`",
+                excerpt(op)
+            )),
+        }
+    }
+}
+
+impl Decode for DebeziumDecoder {
+    fn decode(&mut self, batch: &RawBatch) -> Decoded {
+        let DebeziumDecoder {
+            change, framing, ..
+        } = self;
+        let each = for_each_record(batch, self.max_record_bytes, NullValue::Drop, |_, value| {
+            let json = match framing {
+                Framing::None => value,
+                Framing::SchemaId(known) => {
+                    let frame = frame::read(value)?;
+                    if let Some(known) = known {
+                        known.get(frame.id)?;
+                    }
+                    frame.payload
+                }
+            };
+            change.decode(json)
+        });
+        each.into_decoded(change.finish())
+    }
+
+    fn missing_schemas(&self, batch: &RawBatch, missing: &mut SchemaIds) {
+        if let Framing::SchemaId(Some(known)) = &self.framing {
+            known.missing(batch, missing);
+        }
+    }
+
+    fn learn(&mut self, id: u32, answer: &SchemaAnswer) {
+        if let Framing::SchemaId(Some(known)) = &mut self.framing {
+            known.learn(id, answer, |_| Ok(()));
+        }
+    }
+
+    fn forget(&mut self, id: u32) {
+        if let Framing::SchemaId(Some(known)) = &mut self.framing {
+            known.forget(id);
+        }
+    }
+}

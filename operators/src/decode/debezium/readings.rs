@@ -1,0 +1,103 @@
+//! What integers and quoted decimals mean, by the Connect schema that comes with a change.
+
+use serde_json::Value;
+
+use crate::decode::columns::{ColumnBuilder, Reading, Unit};
+use crate::schema::Column;
+
+/// Schemas remembered. A topic has one for each table that is routed to it, and one more after a change.
+const MAX_SCHEMAS: usize = 64;
+
+/// The readings of the columns, for each schema seen.
+#[derive(Debug)]
+pub(super) struct Readings {
+    columns: Vec<&'static str>,
+    /// Without a schema.
+    plain: Reading,
+    known: Vec<(Box<str>, Vec<Reading>)>,
+    /// The one in force in the builders, in `known`; `None` for the plain one.
+    current: Option<usize>,
+    /// Whether the builders have any.
+    is_set: bool,
+}
+
+impl Readings {
+    pub fn new(columns: &[Column], plain: Reading) -> Readings {
+        Readings {
+            columns: columns.iter().map(|column| column.name).collect(),
+            plain,
+            known: Vec::new(),
+            current: None,
+            is_set: false,
+        }
+    }
+
+    /// The text of the schema in force.
+    pub fn last_schema(&self) -> Option<&str> {
+        self.current.map(|place| &*self.known[place].0)
+    }
+
+    /// Makes the builders read as the schema says.
+    #[inline]
+    pub fn apply(&mut self, schema: Option<&str>, builders: &mut [ColumnBuilder]) {
+        if self.is_set && self.last_schema() == schema {
+            return;
+        }
+        self.is_set = true;
+        self.current = schema.map(|schema| self.place_of(schema));
+        for (place, builder) in builders.iter_mut().enumerate() {
+            builder.reading = match self.current {
+                Some(schema) => self.known[schema].1[place],
+                None => self.plain,
+            };
+        }
+    }
+
+    fn place_of(&mut self, schema: &str) -> usize {
+        if let Some(place) = self.known.iter().position(|(known, _)| **known == *schema) {
+            return place;
+        }
+        if self.known.len() >= MAX_SCHEMAS {
+            self.known.clear();
+        }
+        let readings = self.read(schema);
+        self.known.push((schema.into(), readings));
+        self.known.len() - 1
+    }
+
+    fn read(&self, schema: &str) -> Vec<Reading> {
+        let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+        let fields = |schema: &Value| schema["fields"].as_array().cloned().unwrap_or_default();
+        let top = fields(&schema);
+        let image = |name: &str| top.iter().find(|field| field["field"] == name).map(fields);
+        // An envelope has the row's fields in `after`; an unwrapped row has them itself.
+        let row = image("after")
+            .or_else(|| image("before"))
+            .unwrap_or(top.clone());
+        self.columns
+            .iter()
+            .map(|name| {
+                let field = row.iter().find(|field| field["field"] == *name);
+                field.map_or(self.plain, reading)
+            })
+            .collect()
+    }
+}
+
+/// What a field's values mean: Connect's and Debezium's semantic types.
+fn reading(field: &Value) -> Reading {
+    let name = field["name"].as_str().unwrap_or_default();
+    let scale = || {
+        let scale = field["parameters"]["scale"].as_str();
+        scale.and_then(|scale| scale.parse().ok())
+    };
+    Reading {
+        unit: match name {
+            "io.debezium.time.MicroTimestamp" | "io.debezium.time.MicroTime" => Unit::Micros,
+            "io.debezium.time.NanoTimestamp" | "io.debezium.time.NanoTime" => Unit::Nanos,
+            _ => Unit::Millis,
+        },
+        base64_decimals: (name == "org.apache.kafka.connect.data.Decimal").then(scale),
+        quoted_booleans: true,
+    }
+}

@@ -1,0 +1,340 @@
+//! Debezium's changes as its PostgreSQL connector writes them.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
+};
+use arrow_array::{Array, RecordBatch};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::testing::raw_batch;
+use super::super::{Decode, Decoded};
+use super::{DebeziumDecoder, UNAVAILABLE};
+use crate::job::{DedupPolicy, Job, JobSettings};
+use crate::record::ErrorType;
+use crate::schema::{Column, ColumnType};
+
+const COLUMNS: &[Column] = &[
+    Column::required("event_id", ColumnType::String),
+    Column::required("event_time", ColumnType::Timestamptz),
+    Column::optional("note", ColumnType::String),
+    Column::optional(
+        "price",
+        ColumnType::Decimal {
+            precision: 10,
+            scale: 2,
+        },
+    ),
+    Column::optional("day", ColumnType::Date),
+    Column::optional("at", ColumnType::Time),
+    Column::optional("seen", ColumnType::Timestamp),
+    Column::optional("__op", ColumnType::String),
+    Column::optional("__table", ColumnType::String),
+    Column::optional("__schema", ColumnType::String),
+    Column::optional("__ts_ms", ColumnType::Long),
+    Column::optional("__source_ts_ms", ColumnType::Timestamptz),
+    Column::optional("__lsn", ColumnType::Long),
+    Column::optional("__deleted", ColumnType::Boolean),
+    Column::optional("__before", ColumnType::String),
+    Column::optional("__unavailable", ColumnType::String),
+];
+
+fn settings() -> JobSettings {
+    JobSettings {
+        columns: COLUMNS.to_vec(),
+        dedup: Some(DedupPolicy {
+            key: "event_id".to_owned(),
+            ttl: std::time::Duration::from_secs(1),
+        }),
+        ..Job::BRONZE.settings()
+    }
+}
+
+fn decode(records: &[Option<Value>]) -> Decoded {
+    let records: Vec<Option<String>> = records
+        .iter()
+        .map(|record| record.as_ref().map(Value::to_string))
+        .collect();
+    let mut decoder = DebeziumDecoder::new(&settings(), Some(0), 1).expect("a decoder");
+    decoder.decode(&raw_batch(&records))
+}
+
+/// The row as JSON, columns that are null left out.
+fn row(columns: &RecordBatch, row: usize) -> Value {
+    let mut object = serde_json::Map::new();
+    for (column, array) in COLUMNS.iter().zip(columns.columns()) {
+        if array.is_null(row) {
+            continue;
+        }
+        let value = match column.column_type {
+            ColumnType::String => json!(array.as_string::<i32>().value(row)),
+            ColumnType::Long => json!(array.as_primitive::<Int64Type>().value(row)),
+            ColumnType::Date => json!(array.as_primitive::<Date32Type>().value(row)),
+            ColumnType::Time => json!(array.as_primitive::<Time64MicrosecondType>().value(row)),
+            ColumnType::Boolean => json!(array.as_boolean().value(row)),
+            ColumnType::Decimal { .. } => {
+                json!(array.as_primitive::<Decimal128Type>().value(row) as i64)
+            }
+            _ => json!(array.as_primitive::<TimestampMicrosecondType>().value(row)),
+        };
+        object.insert(column.name.to_owned(), value);
+    }
+    Value::Object(object)
+}
+
+fn source() -> Value {
+    json!({
+        "version": "3.6.3.Final", "connector": "postgresql", "name": "shop", "ts_ms": 1_700_000_000_500i64,
+        "snapshot": "false", "db": "shop", "sequence": "[\"1\",\"2\"]", "schema": "public",
+        "table": "orders", "txId": 7, "lsn": 4242, "xmin": null
+    })
+}
+
+fn envelope(op: &str, before: Value, after: Value) -> Value {
+    json!({
+        "before": before, "after": after, "source": source(), "transaction": null,
+        "op": op, "ts_ms": 1_700_000_000_900i64
+    })
+}
+
+#[test]
+fn creates_updates_deletes_reads_and_truncations_are_rows() {
+    let old = json!({"event_id": "a", "event_time": "2026-11-21T10:00:00Z", "note": "old"});
+    let new = json!({"event_id": "a", "event_time": "2026-11-21T10:00:00Z", "note": "new"});
+    let decoded = decode(&[
+        Some(envelope("c", Value::Null, new.clone())),
+        Some(envelope("u", old.clone(), new.clone())),
+        Some(envelope("d", old.clone(), Value::Null)),
+        None,
+        Some(envelope("r", Value::Null, new.clone())),
+        Some(envelope("t", Value::Null, Value::Null)),
+    ]);
+    assert_eq!(decoded.failures, []);
+    assert_eq!(
+        (decoded.rows.as_slice(), decoded.dropped),
+        (&[0, 1, 2, 4, 5][..], 1)
+    );
+    let time = 1_795_255_200_000_000i64;
+    let expected = |op: &str, note: &str| {
+        json!({
+            "event_id": "a", "event_time": time, "note": note, "__op": op, "__table": "orders",
+            "__schema": "public", "__ts_ms": 1_700_000_000_900i64,
+            "__source_ts_ms": 1_700_000_000_500_000i64, "__lsn": 4242, "__deleted": op == "d"
+        })
+    };
+    let columns = &decoded.columns;
+    assert_eq!(row(columns, 0), expected("c", "new"));
+    let mut update = expected("u", "new");
+    update["__before"] = json!(old.to_string());
+    assert_eq!(row(columns, 1), update);
+    let mut delete = expected("d", "old");
+    delete["__before"] = json!(old.to_string());
+    assert_eq!(row(columns, 2), delete);
+    assert_eq!(row(columns, 3), expected("r", "new"));
+    // A truncation has no row: its id is its position, its time the database's.
+    let truncation = row(columns, 4);
+    let id = truncation["event_id"].as_str().expect("an id");
+    assert!(id.starts_with("shop.public.orders:4242:t:"), "{id}");
+    assert_eq!(truncation["event_time"], json!(1_700_000_000_500_000i64));
+}
+
+#[test]
+fn rows_of_a_snapshot_that_have_no_id_get_different_ones_at_one_position() {
+    let snapshot = |note: &str| Some(envelope("r", Value::Null, json!({"note": note})));
+    let decoded = decode(&[snapshot("a"), snapshot("b"), snapshot("a")]);
+    assert_eq!(decoded.failures, []);
+    let ids = decoded.columns.column(0).as_string::<i32>();
+    assert_ne!(ids.value(0), ids.value(1));
+    assert_eq!(ids.value(0), ids.value(2), "the same change read again");
+}
+
+/// Connect's wrapper says what integers and quoted decimals mean; `JwA=` is 9984.
+#[test]
+fn the_schema_of_the_wrapper_decides_what_values_mean() {
+    let fields = |time: &str, timestamp: &str, decimal: Value| {
+        json!([
+            {"type": "string", "field": "event_id"},
+            {"type": "string", "name": "io.debezium.time.ZonedTimestamp", "field": "event_time"},
+            decimal,
+            {"type": "int32", "name": "io.debezium.time.Date", "field": "day"},
+            {"type": "int64", "name": time, "field": "at"},
+            {"type": "int64", "name": timestamp, "field": "seen"},
+        ])
+    };
+    let wrapped = |fields: Value, after: Value| {
+        Some(json!({
+            "schema": {"type": "struct", "fields": [
+                {"type": "struct", "optional": true, "field": "before", "fields": fields},
+                {"type": "struct", "optional": true, "field": "after", "fields": fields},
+            ]},
+            "payload": envelope("c", Value::Null, after)
+        }))
+    };
+    let connect = "org.apache.kafka.connect.data.Decimal";
+    let base64 =
+        json!({"type": "bytes", "name": connect, "parameters": {"scale": "2"}, "field": "price"});
+    let wider =
+        json!({"type": "bytes", "name": connect, "parameters": {"scale": "3"}, "field": "price"});
+    let digits = json!({"type": "string", "field": "price"});
+    let row_of = |price: Value, at: i64, seen: i64| {
+        json!({"event_id": "a", "event_time": "2026-11-21T10:00:00Z", "price": price, "day": 20_000,
+               "at": at, "seen": seen})
+    };
+    let (micros, millis) = (
+        "io.debezium.time.MicroTime",
+        "org.apache.kafka.connect.data.Time",
+    );
+    let decoded = decode(&[
+        wrapped(
+            fields(micros, "io.debezium.time.MicroTimestamp", base64),
+            row_of(json!("JwA="), 1_000_000, 5_000_000),
+        ),
+        wrapped(
+            fields(millis, "org.apache.kafka.connect.data.Timestamp", digits),
+            row_of(json!("99.84"), 1_000, 5_000),
+        ),
+        wrapped(
+            fields(
+                "io.debezium.time.NanoTime",
+                "io.debezium.time.NanoTimestamp",
+                wider,
+            ),
+            row_of(json!("AYYA"), 1_000_000_000, 5_000_000_000),
+        ),
+        // Without a schema the job's settings say it: micros and base64.
+        Some(envelope(
+            "c",
+            Value::Null,
+            row_of(json!("JwA="), 1_000_000, 5_000_000),
+        )),
+        Some(envelope(
+            "c",
+            Value::Null,
+            row_of(json!({"scale": 1, "value": "A+Y="}), 1_000_000, 5_000_000),
+        )),
+    ]);
+    assert_eq!(decoded.failures, []);
+    for (at, cents) in [9984, 9984, 9984, 9984, 9980].into_iter().enumerate() {
+        let row = row(&decoded.columns, at);
+        assert_eq!(row["price"], json!(cents), "row {at}");
+        assert_eq!(row["day"], json!(20_000));
+        assert_eq!(row["at"], json!(1_000_000), "row {at}");
+        assert_eq!(row["seen"], json!(5_000_000), "row {at}");
+    }
+}
+
+#[test]
+fn rows_unwrapped_already_are_taken_with_what_they_say_of_themselves() {
+    let decoded = decode(&[
+        Some(
+            json!({"event_id": "a", "event_time": "2026-11-21T10:00:00Z", "note": "n", "__op": "u",
+                    "__table": "orders", "__ts_ms": 1_700_000_000_900i64, "__deleted": "false"}),
+        ),
+        Some(
+            json!({"event_id": "a", "note": null, "__deleted": "true", "__table": "orders",
+                    "__source_ts_ms": 1_700_000_000_500i64, "__lsn": 17}),
+        ),
+    ]);
+    assert_eq!(decoded.failures, []);
+    let first = row(&decoded.columns, 0);
+    assert_eq!(
+        (&first["__op"], &first["__deleted"], &first["__ts_ms"]),
+        (&json!("u"), &json!(false), &json!(1_700_000_000_900i64))
+    );
+    let second = row(&decoded.columns, 1);
+    assert_eq!(
+        (
+            &second["__op"],
+            &second["__deleted"],
+            &second["event_time"],
+            &second["__lsn"]
+        ),
+        (
+            &json!("d"),
+            &json!(true),
+            &json!(1_700_000_000_500_000i64),
+            &json!(17)
+        )
+    );
+}
+
+#[test]
+fn what_the_database_did_not_say_is_null_and_noted() {
+    let after = json!({"event_id": "a", "event_time": "2026-11-21T10:00:00Z", "note": UNAVAILABLE});
+    let decoded = decode(&[Some(envelope("u", Value::Null, after))]);
+    let row = row(&decoded.columns, 0);
+    assert_eq!(row.get("note"), None);
+    assert_eq!(row["__unavailable"], json!("[\"note\"]"));
+}
+
+#[test]
+fn signs_of_life_are_dropped_and_what_is_no_change_is_a_dead_letter() {
+    let row = json!({"event_id": "a", "event_time": "2026-11-21T10:00:00Z"});
+    let mut no_position = envelope(
+        "c",
+        Value::Null,
+        json!({"event_time": "2026-11-21T10:00:00Z"}),
+    );
+    no_position["source"] = json!({"table": "orders"});
+    let mut no_time = envelope("c", Value::Null, json!({"event_id": "a"}));
+    no_time["source"] = Value::Null;
+    no_time["ts_ms"] = Value::Null;
+    let decoded = decode(&[
+        Some(json!({"ts_ms": 1})),
+        Some(
+            json!({"status": "BEGIN", "id": "7:1", "event_count": null, "data_collections": null, "ts_ms": 1}),
+        ),
+        Some(json!({"schema": {"type": "struct"}, "payload": null})),
+        Some(envelope("c", Value::Null, Value::Null)),
+        Some(envelope("m", Value::Null, Value::Null)),
+        Some(envelope("x", Value::Null, row.clone())),
+        Some(no_position),
+        Some(no_time),
+        Some(json!([1])),
+        Some(envelope(
+            "c",
+            Value::Null,
+            json!({"event_id": "a", "note": 7}),
+        )),
+        Some(envelope("c", Value::Null, row)),
+    ]);
+    assert_eq!(decoded.dropped, 2);
+    let kinds: Vec<(u32, ErrorType)> = decoded
+        .failures
+        .iter()
+        .map(|f| (f.record, f.error_type))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            (2, ErrorType::NullValue),
+            (3, ErrorType::SchemaMismatch),
+            (4, ErrorType::SchemaMismatch),
+            (5, ErrorType::SchemaMismatch),
+            (6, ErrorType::MissingEventId),
+            (7, ErrorType::MissingEventTime),
+            (8, ErrorType::SchemaMismatch),
+            (9, ErrorType::SchemaMismatch),
+            (10, ErrorType::SchemaMismatch),
+        ]
+    );
+    assert_eq!(decoded.rows, [11]);
+}
+
+proptest! {
+    #[test]
+    fn no_change_of_a_byte_makes_it_panic(at: proptest::sample::Index, byte: u8, cut: proptest::sample::Index) {
+        let good = envelope("u", json!({"event_id": "b"}), json!({"event_id": "a", "note": "x"})).to_string();
+        let mut bad = good.clone().into_bytes();
+        let place = at.index(bad.len());
+        bad[place] = byte;
+        let short = good.as_bytes()[..cut.index(good.len())].to_vec();
+        let records = [Some(good.clone().into_bytes()), Some(bad), Some(short), Some(good.into_bytes())];
+        let mut decoder = DebeziumDecoder::new(&settings(), Some(0), 1).expect("a decoder");
+        let decoded = decoder.decode(&raw_batch(&records));
+        prop_assert!(decoded.rows.contains(&0) && decoded.rows.contains(&3));
+        prop_assert!(!decoded.rows.contains(&2), "a cut record is no record");
+        prop_assert_eq!(decoded.rows.len() + decoded.failures.len() + decoded.dropped as usize, 4);
+    }
+}

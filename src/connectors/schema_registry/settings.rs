@@ -1,0 +1,33 @@
+//! Where the registry is, and who we are to it.
+
+use std::fmt;
+
+use crate::config::Secret;
+
+/// The settings of the registry's client. `Debug` hides secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Its address, with the path under which it speaks Confluent's API.
+    pub url: String,
+    /// User and password for basic authentication.
+    pub basic: Option<(String, Secret)>,
+    /// Token for bearer authentication.
+    pub bearer_token: Option<Secret>,
+    /// PEM file of the certificate authorities that may have signed the server's certificate, besides those
+    /// that are built in.
+    pub ssl_ca_location: Option<String>,
+    /// PEM files of our own certificate and its key, for a server that asks for them.
+    pub ssl_client: Option<(String, String)>,
+}
+
+impl fmt::Debug for RegistrySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistrySettings")
+            .field("url", &crate::config::without_password(&self.url))
+            .field("basic", &self.basic)
+            .field("bearer_token", &self.bearer_token)
+            .field("ssl_ca_location", &self.ssl_ca_location)
+            .field("ssl_client", &self.ssl_client)
+            .finish()
+    }
+}
