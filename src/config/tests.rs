@@ -528,7 +528,7 @@ fn secrets_are_masked_wherever_settings_are_shown() {
 kafka:
   bootstrap_servers: localhost:9092
   properties: { sasl.password: '${env:PASSWORD}', ssl.key.password: hunter2, sasl.username: me }
-schema_registry: { url: 'http://u:hunter2@localhost:8081', username: me, password: hunter2, ssl_key_location: hunter2, ssl_certificate_location: c }
+schema_registry: { url: 'http://u:hunter2@localhost:8081', username: me, password: hunter2 }
 catalog:
   type: rest
   uri: http://localhost:8181

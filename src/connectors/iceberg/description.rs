@@ -8,7 +8,7 @@ use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{PartitionSpec, Schema, SchemaRef as IcebergSchemaRef};
 use iceberg::table::Table;
 use serde::{Deserialize, Serialize};
-use strandline_operators::arrow_schema::{Schema as ArrowSchema, SchemaRef};
+use strandline_operators::arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 use strandline_operators::io::TableIndex;
 use strandline_operators::{Error, Result};
 
@@ -46,6 +46,22 @@ pub struct TableDescription {
     partition_spec: PartitionSpec,
 }
 
+/// The column with 32-bit offsets for its bytes, as batches have them: the library translates Iceberg's binary
+/// to Arrow's large one. In a file they are the same.
+fn with_short_offsets(field: &Field) -> Field {
+    let data_type = match field.data_type() {
+        DataType::LargeBinary => DataType::Binary,
+        DataType::Struct(parts) => {
+            DataType::Struct(parts.iter().map(|part| with_short_offsets(part)).collect())
+        }
+        DataType::Map(entries, ordered) => {
+            DataType::Map(Arc::new(with_short_offsets(entries)), *ordered)
+        }
+        other => other.clone(),
+    };
+    field.clone().with_data_type(data_type)
+}
+
 impl TableDescription {
     pub(super) fn of(index: TableIndex, shape: &TableShape, table: &Table) -> TableDescription {
         let metadata = table.metadata();
@@ -81,7 +97,7 @@ impl TableDescription {
         let fields = self
             .columns
             .iter()
-            .map(|name| all.field_with_name(name).cloned())
+            .map(|name| all.field_with_name(name).map(with_short_offsets))
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(|e| {
                 Error::internal(format!(

@@ -67,6 +67,7 @@ impl Target {
 enum Conversion {
     String,
     BytesAsString,
+    StringAsBytes,
     Symbol(Vec<String>),
     FixedUuid,
     Int,
@@ -406,7 +407,8 @@ fn resolve(types: &Types, id: TypeId, column: ColumnType) -> Option<Conversion> 
         (C::Timestamp, P::Long, L::LocalTimestampMicros) => Conversion::Micros(Unit::Micros),
         (C::Timestamp, P::Long, L::LocalTimestampNanos) => Conversion::Micros(Unit::Nanos),
         (C::Timestamptz | C::Timestamp, P::String, L::None) => Conversion::TextTimestamp,
-        (C::Binary, P::Bytes | P::String, _) => Conversion::Bytes,
+        (C::Binary, P::Bytes, _) => Conversion::Bytes,
+        (C::Binary, P::String, _) => Conversion::StringAsBytes,
         (C::Binary, P::Fixed(size), _) => Conversion::Fixed(*size),
         (C::Decimal { precision, scale }, physical, logical) => {
             let of = |from| Decimal {
@@ -459,6 +461,10 @@ impl Conversion {
                 let text = std::str::from_utf8(cursor.bytes()?)
                     .map_err(|_| Fault::Mismatch("the bytes are not UTF-8"))?;
                 builder.push_string(text).map_err(|_| FULL)?;
+            }
+            Conversion::StringAsBytes => {
+                let text = cursor.string()?;
+                builder.push_bytes(text.as_bytes()).map_err(|_| FULL)?;
             }
             Conversion::Symbol(symbols) => {
                 let symbol = cursor.choice(symbols.len(), NO_SYMBOL)?;

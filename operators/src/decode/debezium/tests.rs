@@ -297,6 +297,7 @@ fn signs_of_life_are_dropped_and_what_is_no_change_is_a_dead_letter() {
             Value::Null,
             json!({"event_id": "a", "note": 7}),
         )),
+        Some(json!({"schema": null, "payload": 5})),
         Some(envelope("c", Value::Null, row)),
     ]);
     assert_eq!(decoded.dropped, 2);
