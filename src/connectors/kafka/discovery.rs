@@ -135,7 +135,9 @@ pub fn discover(
     thread::Builder::new()
         .name("discovery".to_owned())
         .spawn(move || {
+            // Dropped in reverse: whoever waits for the end finds that nobody takes questions any more.
             let _at_work: Sender<()> = at_work;
+            let asked = asked;
             discovery.run(&asked, interval);
         })
         .map_err(|e| {
