@@ -48,7 +48,7 @@ impl Format {
 }
 
 /// How a raw job finds the event id and the event time of a record that it keeps as bytes. Columns of the
-/// job other than those of [`RAW_COLUMNS`](crate::schema::RAW_COLUMNS) are peeked from the fields of their
+/// job other than those of [`RAW_COLUMNS`] are peeked from the fields of their
 /// names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peek<S> {
