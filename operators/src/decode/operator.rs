@@ -8,11 +8,12 @@
 //! | state | the watermark of every partition of this worker (in [`WorkerPartitions`]) |
 //! | frontier | passed on as it is |
 //! | errors | none: a record that cannot be decoded is a failure of its own, its neighbours go on |
-//! | metrics | none of its own; the account counts failures |
+//! | metrics | records decoded; the account counts failures |
 //!
 //! [`WorkerPartitions`]: crate::partitions::WorkerPartitions
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
@@ -192,6 +193,7 @@ impl<'scope> DecodeRecords<'scope> for StreamVec<'scope, IngestTime, RawBatch> {
                             return;
                         }
                         for raw in batches.drain(..) {
+                            let records = raw.records.len() as u64;
                             let events = || {
                                 context.reached(Failpoint::Decode)?;
                                 let decoded = decoder.decode(&raw);
@@ -206,7 +208,11 @@ impl<'scope> DecodeRecords<'scope> for StreamVec<'scope, IngestTime, RawBatch> {
                             };
                             let events = events();
                             match events {
-                                Ok(events) => output.session(&time).give(events),
+                                Ok(events) => {
+                                    let decoded = &context.observed.records_decoded;
+                                    decoded.fetch_add(records, Ordering::Relaxed);
+                                    output.session(&time).give(events);
+                                }
                                 Err(error) => {
                                     failed = Some(time.retain(0));
                                     context.fail(error);
