@@ -30,6 +30,7 @@ use strandline_operators::host::Machine;
 use strandline_operators::io::{FileKey, Files, TableIndex, WrittenFile};
 use strandline_operators::job::JobSettings;
 use strandline_operators::landing::claim::ClaimOptions;
+use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::progress::{EpochCommit, PartitionDelta};
 use strandline_operators::record::TopicPartition;
 use strandline_operators::time::{Epoch, EventTime};
@@ -161,7 +162,7 @@ fn write_table(run: &JobRun, ids: u64, commit_rows: u64) -> Outcome<StartingPoin
     let tables = prepare()?;
     let files = open_files(tables.description())?;
     let mut epoch = Epoch::first_of(tables.generation());
-    let mut table = tables.into_committer();
+    let mut table = tables.into_committer(&CommitTrouble::default());
     let (mut next, mut commits, started) = (0, 0, Instant::now());
     while next < ids {
         let upto = (next + commit_rows).min(ids);

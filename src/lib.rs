@@ -33,7 +33,9 @@ pub mod config;
 pub mod connectors;
 pub mod engine;
 pub mod generator;
+pub mod http;
 mod logging;
+pub mod status;
 
 use std::process::ExitCode;
 
@@ -78,6 +80,7 @@ fn end_on_panic() {
         }
         report(panic);
         engine::supervised::last_words(&Error::internal(format!("a thread panicked: {text}")));
+        engine::crash::report(&format!("a thread panicked: {panic}"));
         exit_now(ErrorKind::Internal.exit_code());
     }));
 }

@@ -178,10 +178,16 @@ impl<'scope> CommitEpochs<'scope> for StreamVec<'scope, IngestTime, WrittenFile>
                                 epoch: commit.epoch.next(),
                                 watermark,
                             });
-                            context.observed.committed(&commit, &committed);
+                            context.observed.committed(
+                                &commit,
+                                &committed,
+                                context.host.now(),
+                                context.host.wall_clock(),
+                            );
                         }
                         Err(error) => {
                             failed = true;
+                            context.observed.commit_failed();
                             context.fail(error);
                             return;
                         }
@@ -193,6 +199,7 @@ impl<'scope> CommitEpochs<'scope> for StreamVec<'scope, IngestTime, WrittenFile>
                         let mut commit = gathering.take(next);
                         commit.watermark = watermark;
                         let coordinate = watermark.map_or(0, |w| w.to_coordinate());
+                        context.observed.committing(next, context.host.now());
                         in_flight = Some((next, coordinate.max(held.time().watermark)));
                         next = next.next();
                         if let Some(thread) = &thread {

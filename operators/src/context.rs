@@ -16,6 +16,7 @@ use crate::failpoint::{Failpoint, reached};
 use crate::host::Host;
 use crate::job::JobSettings;
 use crate::observed::Observed;
+use crate::observed::latency::PendingLatency;
 use crate::partitions::WorkerPartitions;
 use crate::time::{Epoch, IngestTime};
 
@@ -48,6 +49,8 @@ pub struct WorkerContext {
     pub durable: ProbeHandle<IngestTime>,
     /// The partitions read here.
     pub partitions: RefCell<WorkerPartitions>,
+    /// How old the records of epochs are that are not durable yet.
+    pub latency: RefCell<PendingLatency>,
     /// Ticks that the source has not applied yet.
     pub ticks: RefCell<VecDeque<Tick>>,
     /// The report to be sent to the clock.

@@ -89,6 +89,10 @@ pub fn control(worker: &mut Worker, context: &Context) {
                         .observed
                         .waits
                         .store(clock.waits(), Ordering::Relaxed);
+                    context
+                        .observed
+                        .open_epoch
+                        .store(clock.epoch().0, Ordering::Relaxed);
                     context.observed.announce_watermark(clock.watermark());
                     activator.activate_after(cadence);
                 }

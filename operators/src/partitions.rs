@@ -23,6 +23,14 @@ pub struct PartitionView {
     end_seen: bool,
 }
 
+impl PartitionView {
+    /// How long it has been read up to its end; `None` when there is more to read.
+    pub fn at_end_for(&self, now: Instant) -> Option<Duration> {
+        self.at_end_since
+            .map(|since| now.saturating_duration_since(since))
+    }
+}
+
 /// The partitions of one worker.
 #[derive(Debug)]
 pub struct WorkerPartitions {
@@ -87,16 +95,18 @@ impl WorkerPartitions {
 
     /// What these partitions allow the watermark to be.
     pub fn held(&self, now: Instant) -> Held {
-        let idle = |since: Instant, timeout: Duration| now.duration_since(since) >= timeout;
         self.views
             .iter()
-            .filter(|v| {
-                !v.at_end_since
-                    .is_some_and(|since| idle(since, self.policy.idle_timeout))
-            })
+            .filter(|v| !self.is_idle(v, now))
             .map(|v| v.watermark.watermark().map_or(Held::Unknown, Held::At))
             .min()
             .unwrap_or(Held::Free)
+    }
+
+    /// Whether a partition has been at its end for so long that it no longer holds the watermark.
+    pub fn is_idle(&self, view: &PartitionView, now: Instant) -> bool {
+        view.at_end_for(now)
+            .is_some_and(|rest| rest >= self.policy.idle_timeout)
     }
 
     /// Whether every partition has reached the end it had when the job started.

@@ -8,7 +8,7 @@
 //! | state | none: a pure function of the batch |
 //! | frontier | passed on as it is |
 //! | errors | a defect (columns that do not fit) ends the job |
-//! | metrics | the account |
+//! | metrics | the account, records judged, the age of what lands |
 //!
 //! Order of verdicts: failures of decoding came first, then a known id is a duplicate however late it is,
 //! then the too late are sorted out, then the late are flagged. Nothing after this may reject a record.
@@ -16,8 +16,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow_array::builder::StringBuilder;
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{
     ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
     UInt32Array,
@@ -41,9 +44,12 @@ use crate::io::TableIndex;
 use crate::job::TooLate;
 use crate::progress::{LeaderEpoch, PartitionDelta};
 use crate::record::{DeadLetter, ErrorType, EventBatch, TopicPartition};
-use crate::schema::as_of_table;
+use crate::schema::{as_of_table, metadata_fields};
 use crate::time::{Epoch, EventTime, IngestTime, MICROS_PER_SECOND};
 use crate::watermark::{Lateness, LatenessJudge};
+
+/// The column that holds the broker's timestamp of each row.
+const KAFKA_TIMESTAMP: &str = "kafka_timestamp";
 
 /// Microseconds in a day.
 const MICROS_PER_DAY: i64 = 24 * 60 * 60 * MICROS_PER_SECOND;
@@ -93,13 +99,25 @@ pub struct Routed {
 /// The pure core: turns a judged batch into what lands, what does not, and the account.
 pub struct Router {
     schema: SchemaRef,
+    /// The place of the column with the broker's timestamps.
+    timestamps: usize,
     lateness: LatenessJudge,
 }
 
 impl Router {
     /// A router into a table whose Arrow schema is `schema`: the job's columns, then the metadata columns.
     pub fn new(schema: SchemaRef, lateness: LatenessJudge) -> Router {
-        Router { schema, lateness }
+        let columns = metadata_fields().len();
+        let place = metadata_fields()
+            .iter()
+            .position(|field| field.name() == KAFKA_TIMESTAMP);
+        // The metadata columns are the last ones.
+        let timestamps = schema.fields().len().saturating_sub(columns) + place.unwrap_or(0);
+        Router {
+            schema,
+            timestamps,
+            lateness,
+        }
     }
 
     /// Routes a batch that was read in `epoch`.
@@ -183,6 +201,13 @@ impl Router {
             }),
             accounted,
         })
+    }
+
+    /// The broker's timestamps of rows that land, in microseconds; records without one are left out.
+    fn timestamps<'a>(&self, landing: &'a Landing) -> impl Iterator<Item = i64> + use<'a> {
+        let column = landing.rows.column(self.timestamps);
+        let column = column.as_primitive_opt::<TimestampMicrosecondType>();
+        column.into_iter().flatten().flatten()
     }
 
     /// The rows that land, with the metadata columns, split by day.
@@ -357,6 +382,15 @@ impl<'scope> Route<'scope> for StreamVec<'scope, IngestTime, JudgedBatch> {
                         }
                         match router.route(batch, time.epoch) {
                             Ok(routed) => {
+                                let judged = &context.observed.records_judged;
+                                let records = routed.accounted.delta.account.consumed;
+                                judged.fetch_add(records, Ordering::Relaxed);
+                                let now = context.host.wall_clock();
+                                for landing in &routed.landing {
+                                    let timestamps = router.timestamps(landing);
+                                    let mut latency = context.latency.borrow_mut();
+                                    latency.routed(time.epoch, now, timestamps);
+                                }
                                 landing
                                     .session(&time)
                                     .give_iterator(routed.landing.into_iter());

@@ -8,12 +8,12 @@
 //! | state | positions; the group offsets of at most a few epochs that are not yet durable |
 //! | frontier | one capability, downgraded to every tick; after a drain it is kept until the last epoch is durable |
 //! | errors | a fatal state of the log ends the job |
-//! | metrics | records and bytes read |
+//! | metrics | records and bytes read, time in which it did not read and why, how each partition stands |
 //!
 //! Flow control: reading stops while the byte budget has no room, and while the open epoch holds more
 //! than the clock could close; ticks are followed all the same.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -31,6 +31,8 @@ use crate::clock::{Report, Tick};
 use crate::context::Context;
 use crate::failpoint::Failpoint;
 use crate::io::{Log, Polled};
+use crate::observed::WORKER_INTERVAL;
+use crate::observed::seen::{PartitionSeen, Waits, WorkerSeen};
 use crate::record::{RawBatch, RawRecord, TopicPartition};
 use crate::time::{Epoch, IngestTime};
 
@@ -115,6 +117,10 @@ struct Source {
     pace: Duration,
     /// When the last look left nothing to read.
     emptied_at: Option<Instant>,
+    /// Why the last look read nothing, and when that was.
+    waits: (Waits, Instant),
+    /// When this worker last said how its partitions stand.
+    said_at: Option<Instant>,
 }
 
 impl Source {
@@ -124,6 +130,7 @@ impl Source {
         capability: Option<Capability<IngestTime>>,
     ) -> Source {
         let interval = context.settings.commit.interval;
+        let now = context.host.now();
         let pace = (interval / LOOKS_IN_AN_INTERVAL).clamp(PACE_MIN, PACE_MAX);
         let mut source = Source {
             log,
@@ -136,6 +143,8 @@ impl Source {
             closed: VecDeque::new(),
             pace,
             emptied_at: None,
+            waits: (Waits::No, now),
+            said_at: None,
         };
         source.follow_assignment();
         source
@@ -175,7 +184,9 @@ impl Source {
             return Again::After(wait);
         }
         let mut more = false;
-        let until = self.context.host.now() + READ_SLICE;
+        let now = self.context.host.now();
+        self.count_wait(now);
+        let until = now + READ_SLICE;
         while self.context.host.now() < until && self.may_read() {
             let polled = self
                 .context
@@ -213,6 +224,7 @@ impl Source {
         }
         self.follow_assignment();
         self.report();
+        self.say(now);
         self.emptied_at = (!more).then(|| self.context.host.now());
         if more {
             Again::Now
@@ -222,8 +234,57 @@ impl Source {
     }
 
     fn may_read(&self) -> bool {
+        self.why_not() == Waits::No
+    }
+
+    fn why_not(&self) -> Waits {
         let share = self.context.settings.commit.max_bytes / u64::from(self.context.peers);
-        self.bytes < share.saturating_mul(OPEN_EPOCH_OVERRUN) && self.context.budget.has_room()
+        if self.bytes >= share.saturating_mul(OPEN_EPOCH_OVERRUN) {
+            Waits::Commit
+        } else if !self.context.budget.has_room() {
+            Waits::Memory
+        } else {
+            Waits::No
+        }
+    }
+
+    /// Counts the time since the last look, if that one had to leave records unread.
+    fn count_wait(&mut self, now: Instant) {
+        let waits = (self.why_not(), now);
+        let (waited, since) = std::mem::replace(&mut self.waits, waits);
+        let observed = &self.context.observed;
+        let counter = match waited {
+            Waits::No => return,
+            Waits::Memory => &observed.waited_for_memory_us,
+            Waits::Commit => &observed.waited_for_commit_us,
+        };
+        let micros = now.saturating_duration_since(since).as_micros();
+        counter.fetch_add(micros as u64, Ordering::Relaxed);
+    }
+
+    /// Says how the partitions stand, now and then.
+    fn say(&mut self, now: Instant) {
+        let is_early = |said: Instant| now.saturating_duration_since(said) < WORKER_INTERVAL;
+        if self.said_at.is_some_and(is_early) {
+            return;
+        }
+        let ends: HashMap<TopicPartition, i64> = self.log.end_offsets().into_iter().collect();
+        let partitions = self.context.partitions.borrow();
+        let seen = partitions.views().iter().map(|view| PartitionSeen {
+            source: view.source.clone(),
+            next: view.next,
+            end: ends.get(&view.source).copied(),
+            watermark: view.watermark.watermark(),
+            at_end_for: view.at_end_for(now),
+            is_idle: partitions.is_idle(view, now),
+        });
+        let seen = WorkerSeen {
+            waits: self.waits.0,
+            partitions: seen.collect(),
+        };
+        if self.context.observed.worker(self.context.worker, seen) {
+            self.said_at = Some(now);
+        }
     }
 
     /// Books a batch, or drops an empty one.
@@ -319,9 +380,16 @@ impl Source {
         {
             durable = self.closed.pop_front();
         }
-        let Some((_, offsets)) = durable else {
+        let Some((epoch, offsets)) = durable else {
             return;
         };
+        // The process that commits knows exactly when; the others hear of it within a look.
+        let observed = &self.context.observed;
+        let at = observed.committed_at(epoch);
+        let at = at.unwrap_or_else(|| self.context.host.wall_clock());
+        let mut latency = self.context.latency.borrow_mut();
+        latency.durable(epoch, at, &observed.latency);
+        drop(latency);
         match self.context.reached(Failpoint::GroupOffsets) {
             Ok(()) => self.log.commit_group_offsets(&offsets),
             Err(error) => {

@@ -8,7 +8,7 @@
 //! | state | open files, keyed by (table, day, epoch), at most `MAX_OPEN_FILES` a worker |
 //! | frontier | holds an epoch from its first row until its files are closed |
 //! | errors | a store of files that fails ends the job |
-//! | metrics | none of its own |
+//! | metrics | rows handed to the encoder, rows encoded |
 //!
 //! Encoding runs on a thread of its own for each worker. Its queue is bounded by the credits that the
 //! rows carry: they are given back when the rows are encoded, and without room the source does not read.
@@ -16,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -39,6 +40,16 @@ pub const MAX_OPEN_FILES: usize = 32;
 enum Command {
     Write { epoch: Epoch, landing: Landing },
     Close { epoch: Epoch },
+}
+
+impl Command {
+    /// Rows that it encodes.
+    fn rows(&self) -> u64 {
+        match self {
+            Command::Write { landing, .. } => landing.rows.num_rows() as u64,
+            Command::Close { .. } => 0,
+        }
+    }
 }
 
 /// An epoch, and its files.
@@ -174,9 +185,14 @@ impl<'scope> WriteFiles<'scope> for StreamVec<'scope, IngestTime, Landing> {
                 let wake = scope.worker().sync_activator_for(info.address.to_vec());
                 let mut encoder = Encoder::new(Arc::clone(&context.host), files, context.worker);
                 let name = format!("write-{}", context.worker);
-                let thread = Background::start(&*context.host, name, None, wake, move |command| {
-                    encoder.serve(command)
-                });
+                let observed = Arc::clone(&context.observed);
+                let serve = move |command: Command| {
+                    let rows = command.rows();
+                    let served = encoder.serve(command);
+                    observed.rows_encoded.fetch_add(rows, Ordering::Relaxed);
+                    served
+                };
+                let thread = Background::start(&*context.host, name, None, wake, serve);
                 let mut thread = thread.map_err(|error| context.fail(error)).ok();
                 // Epochs with rows, each with the capability that holds it; `true` once it is closing.
                 let mut epochs: BTreeMap<Epoch, (Capability<IngestTime>, bool)> = BTreeMap::new();
@@ -187,6 +203,9 @@ impl<'scope> WriteFiles<'scope> for StreamVec<'scope, IngestTime, Landing> {
                             .entry(epoch)
                             .or_insert_with(|| (time.retain(0), false));
                         for landing in landings.drain(..) {
+                            let rows = landing.rows.num_rows() as u64;
+                            let routed = &context.observed.rows_routed;
+                            routed.fetch_add(rows, Ordering::Relaxed);
                             order(&thread, Command::Write { epoch, landing });
                         }
                     });

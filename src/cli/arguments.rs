@@ -19,6 +19,14 @@ pub enum Command {
     Run(RunArgs),
     /// `launch`
     Launch(LaunchArgs),
+    /// `status`
+    Status(StatusArgs),
+    /// `top`
+    Top(StopArgs),
+    /// `stop`
+    Stop(StopArgs),
+    /// `cancel`
+    Cancel(StopArgs),
     /// `savepoint`
     Savepoint(SavepointArgs),
     /// `check`
@@ -110,6 +118,24 @@ pub struct LaunchArgs {
     pub from_savepoint: Option<FromSavepoint>,
     /// Overrides, `KEY=VALUE`.
     pub set: Vec<String>,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+/// What `status` is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusArgs {
+    /// The job's name, as typed; `None` for all jobs.
+    pub job: Option<String>,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+/// What `stop`, `cancel` and `top` are asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopArgs {
+    /// The job's name, as typed.
+    pub job: String,
     /// Whether to print JSON.
     pub json: bool,
 }
@@ -239,6 +265,22 @@ impl Command {
                 accept_new_fingerprint: t.accept_new_fingerprint,
                 from_savepoint: from_savepoint(t.savepoint)?,
                 set: t.set,
+                json: t.json,
+            }),
+            TypedCommand::Status(t) => Command::Status(StatusArgs {
+                job: t.job,
+                json: t.json,
+            }),
+            TypedCommand::Top(t) => Command::Top(StopArgs {
+                job: t.job,
+                json: t.json,
+            }),
+            TypedCommand::Stop(t) => Command::Stop(StopArgs {
+                job: t.job,
+                json: t.json,
+            }),
+            TypedCommand::Cancel(t) => Command::Cancel(StopArgs {
+                job: t.job,
                 json: t.json,
             }),
             TypedCommand::Savepoint(t) => {

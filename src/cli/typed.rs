@@ -40,6 +40,14 @@ pub enum TypedCommand {
     Run(TypedRun),
     /// Run a job as several processes on this host, restarted from the table when they fail
     Launch(TypedLaunch),
+    /// Show how a job is, or all of them: state, lag, watermark, last commit, restarts
+    Status(TypedStatus),
+    /// Show how a job is, live in the terminal
+    Top(TypedJob),
+    /// Drain a job and commit, wait for its end, and print its account
+    Stop(TypedJob),
+    /// End a job at once; nothing is lost, it goes on from its table
+    Cancel(TypedJob),
     /// Tag every table of a job at one point, from which `run --from-savepoint` goes on; it may run meanwhile
     Savepoint(TypedSavepoint),
     /// Find out whether a job can run: Kafka, topic, catalog, warehouse, a sample
@@ -70,6 +78,17 @@ pub struct TypedJob {
     /// The job
     #[arg(value_name = "JOB")]
     pub job: String,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct TypedStatus {
+    /// The job [default: all of them]
+    #[arg(value_name = "JOB")]
+    pub job: Option<String>,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

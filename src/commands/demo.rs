@@ -16,16 +16,18 @@ use strandline_operators::{Error, Result};
 use crate::cli::Context;
 use crate::cli::arguments::DemoArgs;
 use crate::cli::output::print;
-use crate::commands::run::{end_process, print_report};
+use crate::commands::operate::{Shown, ToShow, end_process};
+use crate::commands::run::print_report;
 use crate::connectors::iceberg::{CatalogKind, CatalogSettings, IcebergConnector};
 use crate::connectors::kafka::client::KafkaSettings;
 use crate::connectors::kafka::embedded::EmbeddedKafka;
-use crate::engine::JobRun;
 use crate::engine::cluster::ClusterShape;
 use crate::engine::interrupt::Interrupt;
 use crate::engine::run::run as run_process;
+use crate::engine::{self, JobRun};
 use crate::generator::producer::{Throttle, produce};
 use crate::generator::{Generator, GeneratorConfig};
+use crate::status::collect::Tell;
 
 /// The job that is shown.
 const JOB: &str = "roman-numerals";
@@ -69,7 +71,32 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     let run = demo_run(job, &kafka.settings(), &dir, args.workers);
     let interrupt = Interrupt::install()?;
     let observed = Arc::new(Observed::new());
-    let on_failure = end_process();
+    let engine = context.draft(None, &[])?.engine;
+    let _lock = engine::run::lock(&run)?;
+    let shown = args
+        .serve
+        .then(|| {
+            let to_show = ToShow {
+                jobs: context.jobs(),
+                engine: &engine,
+                settings: &run.settings,
+                kafka: &run.kafka,
+                catalog: &run.catalog,
+                state_dir: &run.state_dir,
+            };
+            Shown::begin(&to_show, &interrupt)
+        })
+        .transpose()?;
+    if shown.is_some() {
+        interrupt.end_when_cancelled()?;
+    }
+    let on_failure = shown.as_ref().map_or_else(end_process, Shown::on_failure);
+    let board = shown.as_ref().map(|shown| Arc::clone(&shown.board));
+    let tell: Tell = Arc::new(move |facts| {
+        if let Some(board) = &board {
+            board.tell(facts);
+        }
+    });
 
     let config = GeneratorConfig {
         seed: args.seed,
@@ -90,7 +117,11 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         .name("produce".to_owned())
         .spawn(move || produced.run())
         .map_err(|e| Error::internal(format!("cannot start the thread that produces: {e}")))?;
-    let report = run_process(&run, &interrupt, observed, on_failure)?;
+    let done = run_process(&run, &interrupt, observed, tell, on_failure);
+    if let Some(shown) = &shown {
+        shown.end(&done, interrupt.exit_code().unwrap_or(0));
+    }
+    let report = done?;
     // It ended before the job did: the job drains when everything produced is durable.
     let _ = producer.join();
     let Some(report) = report else { return Ok(()) };

@@ -2,6 +2,8 @@
 
 use strandline_operators::Result;
 
+use super::operate::{Shown, ToShow};
+use super::run::{catalog_settings, kafka_settings};
 use crate::cli::Context;
 use crate::cli::arguments::LaunchArgs;
 use crate::engine::interrupt::Interrupt;
@@ -69,6 +71,19 @@ pub fn run(context: &Context, args: &LaunchArgs) -> Result<()> {
     let _lock = lock::take(&dir, lock::LAUNCH, &format!("launch {}", args.job))?;
     lock::refuse_if_taken(&dir, lock::RUN)?;
     let interrupt = Interrupt::install()?;
-    context.ended_with(supervise(&launch, &interrupt)?);
+    let settings = config.engine.job(&args.job)?;
+    let to_show = ToShow {
+        jobs: context.jobs(),
+        engine: &config.engine,
+        settings,
+        kafka: &kafka_settings(&config),
+        catalog: &catalog_settings(&config),
+        state_dir: &config.engine.state_dir,
+    };
+    let shown = Shown::begin(&to_show, &interrupt)?;
+    let done = supervise(&launch, &interrupt, &shown.board);
+    let exit_status = done.as_ref().ok().copied().flatten().unwrap_or(0);
+    shown.end(&done, exit_status);
+    context.ended_with(done?);
     Ok(())
 }

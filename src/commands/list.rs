@@ -1,6 +1,5 @@
 //! `list`: the jobs, their topics and tables, and whether they run on this host.
 
-use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use serde_json::json;
@@ -49,17 +48,15 @@ pub fn run(context: &Context, args: &ListArgs) -> Result<()> {
     }
 }
 
-/// Whether a process of this host holds the job's lock. Asks for a shared lock, so that two who ask at the
-/// same time do not take each other for the job.
+/// Whether a process of this host runs the job, or will start it again.
 fn is_running(job_dir: &Path) -> bool {
-    match File::open(job_dir.join(lock::RUN)) {
-        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
-        Err(_) => false,
-    }
+    lock::is_taken(job_dir, lock::RUN) || lock::is_taken(job_dir, lock::LAUNCH)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

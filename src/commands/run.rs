@@ -4,24 +4,23 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use strandline_operators::context::OnFailure;
 use strandline_operators::observed::Observed;
 use strandline_operators::{Error, Result};
 
+use super::operate::{Shown, ToShow, end_process, report_crashes};
 use crate::cli::Context;
 use crate::cli::arguments::{Cluster, RunArgs};
-use crate::cli::output::print_error;
 use crate::config::{CatalogType, Config, SchemaRegistry};
 use crate::connectors::iceberg::{CatalogKind, CatalogSettings};
 use crate::connectors::kafka::client::KafkaSettings;
 use crate::connectors::schema_registry::RegistrySettings;
-use crate::engine::JobRun;
 use crate::engine::cluster::ClusterShape;
 use crate::engine::interrupt::Interrupt;
-use crate::engine::parent::exit_now;
 use crate::engine::report::RunReport;
 use crate::engine::run::run as run_process;
 use crate::engine::supervised;
+use crate::engine::{self, JobRun};
+use crate::status::collect::Tell;
 
 /// The port of process 0 when no host file is given; the others follow. timely's own.
 const FIRST_PORT: usize = 2101;
@@ -45,8 +44,34 @@ fn run_job(context: &Context, args: &RunArgs) -> Result<()> {
     run.from_savepoint = args.from_savepoint.clone();
     let interrupt = Interrupt::install()?;
     interrupt.end_while_starting()?;
-    let report = run_process(&run, &interrupt, Arc::new(Observed::new()), end_process())?;
-    if let Some(report) = report {
+    interrupt.end_when_cancelled()?;
+    let _lock = engine::run::lock(&run)?;
+    let observed = Arc::new(Observed::new());
+    report_crashes(&config.engine, &run, &observed);
+    if args.supervised || run.shape.process != 0 {
+        // It is shown by the launcher; of several without one, by process 0.
+        let tell: Tell = Arc::new(|facts| supervised::tell(&facts));
+        let report = run_process(&run, &interrupt, observed, tell, end_process())?;
+        if let Some(report) = report {
+            print_report(&report, args.json)?;
+        }
+        context.ended_with(interrupt.exit_code());
+        return Ok(());
+    }
+    let to_show = ToShow {
+        jobs: context.jobs(),
+        engine: &config.engine,
+        settings: &run.settings,
+        kafka: &run.kafka,
+        catalog: &run.catalog,
+        state_dir: &run.state_dir,
+    };
+    let shown = Shown::begin(&to_show, &interrupt)?;
+    let board = Arc::clone(&shown.board);
+    let tell: Tell = Arc::new(move |facts| board.tell(facts));
+    let done = run_process(&run, &interrupt, observed, tell, shown.on_failure());
+    shown.end(&done, interrupt.exit_code().unwrap_or(0));
+    if let Some(report) = done? {
         print_report(&report, args.json)?;
     }
     context.ended_with(interrupt.exit_code());
@@ -164,17 +189,6 @@ fn read_hostfile(path: &Path, processes: usize) -> Result<Vec<String>> {
         )));
     }
     Ok(addresses)
-}
-
-/// What ends this process when the job fails while it runs: the error, then the exit status it stands for.
-/// Nothing is unwound: the table knows where to go on.
-pub fn end_process() -> OnFailure {
-    Arc::new(|error: Error| {
-        print_error(&error);
-        supervised::last_words(&error);
-        // Not through exit handlers: what hangs could hang them too.
-        exit_now(error.kind().exit_code());
-    })
 }
 
 /// Prints the account, last.

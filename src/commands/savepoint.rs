@@ -1,15 +1,20 @@
 //! `savepoint JOB`: tags every table of the job at one point.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::json;
 use strandline_operators::Result;
+use strandline_operators::job::JobSettings;
 
 use super::run::catalog_settings;
 use crate::cli::arguments::SavepointArgs;
 use crate::cli::{Context, output};
-use crate::connectors::iceberg::{IcebergConnector, Savepoint};
+use crate::connectors::iceberg::{
+    CatalogSettings, IcebergConnector, Savepoint, validate_savepoint_name,
+};
 use crate::engine::report::grouped;
+use crate::http::SavepointAction;
 
 /// Makes the savepoint and says where it stands. The job may run meanwhile, here or elsewhere.
 ///
@@ -18,17 +23,31 @@ use crate::engine::report::grouped;
 pub fn run(context: &Context, args: &SavepointArgs) -> Result<()> {
     let config = context.config_for(&args.job, &args.set)?;
     let settings = config.engine.job(&args.job)?;
-    let name = args
-        .name
-        .clone()
-        .unwrap_or_else(|| chrono::Utc::now().format("%Y%m%dT%H%M%SZ").to_string());
-    let iceberg = IcebergConnector::open(&catalog_settings(&config))?;
-    let savepoint = iceberg.savepoint(settings, &name)?;
+    let savepoint = make(&catalog_settings(&config), settings, args.name.clone())?;
     if args.json {
         output::print_json(&document(&args.job, &savepoint))
     } else {
         output::print(&text(&args.job, &savepoint))
     }
+}
+
+fn make(
+    catalog: &CatalogSettings,
+    settings: &JobSettings,
+    name: Option<String>,
+) -> Result<Savepoint> {
+    let name = name.unwrap_or_else(|| chrono::Utc::now().format("%Y%m%dT%H%M%SZ").to_string());
+    validate_savepoint_name(&name)?;
+    IcebergConnector::open(catalog)?.savepoint(settings, &name)
+}
+
+/// How a running job makes savepoints of itself: beside its workers, through the catalog.
+pub(crate) fn action(catalog: &CatalogSettings, settings: &JobSettings) -> SavepointAction {
+    let (catalog, settings) = (catalog.clone(), settings.clone());
+    Arc::new(move |name| {
+        let savepoint = make(&catalog, &settings, name)?;
+        Ok(document(&settings.name, &savepoint))
+    })
 }
 
 fn document(job: &str, savepoint: &Savepoint) -> serde_json::Value {

@@ -69,6 +69,8 @@ pub struct Engine {
     pub state_dir: PathBuf,
     /// Where UI, API and metrics are served; `None` for nowhere. Port 0 means any free one.
     pub http: Option<SocketAddr>,
+    /// What API, metrics and UI ask for, if anything.
+    pub http_token: Option<Secret>,
     /// How `launch` restarts a job that failed.
     pub restart: Restart,
     /// The settings of every job of the registry, by name.

@@ -9,12 +9,13 @@ use super::origin::Place;
 use super::tree::{self, Node};
 
 /// The keys at the top of the file.
-const TOP_KEYS: [&str; 7] = [
+const TOP_KEYS: [&str; 8] = [
     "kafka",
     "schema_registry",
     "catalog",
     "state_dir",
     "http",
+    "http_token",
     "restart",
     "jobs",
 ];

@@ -257,7 +257,7 @@ fn an_unknown_key_shows_where_it_is_and_the_nearest_one() {
     assert_eq!(
         error_of("colour: red\n"),
         "unknown key `colour`\n  hint: the keys here: `kafka`, `schema_registry`, `catalog`, `state_dir`, `http`, \
-         `restart`, `jobs`\n  (a.yaml:1:1)"
+         `http_token`, `restart`, `jobs`\n  (a.yaml:1:1)"
     );
     assert_eq!(
         error_of("jobs:\n  order: {}\n"),

@@ -21,6 +21,7 @@ pub struct Interrupt {
     stop: Arc<AtomicBool>,
     signal: Arc<AtomicUsize>,
     can_drain: Arc<AtomicBool>,
+    cancelled: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -57,16 +58,52 @@ impl Interrupt {
             .name("interrupt".to_owned())
             .spawn(move || {
                 while !interrupt.can_drain.load(Ordering::Relaxed) {
-                    if let Some(code) = interrupt.exit_code() {
+                    if interrupt.is_raised() {
                         std::thread::sleep(START_PATIENCE);
                         if !interrupt.can_drain.load(Ordering::Relaxed) {
-                            tracing::info!("ended by a signal before it had started");
-                            exit_now(code);
+                            tracing::info!("asked to end before it had started");
+                            exit_now(interrupt.exit_code().unwrap_or(0));
                         }
                         return;
                     }
                     std::thread::sleep(LOOK_INTERVAL);
                 }
+            })
+            .map_err(|e| Error::internal(format!("cannot start the thread for signals: {e}")))?;
+        Ok(())
+    }
+
+    /// Asks for a drain, as a signal does: `stop`.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks for an end at once: `cancel`. Nothing is lost by that.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an end at once is asked for.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Ends this process soon after [`Interrupt::cancel`], with status 0.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn end_when_cancelled(&self) -> Result<()> {
+        let interrupt = self.clone();
+        std::thread::Builder::new()
+            .name("cancel".to_owned())
+            .spawn(move || {
+                while !interrupt.is_cancelled() {
+                    std::thread::sleep(LOOK_INTERVAL);
+                }
+                tracing::info!("cancelled");
+                // Whoever asked hears that it was heard.
+                std::thread::sleep(LOOK_INTERVAL);
+                exit_now(0);
             })
             .map_err(|e| Error::internal(format!("cannot start the thread for signals: {e}")))?;
         Ok(())

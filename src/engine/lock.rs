@@ -117,6 +117,15 @@ pub fn refuse_if_taken(dir: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether somebody has the lock `name` in the job's folder. Asks for a shared lock, so that two who ask at the
+/// same time do not take each other for the job.
+pub fn is_taken(dir: &Path, name: &str) -> bool {
+    match File::open(dir.join(name)) {
+        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+        Err(_) => false,
+    }
+}
+
 fn refusal(path: &Path, file: &mut File) -> Error {
     let mut text = String::new();
     let holder = match file.read_to_string(&mut text) {

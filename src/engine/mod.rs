@@ -5,10 +5,12 @@
 //! `supervise` starts it all again.
 
 pub mod cluster;
+pub mod crash;
 pub(crate) mod failpoints;
 pub mod heartbeat;
 pub mod interrupt;
 pub mod lock;
+pub(crate) mod notify;
 mod outage;
 pub(crate) mod parent;
 pub(crate) mod ports;

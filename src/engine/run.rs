@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use strandline_operators::context::OnFailure;
+use strandline_operators::credit::Budget;
 use strandline_operators::decode::decoder;
 use strandline_operators::observed::Observed;
 use strandline_operators::{Error, ErrorKind, Result};
 
-use crate::connectors::iceberg::{IcebergConnector, JobTables, TableFacts, open_files};
+use crate::connectors::iceberg::{IcebergConnector, TableFacts, open_files};
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::engine::cluster::{Agreement, Cluster};
 use crate::engine::failpoints;
@@ -16,11 +17,12 @@ use crate::engine::heartbeat::Heartbeats;
 use crate::engine::interrupt::Interrupt;
 use crate::engine::report::{RunReport, TableReport};
 use crate::engine::start;
-use crate::engine::state;
+use crate::engine::state::{self, FILTER_SHARE};
 use crate::engine::turns::Turns;
 use crate::engine::watch::{Causes, Watch};
-use crate::engine::workers::{WorkerParts, work};
-use crate::engine::{JobRun, lock, start::StartingPoint};
+use crate::engine::workers::{RECORDS_SHARE, WorkerParts, work};
+use crate::engine::{JobRun, lock, lock::Lock, start::StartingPoint};
+use crate::status::collect::{Sources, Tell, Teller};
 
 /// How long a report waits for a catalog that cannot be reached.
 const REPORT_PATIENCE: Duration = Duration::from_secs(30);
@@ -29,7 +31,8 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(30);
 const REPORT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs the job in this process until it has drained: caught up if so asked, or by a signal. Process 0
-/// returns the report, the others `None`, as it does when a signal came before its peers were there.
+/// returns the report, the others `None`, as it does when a signal came before its peers were there. What the
+/// process knows meanwhile goes to `tell`. Process 0 holds [`lock()`].
 ///
 /// # Errors
 /// Whatever keeps it from starting. What fails while it runs ends the process through `on_failure`.
@@ -37,15 +40,18 @@ pub fn run(
     run: &JobRun,
     interrupt: &Interrupt,
     observed: Arc<Observed>,
+    tell: Tell,
     on_failure: OnFailure,
 ) -> Result<Option<RunReport>> {
     let started = Instant::now();
-    let _lock = (run.shape.process == 0)
-        .then(|| {
-            let command = format!("run {}", run.settings.name);
-            lock::take(&run.job_dir(), lock::RUN, &command)
-        })
-        .transpose()?;
+    let causes = Causes::default();
+    let sources = Arc::new(Sources::new(
+        run.shape.process,
+        Arc::clone(&observed),
+        Arc::clone(&causes),
+        interrupt.flag(),
+    ));
+    let teller = Teller::start(Arc::clone(&sources), tell)?;
     let registry = schema_registry(run)?;
     let host = failpoints::host()?;
     let iceberg = IcebergConnector::open(&run.catalog)?.on(Arc::clone(&host));
@@ -73,6 +79,7 @@ pub fn run(
         return Ok(None);
     };
     let claimed = started.elapsed();
+    sources.claimed(&start.progress);
     let files = open_files(&start.tables)?;
     // Beside the load of the state, which it does not delay.
     let dedup = std::thread::scope(|scope| {
@@ -104,8 +111,15 @@ pub fn run(
     interrupt.can_drain();
     let turns = Turns::new(run.shape.workers);
     let turns_watch = turns.watch(&run.settings.name, Arc::clone(&on_failure))?;
-    let table = tables.map(JobTables::into_committer);
-    let causes = Causes::default();
+    let table = tables.map(|tables| tables.into_committer(&sources.trouble));
+    let budget = Budget::new(run.settings.memory / RECORDS_SHARE);
+    let metrics = dedup.iter().flatten().next();
+    let metrics = metrics.map(|state| Arc::clone(&state.metrics));
+    let filters = match run.settings.dedup {
+        Some(_) => run.settings.memory / FILTER_SHARE,
+        None => 0,
+    };
+    sources.reads(metrics, &budget, filters);
     let watch = (run.shape.process == 0)
         .then(|| {
             let (observed, on_failure) = (Arc::clone(&observed), Arc::clone(&on_failure));
@@ -129,6 +143,7 @@ pub fn run(
         table: Mutex::new(table),
         dedup: Mutex::new(dedup),
         observed: Arc::clone(&observed),
+        budget,
         causes,
         stop: interrupt.flag(),
         turns,
@@ -156,13 +171,22 @@ pub fn run(
             });
         }
     }
-    Ok(Some(RunReport::new(
-        &settings.name,
-        account,
-        done,
-        reports,
-        started.elapsed(),
-    )))
+    let report = RunReport::new(&settings.name, account, done, reports, started.elapsed());
+    sources.ended(&report);
+    drop(teller);
+    Ok(Some(report))
+}
+
+/// Takes the lock of a run, which process 0 holds as long as it runs.
+///
+/// # Errors
+/// As [`lock::take`].
+pub fn lock(run: &JobRun) -> Result<Option<Lock>> {
+    let is_first = run.shape.process == 0;
+    let command = format!("run {}", run.settings.name);
+    is_first
+        .then(|| lock::take(&run.job_dir(), lock::RUN, &command))
+        .transpose()
 }
 
 /// The registry, when the job's format has to do with one. What the format lacks is found here, before

@@ -26,7 +26,7 @@ use crate::engine::JobRun;
 use crate::engine::start::StartingPoint;
 
 /// The part of a job's memory that the filters may take, all workers of the process together.
-const FILTER_SHARE: u64 = 8;
+pub(crate) const FILTER_SHARE: u64 = 8;
 
 /// The part of a job's memory that RocksDB's cache may take, all workers of the process together.
 const CACHE_SHARE: u64 = 8;

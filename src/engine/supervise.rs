@@ -15,6 +15,7 @@ use strandline_operators::{Error, ErrorKind, Result};
 use super::restarts::{Next, RestartPolicy, Restarts};
 use super::supervised::Line;
 use crate::engine::interrupt::Interrupt;
+use crate::status::board::Board;
 
 /// How often the processes are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
@@ -54,16 +55,17 @@ enum Ended {
     },
 }
 
-/// Runs the cluster until it ends well, or has failed too often. Returns the exit status that a signal
+/// Runs the cluster until it ends well, or has failed too often; what its processes say is shown on `board`.
+/// Returns the exit status that a signal
 /// asks for, if one ended it.
 ///
 /// # Errors
 /// The failure of the last attempt, or at once one that another attempt cannot help.
-pub fn supervise(launch: &Launch, interrupt: &Interrupt) -> Result<Option<u8>> {
+pub fn supervise(launch: &Launch, interrupt: &Interrupt, board: &Board) -> Result<Option<u8>> {
     let mut restarts = Restarts::new(launch.restart);
     loop {
         let started = Instant::now();
-        let (process, status, cause) = match run_cluster(launch, interrupt)? {
+        let (process, status, cause) = match run_cluster(launch, interrupt, board)? {
             Ended::Well(code) => return Ok(code),
             Ended::Failed {
                 process,
@@ -89,6 +91,7 @@ pub fn supervise(launch: &Launch, interrupt: &Interrupt) -> Result<Option<u8>> {
             }
             _ => return Err(Error::new(kind, failure).hint("its own message is above")),
         };
+        board.restarting(&failure, started.elapsed());
         let at = (chrono::Utc::now() + delay).format("%Y-%m-%dT%H:%M:%SZ");
         tracing::warn!(
             restart,
@@ -98,7 +101,7 @@ pub fn supervise(launch: &Launch, interrupt: &Interrupt) -> Result<Option<u8>> {
         );
         let until = Instant::now() + delay;
         while Instant::now() < until {
-            if interrupt.is_raised() {
+            if interrupt.is_raised() || interrupt.is_cancelled() {
                 return Ok(interrupt.exit_code());
             }
             std::thread::sleep(POLL_INTERVAL.min(until.saturating_duration_since(Instant::now())));
@@ -124,7 +127,7 @@ impl Drop for Processes {
     }
 }
 
-fn run_cluster(launch: &Launch, interrupt: &Interrupt) -> Result<Ended> {
+fn run_cluster(launch: &Launch, interrupt: &Interrupt, board: &Board) -> Result<Ended> {
     let hostfile = write_hostfile(launch.processes)?;
     let mut processes = Processes {
         children: Vec::new(),
@@ -143,6 +146,10 @@ fn run_cluster(launch: &Launch, interrupt: &Interrupt) -> Result<Ended> {
     let mut ended: Vec<(usize, ExitStatus)> = Vec::new();
     let mut first_bad: Option<Instant> = None;
     loop {
+        if interrupt.is_cancelled() {
+            // They are killed when they are dropped.
+            return Ok(Ended::Well(None));
+        }
         if interrupt.is_raised() && !told {
             told = true;
             for (process, child) in processes.children.iter().enumerate() {
@@ -166,6 +173,13 @@ fn run_cluster(launch: &Launch, interrupt: &Interrupt) -> Result<Ended> {
             let status = child
                 .try_wait()
                 .map_err(|e| Error::internal(format!("cannot watch process {process}: {e}")))?;
+            if status.is_some() {
+                // What it said last.
+                line.listen(Instant::now());
+            }
+            if let Some(facts) = line.facts() {
+                board.tell(facts);
+            }
             let Some(status) = status else { continue };
             ended.push((process, status));
             first_end.get_or_insert_with(Instant::now);

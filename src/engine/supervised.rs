@@ -17,6 +17,7 @@ use strandline_operators::{Error, Result};
 use super::heartbeat::{BEAT_INTERVAL, SILENCE_LIMIT};
 use super::parent::exit_now;
 use super::silence::Silence;
+use crate::status::facts::ProcessFacts;
 
 /// How long a process may take from its start to its first heartbeat: it reads the configuration.
 const FIRST_BEAT_LIMIT: Duration = Duration::from_secs(60);
@@ -25,6 +26,8 @@ const LAST_WORDS_BYTES: usize = 8 * 1024;
 
 /// "I am here", and the end of any line.
 const BEAT: u8 = b'\n';
+/// How a line begins that holds [`ProcessFacts`] and not last words.
+const FACTS: u8 = 1;
 
 /// The process' end, once it has one.
 static LINE: OnceLock<Mutex<UnixStream>> = OnceLock::new();
@@ -60,7 +63,18 @@ pub fn answer() -> Result<()> {
 pub fn last_words(error: &Error) {
     let line = error.message().replace('\n', " ");
     let end = line.floor_char_boundary(LAST_WORDS_BYTES);
-    send(format!("{}\n", &line[..end]).as_bytes());
+    // On a line of its own, whatever was cut off before it.
+    send(format!("\n{}\n", &line[..end]).as_bytes());
+}
+
+/// Tells the launcher, if there is one, what this process knows.
+pub fn tell(facts: &ProcessFacts) {
+    let mut line = vec![FACTS];
+    // Facts are plain data; what cannot be written is missed by people only.
+    if serde_json::to_writer(&mut line, facts).is_ok() {
+        line.push(BEAT);
+        send(&line);
+    }
 }
 
 fn send(bytes: &[u8]) {
@@ -103,6 +117,7 @@ pub(super) struct Line {
     stream: UnixStream,
     unread: Vec<u8>,
     last_words: Option<String>,
+    facts: Option<ProcessFacts>,
     silence: Silence,
     has_spoken: bool,
     hangs: bool,
@@ -117,6 +132,7 @@ impl Line {
             stream: ours,
             unread: Vec::new(),
             last_words: None,
+            facts: None,
             silence: Silence::new(Instant::now(), FIRST_BEAT_LIMIT),
             has_spoken: false,
             hangs: false,
@@ -149,15 +165,25 @@ impl Line {
         self.last_words.clone()
     }
 
+    /// What the process has said of itself since this was last asked.
+    pub(super) fn facts(&mut self) -> Option<ProcessFacts> {
+        self.facts.take()
+    }
+
     fn read(&mut self) -> bool {
         let mut heard = false;
-        let mut buffer = [0; 1024];
+        let mut buffer = [0; 16 * 1024];
         while let Ok(length @ 1..) = self.stream.read(&mut buffer) {
             heard = true;
             self.unread.extend_from_slice(&buffer[..length]);
         }
         while let Some(end) = self.unread.iter().position(|&byte| byte == BEAT) {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
+            if let Some(facts) = line.strip_prefix(&[FACTS]) {
+                // One that was cut off is replaced by the next.
+                self.facts = serde_json::from_slice(facts).ok().or(self.facts.take());
+                continue;
+            }
             let line = String::from_utf8_lossy(&line[..end]).into_owned();
             if !line.is_empty() {
                 self.last_words = Some(line);
@@ -180,6 +206,7 @@ mod tests {
             stream: ours,
             unread: Vec::new(),
             last_words: None,
+            facts: None,
             silence: Silence::new(start, FIRST_BEAT_LIMIT),
             has_spoken: false,
             hangs: false,
@@ -191,6 +218,18 @@ mod tests {
         theirs.write_all(b"cannot reach").expect("half");
         assert_eq!(line.cause(), None, "it has not finished");
         theirs.write_all(b" Kafka\n\n").expect("the rest");
+        assert_eq!(line.cause().as_deref(), Some("cannot reach Kafka"));
+        let facts = ProcessFacts {
+            process: 3,
+            ..ProcessFacts::default()
+        };
+        let text = serde_json::to_string(&facts).expect("json");
+        theirs
+            .write_all(format!("\x01{text}\n\x01{{\"cut\n").as_bytes())
+            .expect("facts");
+        assert!(!line.listen(start));
+        assert_eq!(line.facts(), Some(facts));
+        assert_eq!(line.facts(), None, "told once");
         assert_eq!(line.cause().as_deref(), Some("cannot reach Kafka"));
         drop(theirs);
         let found = (1..=40)

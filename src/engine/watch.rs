@@ -21,8 +21,6 @@ const TERMINAL_INTERVAL: Duration = Duration::from_millis(500);
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the watch looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-/// Nothing read for this long while records wait is said aloud, with the cause.
-const STALL_AFTER: Duration = Duration::from_secs(10);
 /// Records read but nothing durable for this long means a run that hangs: timely notices neither a
 /// stopped peer nor an operator that waits forever.
 const HANG_TIMEOUT: Duration = Duration::from_secs(120);
@@ -93,34 +91,6 @@ fn losses(causes: &Causes) -> u64 {
     causes.iter().map(|diagnosis| diagnosis.losses()).sum()
 }
 
-/// Notices that nothing is read although records wait.
-struct Stall {
-    read: u64,
-    since: Instant,
-}
-
-impl Stall {
-    fn new() -> Stall {
-        Stall {
-            read: 0,
-            since: Instant::now(),
-        }
-    }
-
-    /// Whether it is time to say so; then again after another [`STALL_AFTER`].
-    fn is_due(&mut self, now: Instant, read: u64, lag: u64) -> bool {
-        if read != self.read || lag == 0 {
-            self.read = read;
-            self.since = now;
-        }
-        let due = now.duration_since(self.since) >= STALL_AFTER;
-        if due {
-            self.since = now;
-        }
-        due
-    }
-}
-
 /// How far a run was at some moment.
 struct Mark {
     at: Instant,
@@ -134,7 +104,6 @@ fn watch(
     on_failure: &OnFailure,
     done: &AtomicBool,
 ) {
-    let mut stall = Stall::new();
     let mut outage = Outage::new(Instant::now());
     let terminal = std::io::stderr().is_terminal();
     let interval = if terminal {
@@ -165,15 +134,6 @@ fn watch(
                 tracing::info!(job, "records come in again, after {} s", after.as_secs());
             }
             None => {}
-        }
-        if stall.is_due(now, read, lag) {
-            tracing::warn!(
-                job,
-                lag,
-                "nothing has been read for {} s although records wait: {}",
-                STALL_AFTER.as_secs(),
-                cause(causes)
-            );
         }
         // What waits for the schema registry is no hang; the registry's client says it aloud.
         let is_held_back = observed.held_back.load(Ordering::Relaxed) > 0;
@@ -230,26 +190,5 @@ fn watch(
     }
     if terminal {
         let _ = write!(std::io::stderr(), "\r\x1b[K");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn records_that_wait_unread_are_told_of_every_ten_seconds() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        let mut stall = Stall {
-            read: 5,
-            since: start,
-        };
-        assert!(!stall.is_due(at(9), 5, 100));
-        assert!(stall.is_due(at(10), 5, 100));
-        assert!(!stall.is_due(at(19), 5, 100));
-        assert!(stall.is_due(at(20), 5, 100));
-        assert!(!stall.is_due(at(29), 6, 100), "it reads again");
-        assert!(!stall.is_due(at(60), 6, 0), "nothing waits");
     }
 }

@@ -36,7 +36,7 @@ const PARK: Duration = Duration::from_millis(100);
 
 /// The part of a job's memory that records in flight may take; the rest is for filters, caches, open
 /// files and the client's fetch queues.
-const RECORDS_SHARE: u64 = 16;
+pub(crate) const RECORDS_SHARE: u64 = 16;
 
 /// The part of a job's memory that the client's fetch queues may take, all workers together.
 const FETCH_SHARE: u64 = 16;
@@ -61,6 +61,8 @@ pub struct WorkerParts {
     pub registry: Option<SchemaRegistry>,
     /// What people see.
     pub observed: Arc<Observed>,
+    /// Bytes of records that may be in flight.
+    pub budget: Budget,
     /// Where each worker's client tells what it retries.
     pub causes: Causes,
     /// Asks for a drain.
@@ -77,14 +79,13 @@ pub struct WorkerParts {
 /// Workers that cannot be started. What fails while they run goes to `on_failure`.
 pub fn work(cluster: Cluster, parts: WorkerParts) -> Result<()> {
     let (allocators, guard) = cluster.allocators()?;
-    let budget = Budget::new(parts.run.settings.memory / RECORDS_SHARE);
     let parts = Arc::new(parts);
     let guards = timely::execute::execute_from(
         allocators,
         guard,
         timely::WorkerConfig::default(),
         move |worker| {
-            if let Err(error) = run_worker(worker, &parts, &budget) {
+            if let Err(error) = run_worker(worker, &parts) {
                 (parts.on_failure)(error);
             }
         },
@@ -96,8 +97,8 @@ pub fn work(cluster: Cluster, parts: WorkerParts) -> Result<()> {
     Ok(())
 }
 
-fn run_worker(worker: &mut Worker, parts: &Arc<WorkerParts>, budget: &Budget) -> Result<()> {
-    let context = context(worker, parts, budget);
+fn run_worker(worker: &mut Worker, parts: &Arc<WorkerParts>) -> Result<()> {
+    let context = context(worker, parts);
     let ports = ports(worker, parts)?;
     control(worker, &context);
     bronze(worker, &context, ports)?;
@@ -111,7 +112,7 @@ fn run_worker(worker: &mut Worker, parts: &Arc<WorkerParts>, budget: &Budget) ->
     Ok(())
 }
 
-fn context(worker: &Worker, parts: &WorkerParts, budget: &Budget) -> Context {
+fn context(worker: &Worker, parts: &WorkerParts) -> Context {
     let (index, peers) = (worker.index(), worker.peers());
     let settings = Arc::new(parts.run.settings.clone());
     let clock = (index == 0).then(|| {
@@ -128,12 +129,13 @@ fn context(worker: &Worker, parts: &WorkerParts, budget: &Budget) -> Context {
         worker: index as u32,
         peers: peers as u32,
         start: parts.start.time(),
-        budget: budget.clone(),
+        budget: parts.budget.clone(),
         on_failure: Arc::clone(&parts.on_failure),
         observed: Arc::clone(&parts.observed),
         stop: Arc::clone(&parts.stop),
         durable: ProbeHandle::new(),
         partitions: RefCell::new(WorkerPartitions::new(settings.watermark)),
+        latency: RefCell::default(),
         ticks: RefCell::new(VecDeque::new()),
         report: RefCell::new(None),
         clock,

@@ -8,7 +8,7 @@
 //! | state | the watermark of every partition of this worker (in [`WorkerPartitions`]); batches whose schemas are not known yet, bounded by the credits that they hold |
 //! | frontier | passed on as it is; held at a batch that waits for a schema |
 //! | errors | a registry that refuses our credentials ends the job; a record that cannot be decoded is a failure of its own, its neighbours go on |
-//! | metrics | none of its own; the account counts failures |
+//! | metrics | records decoded; the account counts failures |
 //!
 //! A batch with a schema id that is new waits until the registry has answered, and the later batches of its
 //! partition wait behind it; other partitions go on. While the registry is away nothing is a dead letter:
@@ -266,7 +266,10 @@ impl Decoding {
 
     fn events(&mut self, raw: RawBatch) -> Result<EventBatch> {
         self.context.reached(Failpoint::Decode)?;
+        let records = raw.records.len() as u64;
         let decoded = self.decoder.decode(&raw);
+        let counted = &self.context.observed.records_decoded;
+        counted.fetch_add(records, Ordering::Relaxed);
         let mut partitions = self.context.partitions.borrow_mut();
         let view = partitions.view_mut(&raw.source).ok_or_else(|| {
             Error::internal(format!("records of {}, which is not read here", raw.source))

@@ -69,6 +69,17 @@ pub fn commit<T: VersionedTable>(
     host: &dyn Host,
     table: &mut T,
     around: Around,
+    decide: impl FnMut(&T) -> Result<Verdict>,
+) -> Result<Option<i64>> {
+    let done = attempt(host, table, around, decide);
+    table.troubled(None);
+    done
+}
+
+fn attempt<T: VersionedTable>(
+    host: &dyn Host,
+    table: &mut T,
+    around: Around,
     mut decide: impl FnMut(&T) -> Result<Verdict>,
 ) -> Result<Option<i64>> {
     let deadline = host.now() + COMMIT_DEADLINE;
@@ -83,6 +94,7 @@ pub fn commit<T: VersionedTable>(
                     return Err(e);
                 }
                 last = e.message().to_owned();
+                table.troubled(Some(&last));
                 continue;
             }
             if let Some(Refused { snapshot_id, head }) = refused.take() {
@@ -113,11 +125,13 @@ pub fn commit<T: VersionedTable>(
                 tracing::debug!(table = %name, why, "the table has moved, building the commit again");
                 refused = Some(Refused { snapshot_id, head });
                 last = why;
+                table.troubled(Some(&last));
             }
             Sent::Unknown { snapshot_id, why } => {
                 let name = table.version().name();
                 tracing::warn!(table = %name, why, "the answer to a commit was lost, looking it up");
                 last = why;
+                table.troubled(Some(&last));
                 let mut pauses = Pauses { host, next: PAUSE };
                 // Until the table can be read again nothing is known.
                 while let Err(e) = table.reload() {

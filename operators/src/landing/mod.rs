@@ -18,3 +18,4 @@ pub mod fence;
 pub mod pending;
 pub mod summary;
 pub mod table;
+pub mod trouble;

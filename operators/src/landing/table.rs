@@ -127,6 +127,9 @@ pub trait VersionedTable: Send {
 
     /// An append was not made and never will be: the version in hand has another head than it was for.
     fn discard(&mut self, snapshot_id: i64);
+
+    /// For people: an attempt at a commit did not succeed and there will be another, or (`None`) it has.
+    fn troubled(&self, _why: Option<&str>) {}
 }
 
 /// The files that list what secondary tables still lack, beside the primary table.

@@ -375,6 +375,7 @@ pub fn run(setup: Setup, store: &Arc<Mutex<Store>>) -> Option<Error> {
             stop: Arc::new(AtomicBool::new(false)),
             durable: ProbeHandle::new(),
             partitions: RefCell::new(WorkerPartitions::new(settings.watermark)),
+            latency: RefCell::default(),
             ticks: RefCell::new(VecDeque::new()),
             report: RefCell::new(None),
             clock,

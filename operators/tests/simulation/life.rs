@@ -356,6 +356,7 @@ fn build(
         stop: Arc::new(AtomicBool::new(false)),
         durable: ProbeHandle::new(),
         partitions: RefCell::new(WorkerPartitions::new(settings.watermark)),
+        latency: RefCell::default(),
         ticks: RefCell::new(VecDeque::new()),
         report: RefCell::new(None),
         clock,

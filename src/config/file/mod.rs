@@ -95,6 +95,9 @@ pub(crate) struct ConfigFile {
     /// Address of UI, API and metrics, or `off`. Port 0: any free one. Default: 127.0.0.1:8092.
     #[schemars(schema_with = "schema::http", default)]
     pub http: Option<At<Switch<SocketAddr>>>,
+    /// What API, metrics and UI ask for as `Authorization: Bearer ...`. Default: nothing.
+    #[schemars(schema_with = "schema::text", default)]
+    pub http_token: Option<At<String>>,
     /// How `launch` restarts a job that failed.
     pub restart: Option<RestartSection>,
     /// Overrides of what the jobs' code says, by job.

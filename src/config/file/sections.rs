@@ -38,6 +38,7 @@ impl ConfigFile {
                 problems,
                 address,
             ),
+            http_token: section.text("http_token", "text, best as `${env:NAME}`", problems),
             restart: section
                 .section("restart", problems)
                 .map(|s| RestartSection::read(s, problems)),

@@ -63,6 +63,13 @@ pub(crate) fn resolve(
             Switch::Off => json!("off"),
         },
     );
+    if let Some(token) = &said.http_token {
+        top.list_text("http_token", token);
+    }
+    let http_token = said
+        .http_token
+        .map(|token| Secret::new(token.value))
+        .filter(|token| !token.reveal().is_empty());
     let restart = said.restart.unwrap_or_default();
     let mut below = listing.below(&["restart"]);
     let default = Restart::default();
@@ -90,6 +97,7 @@ pub(crate) fn resolve(
     let engine = Engine {
         state_dir: PathBuf::from(state_dir),
         http,
+        http_token,
         restart,
         jobs,
         settings: listing.0,

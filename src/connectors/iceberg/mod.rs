@@ -52,6 +52,7 @@ use strandline_operators::landing::committer::{Committer, Secondary};
 use strandline_operators::landing::fence::read_progress;
 use strandline_operators::landing::pending::{Marks, roll_forward};
 use strandline_operators::landing::table::{Version, VersionedTable};
+use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::progress::Progress;
 use strandline_operators::schema::{bronze_schema, dead_letter_schema};
 use strandline_operators::{Error, Result};
@@ -250,7 +251,12 @@ impl JobTables {
     }
 
     /// The commit point. There is one, so the tables are given up for it.
-    pub fn into_committer(self) -> Box<dyn Table> {
+    /// What keeps a commit from succeeding is told to `trouble`.
+    pub fn into_committer(mut self, trouble: &CommitTrouble) -> Box<dyn Table> {
+        self.primary.tell(trouble);
+        for secondary in &mut self.secondaries {
+            secondary.table.tell(trouble);
+        }
         let pending_files = PendingFolder::of(self.primary.table());
         Box::new(Committer::new(
             self.host,

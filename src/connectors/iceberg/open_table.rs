@@ -12,6 +12,7 @@ use strandline_operators::host::Machine;
 use strandline_operators::io::WrittenFile;
 use strandline_operators::landing::attempt::{Around, Verdict, commit};
 use strandline_operators::landing::table::{Append, Sent, Version, VersionedTable};
+use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::{Error, Result};
 
 use super::catalog::{OpenCatalog, reason};
@@ -39,6 +40,7 @@ pub(super) struct OpenTable {
     /// What was sent last and is not known to be committed. One commit is tried at a time.
     unresolved: Option<Produced>,
     litter: Litter,
+    trouble: CommitTrouble,
 }
 
 impl OpenTable {
@@ -51,7 +53,13 @@ impl OpenTable {
             manifests: None,
             unresolved: None,
             litter: Litter::new(Duration::from_millis(GRACE_MS)),
+            trouble: CommitTrouble::default(),
         }
+    }
+
+    /// From here on the trouble of commits is told there.
+    pub(super) fn tell(&mut self, trouble: &CommitTrouble) {
+        self.trouble = trouble.clone();
     }
 
     /// From here on only versions of the table that data files of this shape fit are committed to.
@@ -222,6 +230,13 @@ impl VersionedTable for OpenTable {
     fn found(&mut self, snapshot_id: i64) {
         if let Some(produced) = self.take_unresolved(snapshot_id) {
             self.accept(produced);
+        }
+    }
+
+    fn troubled(&self, why: Option<&str>) {
+        match why {
+            Some(why) => self.trouble.tell(why),
+            None => self.trouble.over(),
         }
     }
 

@@ -21,6 +21,7 @@ use strandline_operators::arrow_array::{
 use strandline_operators::dedup::read_back::ReadBack;
 use strandline_operators::io::{FileKey, Files, WrittenFile};
 use strandline_operators::job::Job;
+use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::progress::{EpochCommit, PartitionDelta};
 use strandline_operators::record::TopicPartition;
 use strandline_operators::schema::{self, Column, ColumnType};
@@ -130,7 +131,7 @@ impl Run {
             generation: tables.generation(),
             next_epoch: Epoch::first_of(tables.generation()),
             files: open_files(tables.description()).expect("files"),
-            table: tables.into_committer(),
+            table: tables.into_committer(&CommitTrouble::default()),
             next_offset,
         }
     }

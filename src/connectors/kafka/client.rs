@@ -296,6 +296,13 @@ impl Diagnosis {
             .map(|e| e.text.clone())
     }
 
+    /// Whether the client has lost its last broker within the last `age`, and said so since.
+    pub fn has_lost_brokers(&self, age: Duration) -> bool {
+        let is_loss = |e: &PassingError| e.code == Some(RDKafkaErrorCode::AllBrokersDown);
+        let errors = self.lock();
+        errors.iter().any(|e| is_loss(e) && e.at.elapsed() <= age)
+    }
+
     /// How often the client has lost its last broker. It goes on trying by itself.
     pub fn losses(&self) -> u64 {
         self.losses.load(Ordering::Relaxed)

@@ -1,0 +1,629 @@
+//! The one place where a job is shown: facts of its processes come in, its status goes out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use strandline_operators::job::JobSettings;
+use strandline_operators::observed::histogram::Distribution;
+use strandline_operators::time::EventTime;
+use strandline_operators::{Error, Result};
+use tokio::sync::watch;
+
+use super::diagnosis::{Diagnosis, Finding, Look, holder};
+use super::facts::{OperatorCounts, PartitionFacts, ProcessFacts, Stage};
+use super::history::{History, Point};
+use super::job::{
+    CommitStatus, Commits, DeadLetterSample, DeadLetters, DedupStatus, End, Epochs, JobState,
+    JobStatus, OperatorStatus, PartitionStatus, ProcessStatus, Rates, Restart, RestartsStatus,
+    SettingStatus, WatermarkStatus, WorkerStatus,
+};
+use super::merge::{Merged, merge};
+use crate::engine::interrupt::Interrupt;
+use crate::engine::notify::Notify;
+
+/// How often the status is made anew.
+const TICK: Duration = Duration::from_millis(500);
+/// Looks that a rate is taken over.
+const RATE_LOOKS: usize = 6;
+/// Restarts that are remembered.
+const RESTARTS_KEPT: usize = 30;
+/// Commits that the status shows.
+const COMMITS_SHOWN: usize = 30;
+/// A finding that lasts is logged again after this long.
+const REPEAT_AFTER: Duration = Duration::from_secs(60);
+/// Records waiting before a stage that are worth a colour: less is a batch on its way.
+const WORTH_A_WORD: u64 = 20_000;
+
+/// What does not change while the job runs.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The job's settings.
+    pub settings: JobSettings,
+    /// Every setting in force.
+    pub in_force: Vec<SettingStatus>,
+    /// `kafka.bootstrap_servers`.
+    pub bootstrap_servers: String,
+}
+
+/// What a status is published as.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// The status.
+    pub status: JobStatus,
+    /// Latencies and durations since the start, for metrics.
+    pub latency: Distribution,
+    /// How long commits took since the start.
+    pub commit_duration: Distribution,
+    /// The last point of the history, when it is new.
+    pub point: Option<Point>,
+}
+
+/// Counters of runs that have ended: what is shown never goes back.
+#[derive(Debug, Default)]
+struct Carried {
+    latency: Distribution,
+    commit_duration: Distribution,
+    committed: u64,
+    failed: u64,
+    bytes: u64,
+}
+
+struct Inner {
+    processes: BTreeMap<usize, ProcessFacts>,
+    carried: Carried,
+    restarts: Vec<Restart>,
+    restarts_total: u64,
+    is_restarting: bool,
+    end: Option<End>,
+    http: Option<String>,
+    looks: VecDeque<(Instant, OperatorCounts, u64, u64)>,
+    history: History,
+    diagnosis: Diagnosis,
+    said: BTreeMap<String, Instant>,
+}
+
+/// Shows one job. Shared by whoever runs it and whoever asks.
+pub struct Board {
+    about: About,
+    interrupt: Interrupt,
+    started_at: EventTime,
+    inner: Mutex<Inner>,
+    published: watch::Sender<Arc<Published>>,
+}
+
+impl Board {
+    /// A job that has just been started; `interrupt` is what `stop` raises.
+    pub fn new(about: About, interrupt: &Interrupt) -> Arc<Board> {
+        Arc::new(Board {
+            about,
+            interrupt: interrupt.clone(),
+            started_at: EventTime::now(),
+            inner: Mutex::new(Inner {
+                processes: BTreeMap::new(),
+                carried: Carried::default(),
+                restarts: Vec::new(),
+                restarts_total: 0,
+                is_restarting: false,
+                end: None,
+                http: None,
+                looks: VecDeque::new(),
+                history: History::default(),
+                diagnosis: Diagnosis::default(),
+                said: BTreeMap::new(),
+            }),
+            published: watch::Sender::default(),
+        })
+    }
+
+    /// Makes the status anew, twice a second, as long as the board is there.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn keep(self: &Arc<Board>) -> Result<()> {
+        let board = Arc::downgrade(self);
+        self.look(Instant::now());
+        std::thread::Builder::new()
+            .name("status".to_owned())
+            .spawn(move || {
+                let mut notify = Notify::from_environment();
+                while let Some(board) = board.upgrade() {
+                    board.look(Instant::now());
+                    notify.look(board.published().status.state);
+                    drop(board);
+                    std::thread::sleep(TICK);
+                }
+            })
+            .map_err(|e| Error::internal(format!("cannot start the thread of the status: {e}")))?;
+        Ok(())
+    }
+
+    /// The job's name.
+    pub fn job(&self) -> &str {
+        &self.about.settings.name
+    }
+
+    /// What does not change.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// What asks the job to drain.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
+    /// A process says what it knows.
+    pub fn tell(&self, facts: ProcessFacts) {
+        let mut inner = self.lock();
+        inner.is_restarting = false;
+        inner.processes.insert(facts.process, facts);
+    }
+
+    /// Served there.
+    pub fn served_at(&self, address: String) {
+        self.lock().http = Some(address);
+    }
+
+    /// The processes have ended, because of `cause`, and will be started again.
+    pub fn restarting(&self, cause: &str, ran: Duration) {
+        let mut inner = self.lock();
+        let processes = std::mem::take(&mut inner.processes);
+        for facts in processes.values() {
+            let carried = &mut inner.carried;
+            carried.latency.add(&facts.latency);
+            carried.commit_duration.add(&facts.commit_duration);
+            carried.committed += facts.committed;
+            carried.failed += facts.failed;
+            carried.bytes += facts.operators.bytes;
+        }
+        inner.looks.clear();
+        inner.is_restarting = true;
+        inner.restarts_total += 1;
+        if inner.restarts.len() == RESTARTS_KEPT {
+            inner.restarts.remove(0);
+        }
+        inner.restarts.push(Restart {
+            at: EventTime::now().to_string(),
+            cause: cause.to_owned(),
+            ran_seconds: ran.as_secs_f64(),
+        });
+    }
+
+    /// The job has ended, well or with this error.
+    pub fn ended(&self, error: Option<&Error>, exit_status: u8) {
+        let mut inner = self.lock();
+        let report = inner.processes.get(&0).and_then(|p| p.report.clone());
+        inner.end = Some(End {
+            error: error.map(Error::to_string),
+            exit_status,
+            report,
+        });
+        drop(inner);
+        self.look(Instant::now());
+    }
+
+    /// The status as it was last made.
+    pub fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published.borrow())
+    }
+
+    /// Hears of every new status; of several only of the last.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Published>> {
+        self.published.subscribe()
+    }
+
+    /// The history, the oldest point first.
+    pub fn history(&self) -> Vec<Point> {
+        self.lock().history.points()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self, now: Instant) {
+        let mut inner = self.lock();
+        let merged = merge(&inner.processes);
+        let account = account_of(&merged);
+        let rates = inner.rates(now, &merged);
+        let mut latency = inner.carried.latency.clone();
+        latency.add(&merged.latency);
+        let mut commit_duration = inner.carried.commit_duration.clone();
+        commit_duration.add(&merged.first.commit_duration);
+        let state = self.state(&inner, &merged);
+        let findings = self.findings(&mut inner, now, state, &merged);
+        let lag = lag_of(&merged);
+        let point = Point {
+            t: EventTime::now().0 as f64 / 1e6,
+            read: rates.read,
+            landed: rates.landed,
+            lag,
+            ..Point::default()
+        };
+        let point = inner.history.look(now, &latency, point);
+        let first = &merged.first;
+        let status = JobStatus {
+            job: self.about.settings.name.clone(),
+            state,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at.to_string(),
+            at: EventTime::now().to_string(),
+            http: inner.http.clone(),
+            ready: first.committed > 0 && inner.end.is_none(),
+            generation: first.generation,
+            account,
+            run: first.account,
+            rates,
+            lag,
+            watermark: watermark_of(&merged),
+            freshness: inner.history.freshness(&latency),
+            epochs: epochs_of(first),
+            findings,
+            operators: operators_of(&merged, &inner.looks),
+            processes: inner.processes.values().map(process_of).collect(),
+            workers: inner.processes.values().flat_map(workers_of).collect(),
+            partitions: partitions_of(&merged),
+            commits: Commits {
+                succeeded: inner.carried.committed + first.committed,
+                failed: inner.carried.failed + first.failed,
+                last: commits_of(first),
+            },
+            dead_letters: letters_of(&inner.processes, &merged),
+            restarts: RestartsStatus {
+                total: inner.restarts_total,
+                last: inner.restarts.iter().rev().cloned().collect(),
+            },
+            dedup: DedupStatus {
+                entries: merged.dedup_entries,
+                answers: merged.dedup_answers.clone(),
+            },
+            memory: merged.memory.clone(),
+            bytes_consumed: inner.carried.bytes + merged.operators.bytes,
+            end: inner.end.clone(),
+        };
+        drop(inner);
+        self.published.send_replace(Arc::new(Published {
+            status,
+            latency,
+            commit_duration,
+            point,
+        }));
+    }
+
+    fn state(&self, inner: &Inner, merged: &Merged) -> JobState {
+        if inner.end.is_some() {
+            return JobState::Ended;
+        }
+        if inner.is_restarting {
+            return JobState::Restarting;
+        }
+        match merged.stage {
+            Stage::Draining => JobState::Draining,
+            _ if self.interrupt.is_raised() => JobState::Draining,
+            Stage::Starting => JobState::Starting,
+            Stage::Running => JobState::Running,
+        }
+    }
+
+    /// What is wrong; said aloud once, and again while it lasts.
+    fn findings(
+        &self,
+        inner: &mut Inner,
+        now: Instant,
+        state: JobState,
+        merged: &Merged,
+    ) -> Vec<Finding> {
+        let settings = &self.about.settings;
+        let workers = inner.processes.values().flat_map(|p| &p.workers);
+        let waits = |why: &'static str| workers.clone().any(|w| w.waits == why).then_some(why);
+        let look = Look {
+            is_running: state == JobState::Running,
+            read: merged.operators.read,
+            consumed: account_of(merged).consumed,
+            partitions: &merged.partitions,
+            waits: waits("commit").or(waits("memory")),
+            committing: merged
+                .first
+                .committing
+                .map(|(epoch, ms)| (epoch, Duration::from_millis(ms))),
+            commit_trouble: merged.first.commit_trouble.as_deref(),
+            complaint: merged.complaint.as_deref(),
+            has_lost_brokers: merged.has_lost_brokers,
+            wall_clock: EventTime::now().0,
+            out_of_orderness_micros: i64::try_from(settings.watermark.out_of_orderness.as_micros())
+                .unwrap_or(i64::MAX),
+            idle_timeout: settings.watermark.idle_timeout,
+            bootstrap_servers: &self.about.bootstrap_servers,
+        };
+        let findings = inner.diagnosis.look(now, &look);
+        let job = self.job();
+        inner.said.retain(|kind, _| {
+            let lasts = findings.iter().any(|f| f.kind == *kind);
+            if !lasts {
+                tracing::info!(job, kind, "over: {kind}");
+            }
+            lasts
+        });
+        for finding in &findings {
+            let is_new = |said: &Instant| now.duration_since(*said) >= REPEAT_AFTER;
+            if inner.said.get(&finding.kind).is_none_or(is_new) {
+                inner.said.insert(finding.kind.clone(), now);
+                let (kind, hint) = (&finding.kind, &finding.hint);
+                match finding.severity {
+                    super::diagnosis::Severity::Note => {
+                        tracing::info!(job, kind, hint, "{}", finding.message);
+                    }
+                    _ => tracing::warn!(job, kind, hint, "{}", finding.message),
+                }
+            }
+        }
+        findings
+    }
+}
+
+impl Inner {
+    fn rates(&mut self, now: Instant, merged: &Merged) -> Rates {
+        let account = merged.first.account;
+        let current = (now, merged.operators, account.consumed, account.landed);
+        if self.looks.len() == RATE_LOOKS {
+            self.looks.pop_front();
+        }
+        self.looks.push_back(current);
+        let Some(&(since, before, consumed, landed)) = self.looks.front() else {
+            return Rates::default();
+        };
+        let seconds = now.duration_since(since).as_secs_f64();
+        let rate = |now: u64, before: u64| per_second(now, before, seconds);
+        Rates {
+            read: rate(merged.operators.read, before.read),
+            bytes: rate(merged.operators.bytes, before.bytes),
+            consumed: rate(account.consumed, consumed),
+            landed: rate(account.landed, landed),
+        }
+    }
+}
+
+fn per_second(now: u64, before: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 {
+        now.saturating_sub(before) as f64 / seconds
+    } else {
+        0.0
+    }
+}
+
+fn account_of(merged: &Merged) -> strandline_operators::account::Account {
+    let mut account = merged.first.account_before;
+    account += merged.first.account;
+    account
+}
+
+/// Records between what is committed and the ends, so that it falls only when something has landed.
+fn lag_of(merged: &Merged) -> u64 {
+    merged.partitions.iter().filter_map(partition_lag).sum()
+}
+
+fn partition_lag(partition: &PartitionFacts) -> Option<u64> {
+    let from = partition.committed.or(partition.start).or(partition.next)?;
+    u64::try_from((partition.end? - from).max(0)).ok()
+}
+
+fn time(micros: i64) -> String {
+    EventTime(micros).to_string()
+}
+
+fn watermark_of(merged: &Merged) -> WatermarkStatus {
+    let watermark = merged.first.watermark;
+    WatermarkStatus {
+        time: watermark.map(time),
+        lag_seconds: watermark.map(|w| (EventTime::now().0 - w) as f64 / 1e6),
+        held_by: holder(&merged.partitions).map(|p| format!("{}[{}]", p.topic, p.partition)),
+    }
+}
+
+fn epochs_of(first: &ProcessFacts) -> Epochs {
+    let open = first.open_epoch;
+    Epochs {
+        open,
+        committing: first.committing.map(|(epoch, _)| epoch),
+        committing_ms: first.committing.map(|(_, ms)| ms),
+        committed: first.epoch,
+        in_flight: match (open, first.epoch) {
+            (Some(open), Some(committed)) => open.saturating_sub(committed),
+            (Some(_), None) => 1,
+            _ => 0,
+        },
+    }
+}
+
+fn process_of(facts: &ProcessFacts) -> ProcessStatus {
+    ProcessStatus {
+        process: facts.process,
+        pid: facts.pid,
+        resident_bytes: facts.memory.get("resident").copied().unwrap_or(0),
+        complaint: facts.complaint.clone(),
+    }
+}
+
+fn workers_of(facts: &ProcessFacts) -> impl Iterator<Item = WorkerStatus> {
+    facts.workers.iter().map(|worker| WorkerStatus {
+        worker: worker.worker,
+        process: facts.process,
+        partitions: worker.partitions,
+        waits: worker.waits.clone(),
+    })
+}
+
+fn partitions_of(merged: &Merged) -> Vec<PartitionStatus> {
+    let holder = holder(&merged.partitions).map(|p| (&p.topic, p.partition));
+    let partitions = merged.partitions.iter();
+    let status = partitions.map(|p| PartitionStatus {
+        topic: p.topic.clone(),
+        partition: p.partition,
+        worker: p.worker,
+        start: p.start,
+        committed: p.committed,
+        next: p.next,
+        end: p.end,
+        lag: partition_lag(p),
+        watermark: p.watermark.map(time),
+        idle: p.is_idle,
+        holds_watermark: holder == Some((&p.topic, p.partition)),
+    });
+    status.collect()
+}
+
+fn commits_of(first: &ProcessFacts) -> Vec<CommitStatus> {
+    let last = first.commits.iter().rev().take(COMMITS_SHOWN);
+    let status = last.map(|commit| CommitStatus {
+        epoch: commit.epoch,
+        at: time(commit.at),
+        duration_ms: commit.took_ms,
+        rows: commit.account.landed,
+        files: commit.files,
+        bytes: commit.bytes,
+        snapshot_id: commit.snapshot_id.map(|id| id.to_string()),
+        account: commit.account,
+        watermark: commit.watermark.map(time),
+    });
+    status.collect()
+}
+
+fn letters_of(processes: &BTreeMap<usize, ProcessFacts>, merged: &Merged) -> DeadLetters {
+    let mut samples: Vec<_> = processes.values().flat_map(|p| &p.letter_samples).collect();
+    samples.sort_by_key(|sample| std::cmp::Reverse(sample.at));
+    // As many as one process keeps, however many processes there are.
+    let most = processes.values().map(|p| p.letter_samples.len()).max();
+    samples.truncate(most.unwrap_or(0));
+    let samples = samples.into_iter().map(|sample| DeadLetterSample {
+        kafka_topic: sample.topic.clone(),
+        kafka_partition: sample.partition,
+        kafka_offset: sample.offset,
+        error_type: sample.error_type.clone(),
+        error_message: sample.message.clone(),
+        failed_at: time(sample.at),
+        original_payload: sample.payload.clone(),
+        payload_bytes: sample.payload_bytes,
+    });
+    DeadLetters {
+        by_type: merged.letters.clone(),
+        samples: samples.collect(),
+    }
+}
+
+fn operators_of(
+    merged: &Merged,
+    looks: &VecDeque<(Instant, OperatorCounts, u64, u64)>,
+) -> Vec<OperatorStatus> {
+    let counts = &merged.operators;
+    let committed = merged.first.account.consumed;
+    let (before, committed_before, seconds) = match (looks.front(), looks.back()) {
+        (Some(&(from, before, consumed, _)), Some(&(to, ..))) => {
+            (before, consumed, to.duration_since(from).as_secs_f64())
+        }
+        _ => (*counts, committed, 0.0),
+    };
+    let waited = |now: u64, before: u64| {
+        let micros = now.saturating_sub(before) as f64;
+        let workers = merged.first.workers.len().max(1) as f64;
+        if seconds > 0.0 {
+            (micros / 1e6 / seconds / workers).min(1.0)
+        } else {
+            0.0
+        }
+    };
+    let for_memory = waited(counts.waited_for_memory_us, before.waited_for_memory_us);
+    let for_commit = waited(counts.waited_for_commit_us, before.waited_for_commit_us);
+    let mut stages = vec![
+        stage("read", "records", counts.read, before.read, 0, seconds),
+        stage(
+            "decode",
+            "records",
+            counts.decoded,
+            before.decoded,
+            counts.read.saturating_sub(counts.decoded),
+            seconds,
+        ),
+        stage(
+            "deduplicate",
+            "records",
+            counts.judged,
+            before.judged,
+            counts.decoded.saturating_sub(counts.judged),
+            seconds,
+        ),
+        stage(
+            "write files",
+            "rows",
+            counts.encoded,
+            before.encoded,
+            counts.routed.saturating_sub(counts.encoded),
+            seconds,
+        ),
+        stage(
+            "commit",
+            "records",
+            committed,
+            committed_before,
+            counts.judged.saturating_sub(committed),
+            seconds,
+        ),
+    ];
+    let is_held = for_memory > 0.05 || for_commit > 0.05;
+    if is_held {
+        let (share, what) = if for_commit > for_memory {
+            (for_commit, "earlier epochs wait for their commit")
+        } else {
+            (for_memory, "the records in flight fill their memory")
+        };
+        stages[0].pressure = "waits".to_owned();
+        stages[0].says = format!("reads nothing {:.0} % of the time: {what}", share * 100.0);
+        // Who is in the way: what most records wait for. A commit takes in what it waits for anyway.
+        let slowest = if for_commit > for_memory {
+            4
+        } else {
+            (1..4).max_by_key(|&i| stages[i].waiting).unwrap_or(4)
+        };
+        let slow = &mut stages[slowest];
+        slow.pressure = "busy".to_owned();
+        slow.says = format!(
+            "the others wait for it: {} {} before it",
+            slow.waiting, slow.unit
+        );
+    } else {
+        for slow in stages[1..4].iter_mut().filter(|s| s.waiting > WORTH_A_WORD) {
+            slow.pressure = "busy".to_owned();
+            slow.says = format!("{} {} wait for it", slow.waiting, slow.unit);
+        }
+    }
+    stages
+}
+
+fn stage(
+    name: &str,
+    unit: &str,
+    count: u64,
+    before: u64,
+    waiting: u64,
+    seconds: f64,
+) -> OperatorStatus {
+    OperatorStatus {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        count,
+        rate: per_second(count, before, seconds),
+        waiting,
+        pressure: "ok".to_owned(),
+        says: String::new(),
+    }
+}
+
+/// A status and what is new in its history, as they are pushed to the UI.
+#[derive(Serialize)]
+pub struct Event<'a> {
+    /// The status.
+    pub status: &'a JobStatus,
+    /// A point that was added.
+    pub point: Option<Point>,
+}
