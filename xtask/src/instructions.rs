@@ -78,13 +78,17 @@ fn recorded_of(recorded: &str, stage: &str) -> Result<f64> {
     line.ok_or_else(|| format!("{RECORDED} has no count of `{stage}`\n  hint: `cargo xtask bench instructions --record`"))
 }
 
-/// Builds the program and finds it.
+/// Builds the program and finds it. With the features of the tests, so that CI builds the engine once; what is
+/// counted has no failpoints in it.
 fn build() -> Result<PathBuf> {
     announce_build()?;
     let built = output_of(cargo()?.args([
         "bench",
         "--profile",
         "release",
+        "--workspace",
+        "--features",
+        "strandline/failpoints",
         "--bench",
         "instructions",
         "--no-run",
