@@ -1,10 +1,11 @@
 //! `demo`: a job from end to end with nothing installed: an embedded Kafka, a SQLite catalog, a local
 //! warehouse, generated events.
 
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use strandline_operators::arrow_array::RecordBatch;
 use strandline_operators::context::OnFailure;
@@ -163,6 +164,9 @@ fn demo_run(job: &Job, kafka: &KafkaSettings, dir: &Path, workers: usize) -> Job
     }
 }
 
+/// Events a second that `--serve` goes on with: enough to see everything move, and a disk lasts for months.
+const SERVED_RATE: f64 = 500.0;
+
 /// The events, and the end of the run once they are durable.
 struct Production {
     kafka: KafkaSettings,
@@ -174,9 +178,40 @@ struct Production {
     on_failure: OnFailure,
 }
 
+/// Holds a producer to a rate.
+struct Pace {
+    began: Instant,
+    records: Cell<u64>,
+}
+
+impl Pace {
+    fn new() -> Pace {
+        Pace {
+            began: Instant::now(),
+            records: Cell::new(0),
+        }
+    }
+
+    /// Returns when the next record is due.
+    fn wait(&self) {
+        let due = Duration::from_secs_f64(self.records.get() as f64 / SERVED_RATE);
+        self.records.set(self.records.get() + 1);
+        if let Some(early) = due.checked_sub(self.began.elapsed()) {
+            std::thread::sleep(early);
+        }
+    }
+}
+
 impl Production {
     fn run(self) {
-        let keep_going = || !self.stop.load(Ordering::Relaxed);
+        // The first events come as fast as they can be landed; what comes after them is for someone who looks.
+        let pace: OnceCell<Pace> = OnceCell::new();
+        let keep_going = || {
+            if let Some(pace) = pace.get() {
+                pace.wait();
+            }
+            !self.stop.load(Ordering::Relaxed)
+        };
         let mut written = 0;
         let mut before = vec![0u64; PARTITIONS as usize];
         let mut config = self.config.clone();
@@ -210,6 +245,7 @@ impl Production {
             if !self.endless {
                 break;
             }
+            pace.get_or_init(Pace::new);
             // The next round is of other events, and later ones.
             config.seed = config.seed.wrapping_add(1);
             let span = i64::try_from(config.events).unwrap_or(i64::MAX);
