@@ -24,6 +24,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 pub struct Flink {
     servers: String,
     work: Work,
+    /// One for each cluster: several read the same topic.
+    dead_letters: String,
     slots: u64,
     home: PathBuf,
     job_jar: PathBuf,
@@ -47,7 +49,9 @@ impl Flink {
                 .map(PathBuf::from)
                 .ok_or_else(|| format!("{name} is not set: run through `cargo xtask bench`"))
         };
+        let dead_letters = format!("{}-dlq-flink-{:08x}", work.topic, rand::random::<u32>());
         Ok(Flink {
+            dead_letters,
             servers: options.service("kafka", "bootstrap_servers")?.to_owned(),
             work,
             slots: options.workers,
@@ -220,7 +224,7 @@ impl Engine for Flink {
         for file in ["log4j-console.properties", "log4j-cli.properties"] {
             std::fs::copy(self.home.join("conf").join(file), self.conf().join(file))?;
         }
-        topic::create(&self.servers, &format!("{}-dlq-flink", self.work.topic), 1)?;
+        topic::create(&self.servers, &self.dead_letters, 1)?;
         self.job_manager = Some(self.spawn("jobmanager.sh", "jobmanager.out")?);
         for _ in 0..self.wanted() {
             self.spawn_task_manager()?;
@@ -236,7 +240,7 @@ impl Engine for Flink {
             .arg(&self.job_jar)
             .args(["--bootstrap-servers", &self.servers])
             .args(["--topic", &self.work.topic])
-            .args(["--dead-letters", &format!("{}-dlq-flink", self.work.topic)])
+            .args(["--dead-letters", &self.dead_letters])
             .arg("--warehouse")
             .arg(self.warehouse());
         if self.work.is_bounded {
