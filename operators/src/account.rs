@@ -18,7 +18,8 @@ pub struct Account {
     pub duplicates: u64,
     /// Records that cannot land, kept with their cause.
     pub dead_letters: u64,
-    /// Records too late, where the job says `too_late: drop`.
+    /// Records too late, where the job says `too_late: drop`; of Debezium's, also those that carry no row by
+    /// design: tombstones, heartbeats, transaction markers.
     pub dropped: u64,
     /// Offsets for which Kafka holds no record: transaction markers, aborted or compacted records.
     pub gaps: u64,

@@ -46,7 +46,8 @@ use hashbrown::HashMap;
 
 use super::columns::ColumnBuilder;
 use super::each::{NullValue, Outcome, for_each_record};
-use super::frame::{self, KnownSchemas};
+use super::frame;
+use super::framing::Framing;
 use super::json_value::{Appended, Misfit, fitting};
 use super::message::{Failure, excerpt};
 use super::scan::{Malformed, Scanner};
@@ -63,15 +64,6 @@ pub struct JsonDecoder {
     pub(super) rows: JsonRows,
     max_record_bytes: u64,
     framing: Framing,
-}
-
-/// What stands in front of the JSON.
-#[derive(Debug)]
-enum Framing {
-    /// Nothing.
-    None,
-    /// The schema registry's header; the ids are checked when there is a registry to ask.
-    SchemaId(Option<KnownSchemas<()>>),
 }
 
 /// Rows under construction out of JSON objects.
@@ -125,7 +117,7 @@ impl JsonDecoder {
     /// be ones that the registry knows.
     #[must_use]
     pub fn framed(mut self, has_registry: bool) -> JsonDecoder {
-        self.framing = Framing::SchemaId(has_registry.then(KnownSchemas::default));
+        self.framing = Framing::schema_id(has_registry);
         self
     }
 }
@@ -463,17 +455,7 @@ impl Decode for JsonDecoder {
             *max_record_bytes,
             NullValue::DeadLetter,
             |_, value| {
-                let json = match framing {
-                    Framing::None => value,
-                    Framing::SchemaId(known) => {
-                        let frame = frame::read(value)?;
-                        if let Some(known) = known {
-                            known.get(frame.id)?;
-                        }
-                        frame.payload
-                    }
-                };
-                rows.decode_bytes(json)?;
+                rows.decode_bytes(framing.payload(value)?)?;
                 Ok(Outcome::Row)
             },
         );
@@ -481,21 +463,15 @@ impl Decode for JsonDecoder {
     }
 
     fn missing_schemas(&self, batch: &RawBatch, missing: &mut SchemaIds) {
-        if let Framing::SchemaId(Some(known)) = &self.framing {
-            known.missing(batch, missing);
-        }
+        self.framing.missing_schemas(batch, missing);
     }
 
     fn learn(&mut self, id: u32, answer: &SchemaAnswer) {
-        if let Framing::SchemaId(Some(known)) = &mut self.framing {
-            known.learn(id, answer, |_| Ok(()));
-        }
+        self.framing.learn(id, answer);
     }
 
     fn forget(&mut self, id: u32) {
-        if let Framing::SchemaId(Some(known)) = &mut self.framing {
-            known.forget(id);
-        }
+        self.framing.forget(id);
     }
 }
 

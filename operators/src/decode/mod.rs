@@ -19,6 +19,7 @@ mod decimal;
 mod derived;
 mod each;
 mod frame;
+mod framing;
 mod held;
 pub mod json;
 #[cfg(test)]

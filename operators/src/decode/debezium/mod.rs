@@ -39,7 +39,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::columns::{ColumnBuilder, Reading, Unit};
 use super::each::{NullValue, Outcome, for_each_record};
-use super::frame::{self, KnownSchemas};
+use super::framing::Framing;
 use super::json::{JsonRows, not_json, not_utf8};
 use super::message::{Failure, excerpt};
 use super::{Decode, Decoded, SchemaIds};
@@ -67,13 +67,6 @@ struct Places {
     deleted: Option<usize>,
     before: Option<usize>,
     unavailable: Option<usize>,
-}
-
-/// What stands in front of the JSON.
-#[derive(Debug)]
-enum Framing {
-    None,
-    SchemaId(Option<KnownSchemas<()>>),
 }
 
 /// A decoder of Debezium's changes in JSON; see the module's documentation.
@@ -173,7 +166,7 @@ impl DebeziumDecoder {
     /// be ones that the registry knows.
     #[must_use]
     pub fn framed(mut self, has_registry: bool) -> DebeziumDecoder {
-        self.framing = Framing::SchemaId(has_registry.then(KnownSchemas::default));
+        self.framing = Framing::schema_id(has_registry);
         self
     }
 }
@@ -413,36 +406,20 @@ impl Decode for DebeziumDecoder {
             change, framing, ..
         } = self;
         let each = for_each_record(batch, self.max_record_bytes, NullValue::Drop, |_, value| {
-            let json = match framing {
-                Framing::None => value,
-                Framing::SchemaId(known) => {
-                    let frame = frame::read(value)?;
-                    if let Some(known) = known {
-                        known.get(frame.id)?;
-                    }
-                    frame.payload
-                }
-            };
-            change.decode(json)
+            change.decode(framing.payload(value)?)
         });
         each.into_decoded(change.finish())
     }
 
     fn missing_schemas(&self, batch: &RawBatch, missing: &mut SchemaIds) {
-        if let Framing::SchemaId(Some(known)) = &self.framing {
-            known.missing(batch, missing);
-        }
+        self.framing.missing_schemas(batch, missing);
     }
 
     fn learn(&mut self, id: u32, answer: &SchemaAnswer) {
-        if let Framing::SchemaId(Some(known)) = &mut self.framing {
-            known.learn(id, answer, |_| Ok(()));
-        }
+        self.framing.learn(id, answer);
     }
 
     fn forget(&mut self, id: u32) {
-        if let Framing::SchemaId(Some(known)) = &mut self.framing {
-            known.forget(id);
-        }
+        self.framing.forget(id);
     }
 }
