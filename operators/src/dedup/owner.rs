@@ -25,6 +25,7 @@ use super::tiers::Flush;
 use crate::error::Error;
 use crate::failpoint::{Failpoint, Rule, in_force, reached};
 use crate::host::Host;
+use crate::io::StoredId;
 use crate::time::{Epoch, EventTime, IngestTime};
 
 /// How often the durable frontier is looked at while an epoch is open.
@@ -49,6 +50,10 @@ struct OpenVerdicts {
     open: usize,
 }
 
+/// Questions that were asked before a refill of the filters begins, should no epoch have become durable by
+/// then: with a few buckets each they cost about as much as a refill of some million ids.
+const REFILL_AFTER_QUESTIONS: usize = 1 << 16;
+
 /// Where the answer to a question belongs.
 #[derive(Clone, Copy)]
 struct Place {
@@ -67,7 +72,8 @@ pub(super) struct Owner {
     /// Set once the probe has shown a frontier: one that was never attached has none and is no drain.
     durable_seen: bool,
     waiting: BTreeMap<Epoch, VecDeque<(Capability<IngestTime>, Admissions)>>,
-    /// The last epoch begun.
+    /// The first and the last epoch begun.
+    first_begun: Option<Epoch>,
     begun: Option<Epoch>,
     open: HashMap<u64, OpenVerdicts>,
     next_ticket: u64,
@@ -82,6 +88,9 @@ pub(super) struct Owner {
     expire_below: Option<u32>,
     /// From the moment a piece of a refill is ordered until it is there: one at a time.
     is_refilling: bool,
+    /// Whether a refill may begin: the first epoch after a restart comes before it.
+    may_refill: bool,
+    questions_asked: usize,
     timer: Option<Instant>,
     entries: u64,
     failed: bool,
@@ -105,6 +114,7 @@ impl Owner {
             durable,
             durable_seen: false,
             waiting: BTreeMap::new(),
+            first_begun: None,
             begun: None,
             open: HashMap::new(),
             next_ticket: 0,
@@ -115,6 +125,8 @@ impl Owner {
             flush: None,
             expire_below: None,
             is_refilling: false,
+            may_refill: false,
+            questions_asked: 0,
             timer: None,
             entries: 0,
             failed: false,
@@ -238,6 +250,7 @@ impl Owner {
         match frontier {
             Some((first_undurable, watermark)) => {
                 self.durable_seen = true;
+                self.may_refill |= self.first_begun.is_some_and(|e| e < first_undurable);
                 if self.judge.open_epochs() > 0
                     && let Err(error) = reached(&*self.host, Failpoint::Overlay)
                 {
@@ -280,6 +293,7 @@ impl Owner {
                 continue;
             };
             self.begun = Some(epoch);
+            self.first_begun.get_or_insert(epoch);
             if let Err(error) = reached(&*self.host, Failpoint::Verdict) {
                 self.fail(error);
                 return;
@@ -356,12 +370,17 @@ impl Owner {
             return;
         }
         let questions = std::mem::take(&mut self.questions);
+        let asked = questions.len();
         let slab_buckets = self.judge.slab_buckets();
         match self.threads.ask(Questions {
             questions,
             slab_buckets,
         }) {
-            Ok(()) => self.asked.push_back(std::mem::take(&mut self.places)),
+            Ok(()) => {
+                self.asked.push_back(std::mem::take(&mut self.places));
+                self.questions_asked += asked;
+                self.may_refill |= self.questions_asked >= REFILL_AFTER_QUESTIONS;
+            }
             Err(returned) => self.questions = returned.questions,
         }
     }
@@ -373,9 +392,7 @@ impl Owner {
         {
             self.expire_below = None;
         }
-        if !self.is_refilling
-            && let Some(from) = self.judge.refill_from()
-        {
+        if let Some(from) = self.refill_due() {
             self.is_refilling = self.threads.order(Upkeep::Refill(from)).is_ok();
         }
         if !self.is_flushing {
@@ -389,12 +406,18 @@ impl Owner {
         }
     }
 
+    /// Where a refill goes on, when nothing of it is under way.
+    fn refill_due(&self) -> Option<StoredId> {
+        let is_due = self.may_refill && !self.is_refilling;
+        is_due.then(|| self.judge.refill_from()).flatten()
+    }
+
     /// Makes sure that the operator comes back when something is to be looked at that wakes no one.
     fn set_timer(&mut self, now: Instant) {
         let delay = if self.judge.open_epochs() > 0
             || self.expire_below.is_some()
             || self.flush.is_some()
-            || (self.judge.refill_from().is_some() && !self.is_refilling)
+            || self.refill_due().is_some()
         {
             DURABLE_POLL
         } else if self.judge.recent_ids() > 0 {
