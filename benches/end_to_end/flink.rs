@@ -27,6 +27,8 @@ pub struct Flink {
     /// One for each cluster: several read the same topic.
     dead_letters: String,
     slots: u64,
+    /// What a run adds to the configuration.
+    added: String,
     home: PathBuf,
     job_jar: PathBuf,
     rest_port: u16,
@@ -55,6 +57,7 @@ impl Flink {
             servers: options.service("kafka", "bootstrap_servers")?.to_owned(),
             work,
             slots: options.workers,
+            added: options.flink_conf.clone(),
             home: given("STRANDLINE_FLINK_HOME")?,
             job_jar: given("STRANDLINE_FLINK_JOB")?,
             rest_port: 0,
@@ -88,7 +91,7 @@ impl Flink {
             .find_map(|line| line.trim().strip_prefix("all: "))
             .ok_or("no env.java.opts.all in Flink's own configuration")?;
         let folder = self.work.folder.display();
-        Ok(format!(
+        let own = format!(
             "\
 jobmanager.rpc.address: localhost
 jobmanager.rpc.port: {rpc_port}
@@ -130,7 +133,8 @@ heartbeat.timeout: {heartbeat_timeout_ms}
             buffer_timeout_ms = if self.work.is_bounded { 100 } else { 10 },
             heartbeat_ms = if self.work.will_be_killed { 500 } else { 1000 },
             heartbeat_timeout_ms = if self.work.will_be_killed { 2500 } else { 6000 },
-        ))
+        );
+        Ok(joined(&own, &self.added))
     }
 
     fn spawn(&self, script: &str, log: &str) -> Outcome<Child> {
@@ -355,6 +359,16 @@ impl Drop for Flink {
             let _ = child.wait();
         }
     }
+}
+
+/// A configuration with another's lines in place of its own of the same key: Flink refuses a key that stands twice.
+fn joined(own: &str, added: &str) -> String {
+    let key = |line: &str| line.split_once(": ").map(|(key, _)| key.to_owned());
+    let replaced: Vec<_> = added.lines().map(key).collect();
+    let kept = own.lines().filter(|line| !replaced.contains(&key(line)));
+    let mut lines: Vec<&str> = kept.chain(added.lines()).collect();
+    lines.push("");
+    lines.join("\n")
 }
 
 /// Whether a process listens on one of the ports: its sockets' inodes are among those of /proc/net/tcp.

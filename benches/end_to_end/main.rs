@@ -10,6 +10,7 @@ mod drain;
 mod engine;
 mod flink;
 mod freshness;
+mod machine;
 mod options;
 mod page;
 mod recovery;

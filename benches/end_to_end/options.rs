@@ -49,6 +49,9 @@ pub struct Options {
     pub workers: u64,
     /// Of the events.
     pub seed: u64,
+    /// Lines `KEY: VALUE` for Flink's configuration, stronger than its own of the same key: to try what else
+    /// would make it faster.
+    pub flink_conf: String,
     /// The running services, as `cargo xtask` describes them.
     pub services: Value,
     /// Where the report goes.
@@ -94,6 +97,7 @@ impl Options {
             kills: 10,
             workers: 2,
             seed: 1,
+            flink_conf: String::new(),
             services: serde_json::from_str(&std::fs::read_to_string(services)?)?,
             report: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/report"),
         };
@@ -118,12 +122,13 @@ impl Options {
                 "--kills" => options.kills = number()?.max(1),
                 "--workers" => options.workers = number()?.max(1),
                 "--seed" => options.seed = number()?,
+                "--flink-conf" => options.flink_conf = std::fs::read_to_string(value)?,
                 "--report" => options.report = PathBuf::from(value),
                 "--scenarios" => options.scenarios = named(name, value, scenario)?,
                 "--engines" => options.engines = named(name, value, engine)?,
                 _ => {
                     return Err(format!(
-                        "there is no option `{name}`: --ids, --rounds, --interval-ms, --rate, --seconds, --kills, --workers, --seed, --report, --scenarios, --engines"
+                        "there is no option `{name}`: --ids, --rounds, --interval-ms, --rate, --seconds, --kills, --workers, --seed, --flink-conf, --report, --scenarios, --engines"
                     )
                     .into());
                 }

@@ -25,12 +25,13 @@ pub fn of(report: &Value) -> String {
          <meta name=\"viewport\" content=\"width=device-width\">\
          <title>Strandline and Flink, measured side by side</title><style>{STYLE}</style>\
          <h1>Strandline and Flink, measured side by side</h1>\
-         <p><code>{}</code>, {}<br><small>{} cores of {}, {}, Linux {}; {}</small></p>",
+         <p><code>{}</code>, {}<br><small>{} cores of {}, {}, a random read in {} ns, Linux {}; {}</small></p>",
         escaped(&facts["command"]),
         escaped(&facts["date"]),
         escaped(&facts["machine"]["cores"]),
         escaped(&facts["machine"]["cpu"]),
         escaped(&facts["machine"]["memory"]),
+        escaped(&facts["machine"]["random_read_ns"]),
         escaped(&facts["machine"]["kernel"]),
         escaped(&facts["versions"]),
     );

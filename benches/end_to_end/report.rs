@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
 use crate::check::Checked;
 use crate::engine;
 use crate::options::{EngineKind, Options, Scenario};
-use crate::{Outcome, page};
+use crate::{Outcome, machine, page};
 
 /// One engine, one scenario, one time.
 #[derive(Clone, Debug)]
@@ -97,16 +96,10 @@ impl Report {
         let facts = json!({
             "date": chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             "command": format!("cargo xtask bench {}", command_line.join(" ")),
-            "machine": {
-                "cpu": line_of("/proc/cpuinfo", "model name")?,
-                "cores": std::thread::available_parallelism()?.get(),
-                "memory": line_of("/proc/meminfo", "MemTotal")?,
-                "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
-                "load_at_start": std::fs::read_to_string("/proc/loadavg")?.trim(),
-            },
+            "machine": machine::facts()?,
             "versions": {
                 "strandline": env!("CARGO_PKG_VERSION"),
-                "commit": commit(),
+                "commit": machine::commit(),
                 "flink": std::env::var("STRANDLINE_FLINK_VERSIONS").unwrap_or_default(),
                 "kafka": options.service("kafka", "lib").map(file_before_lib).unwrap_or_default(),
             },
@@ -257,23 +250,6 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
         n if n % 2 == 1 => Some(values[middle]),
         _ => Some((values[middle - 1] + values[middle]) / 2.0),
     }
-}
-
-fn line_of(file: &str, key: &str) -> Outcome<String> {
-    let text = std::fs::read_to_string(file)?;
-    let line = text.lines().find(|line| line.starts_with(key));
-    let value = line.and_then(|line| line.split_once(':'));
-    Ok(value.map_or_else(String::new, |(_, value)| value.trim().to_owned()))
-}
-
-/// The commit that was measured, with a mark when files differ from it.
-fn commit() -> String {
-    let described = Command::new("git")
-        .args(["describe", "--always", "--dirty", "--abbrev=12"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output();
-    let text = described.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
-    text.unwrap_or_default()
 }
 
 /// `kafka-4.3.1` of `.../kafka-4.3.1/lib`.
