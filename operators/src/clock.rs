@@ -25,6 +25,11 @@ use crate::time::{Epoch, EventTime, IngestTime};
 /// written. Beyond that the open epoch grows instead.
 pub const MAX_CLOSED_EPOCHS: usize = 2;
 
+/// The first epoch after a start is open no longer than this, however long the interval of the job: whoever waits
+/// for a job that was gone sees with its first commit, which also confirms the generation, that it is back. A longer
+/// one would only add to what is read twice should it fail again; one commit more in a run costs nothing.
+pub const FIRST_EPOCH_MAX: Duration = Duration::from_millis(100);
+
 /// What one worker says of its partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -80,6 +85,7 @@ impl Tick {
 #[derive(Debug)]
 pub struct Clock {
     policy: CommitPolicy,
+    start: Epoch,
     now: IngestTime,
     opened_at: Instant,
     reports: Vec<Option<Report>>,
@@ -99,6 +105,7 @@ impl Clock {
     ) -> Clock {
         Clock {
             policy,
+            start: start.epoch,
             now: start,
             opened_at: now,
             reports: vec![None; workers],
@@ -187,8 +194,8 @@ impl Clock {
             self.close(now, watermark);
             return Some(Tick::Drain(self.now));
         }
-        let due = now.duration_since(self.opened_at) >= self.policy.interval
-            || bytes >= self.policy.max_bytes;
+        let due =
+            now.duration_since(self.opened_at) >= self.interval() || bytes >= self.policy.max_bytes;
         if due && offsets > 0 && self.closed.len() < MAX_CLOSED_EPOCHS {
             self.close(now, watermark);
             return Some(Tick::Advance(self.now));
@@ -222,9 +229,16 @@ impl Clock {
 
     /// How long from `now` until the open epoch is due by time.
     pub fn due_in(&self, now: Instant) -> Duration {
-        self.policy
-            .interval
+        self.interval()
             .saturating_sub(now.duration_since(self.opened_at))
+    }
+
+    /// How long the open epoch may be open.
+    fn interval(&self) -> Duration {
+        match self.now.epoch == self.start {
+            true => self.policy.interval.min(FIRST_EPOCH_MAX),
+            false => self.policy.interval,
+        }
     }
 }
 
@@ -278,11 +292,29 @@ mod tests {
         let start = Instant::now();
         let mut clock = clock(1, start);
         clock.report(report(0, START.epoch, Held::Unknown, 10));
-        assert_eq!(clock.tick(after(start, 999), |_| false), None);
-        let tick = clock.tick(after(start, 1000), |_| false).expect("due");
-        assert_eq!(tick.time().epoch, START.epoch.next());
-        clock.report(report(0, START.epoch.next(), Held::Unknown, 10_000_000));
-        assert!(clock.tick(after(start, 1001), |_| false).is_some(), "full");
+        let first = clock.tick(after(start, 100), |_| false).expect("due");
+        clock.report(report(0, first.time().epoch, Held::Unknown, 10));
+        assert_eq!(clock.tick(after(start, 1099), |_| true), None);
+        let tick = clock.tick(after(start, 1100), |_| true).expect("due");
+        assert_eq!(tick.time().epoch, START.epoch.next().next());
+        clock.report(report(0, tick.time().epoch, Held::Unknown, 10_000_000));
+        assert!(clock.tick(after(start, 1101), |_| false).is_some(), "full");
+    }
+
+    #[test]
+    fn the_first_epoch_after_a_start_is_short() {
+        let start = Instant::now();
+        let mut clock = clock(1, start);
+        clock.report(report(0, START.epoch, Held::Unknown, 0));
+        assert_eq!(clock.tick(after(start, 9000), |_| false), None);
+        clock.report(report(0, START.epoch, Held::Unknown, 10));
+        assert_eq!(clock.due_in(after(start, 9000)), FIRST_EPOCH_MAX);
+        assert_eq!(clock.tick(after(start, 9099), |_| false), None);
+        assert!(clock.tick(after(start, 9100), |_| false).is_some());
+        assert_eq!(
+            clock.due_in(after(start, 9100)),
+            Job::BRONZE.commit.interval
+        );
     }
 
     #[test]
@@ -290,7 +322,7 @@ mod tests {
         let start = Instant::now();
         let mut clock = clock(1, start);
         clock.report(report(0, START.epoch, Held::Unknown, 10));
-        clock.tick(after(start, 1000), |_| false).expect("due");
+        clock.tick(after(start, 100), |_| false).expect("due");
         assert_eq!(clock.tick(after(start, 9000), |_| false), None);
     }
 

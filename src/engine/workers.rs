@@ -21,6 +21,7 @@ use strandline_operators::{Error, Result};
 use timely::dataflow::ProbeHandle;
 use timely::worker::Worker;
 
+use crate::connectors::kafka::client::Fetching;
 use crate::connectors::kafka::dead_letters::KafkaDeadLetters;
 use crate::connectors::kafka::discovery::Discovered;
 use crate::connectors::kafka::log::KafkaLog;
@@ -40,6 +41,13 @@ pub(crate) const RECORDS_SHARE: u64 = 16;
 
 /// The part of a job's memory that the client's fetch queues may take, all workers together.
 const FETCH_SHARE: u64 = 16;
+
+/// The part of a commit interval that a broker may collect records for before it answers a fetch, and its bounds.
+/// Where records trickle, fewer and larger answers save most of the client's CPU time; freshness loses 2.5 % of the
+/// interval on average.
+const FETCHES_IN_AN_INTERVAL: u32 = 20;
+const FETCH_WAIT_MIN: Duration = Duration::from_millis(5);
+const FETCH_WAIT_MAX: Duration = Duration::from_millis(100);
 
 /// What the workers of this process are given. Each takes its own part out of it.
 pub struct WorkerParts {
@@ -147,13 +155,17 @@ fn context(worker: &Worker, parts: &WorkerParts) -> Context {
 fn ports(worker: &Worker, parts: &WorkerParts) -> Result<Ports> {
     let settings = &parts.run.settings;
     let index = worker.index();
-    let queue_bytes = settings.memory / FETCH_SHARE / parts.run.shape.workers as u64;
+    let wait = settings.commit.interval / FETCHES_IN_AN_INTERVAL;
+    let fetching = Fetching {
+        queue_bytes: settings.memory / FETCH_SHARE / parts.run.shape.workers as u64,
+        wait: wait.clamp(FETCH_WAIT_MIN, FETCH_WAIT_MAX),
+    };
     let mut log = KafkaLog::open(
         &parts.run.kafka,
         &settings.group_id,
         &parts.start.positions_of(index),
         settings.on_gap,
-        queue_bytes,
+        fetching,
     )?;
     if settings.wants_headers() {
         log.keep_headers();

@@ -20,6 +20,13 @@ const FETCH_QUEUE_BACKOFF_MS: u32 = 10;
 /// librdkafka's own default for one partition's share of a fetch response.
 const MAX_FETCH_BYTES: u64 = 1 << 20;
 
+/// librdkafka's own default: how long a broker holds a fetch back for which it has nothing.
+const FETCH_WAIT_MAX_MS: u128 = 500;
+
+/// What a broker collects before it answers a fetch, if it comes within [`Fetching::wait`]. At more than this in that
+/// time it answers as before; at less, a fetch for every few records costs several times what the records do.
+const FETCH_MIN_BYTES: u32 = 64 << 10;
+
 /// A partition's queue is never smaller than this, whatever the budget: a fetch must fit.
 const MIN_QUEUE_BYTES: u64 = 256 << 10;
 
@@ -39,6 +46,15 @@ pub struct KafkaSettings {
     pub bootstrap_servers: String,
     /// `kafka.properties`, verbatim librdkafka properties.
     pub properties: BTreeMap<String, String>,
+}
+
+/// How a reading client fetches.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetching {
+    /// Bounds what librdkafka holds, all partitions together; 256 KiB a partition is the least.
+    pub queue_bytes: u64,
+    /// How long a broker may collect records before it answers; zero for an answer as soon as there is one.
+    pub wait: Duration,
 }
 
 impl KafkaSettings {
@@ -100,20 +116,32 @@ impl KafkaSettings {
         create(&config, Context::new(diagnosis))
     }
 
-    /// A consumer that reads `partitions` partitions and may hold about `queue_bytes` bytes for them.
+    /// A consumer that reads `partitions` partitions.
     pub(super) fn reading_consumer(
         &self,
         group: &str,
         partitions: usize,
-        queue_bytes: u64,
+        fetching: Fetching,
         context: Context,
     ) -> Result<Consumer> {
         let mut config = self.base()?;
         reading_properties(&mut config);
         config.set("group.id", group);
         // With split queues librdkafka's limits count per partition.
-        let share = (queue_bytes / partitions.max(1) as u64).max(MIN_QUEUE_BYTES);
+        let share = (fetching.queue_bytes / partitions.max(1) as u64).max(MIN_QUEUE_BYTES);
+        let wait_ms = fetching.wait.as_millis();
+        let min_bytes = if wait_ms == 0 { 1 } else { FETCH_MIN_BYTES };
         let defaults = [
+            ("fetch.min.bytes", min_bytes.to_string()),
+            (
+                "fetch.wait.max.ms",
+                (if wait_ms == 0 {
+                    FETCH_WAIT_MAX_MS
+                } else {
+                    wait_ms
+                })
+                .to_string(),
+            ),
             ("fetch.queue.backoff.ms", FETCH_QUEUE_BACKOFF_MS.to_string()),
             (
                 "queued.max.messages.kbytes",

@@ -35,7 +35,7 @@ use strandline_operators::time::EventTime;
 use strandline_operators::{Error, Result};
 
 use super::batch::{Fetched, Message, PartitionQueue, Wake, cached_end, set_leader_epoch};
-use super::client::{Consumer, Context, Diagnosis, KafkaSettings};
+use super::client::{Consumer, Context, Diagnosis, Fetching, KafkaSettings};
 use super::commits::GroupCommits;
 use super::discovery::{Discovered, News};
 use super::positions::Position;
@@ -108,20 +108,18 @@ pub struct KafkaLog {
 }
 
 impl KafkaLog {
-    /// Begins to read at the given positions. `queue_bytes` bounds what librdkafka holds for this worker,
-    /// all partitions together; 256 KiB a partition is the least. `on_gap` says what an offset is that the
-    /// broker no longer holds.
+    /// Begins to read at the given positions. `on_gap` says what an offset is that the broker no longer holds.
     pub fn open(
         settings: &KafkaSettings,
         group_id: &str,
         positions: &[Position],
         on_gap: OnGap,
-        queue_bytes: u64,
+        fetching: Fetching,
     ) -> Result<KafkaLog> {
         let diagnosis = Arc::new(Diagnosis::default());
         let context = Context::new(Arc::clone(&diagnosis));
         let consumer =
-            Arc::new(settings.reading_consumer(group_id, positions.len(), queue_bytes, context)?);
+            Arc::new(settings.reading_consumer(group_id, positions.len(), fetching, context)?);
         let commits = GroupCommits::new(&consumer);
         let mut log = KafkaLog {
             readers: Vec::new(),

@@ -12,7 +12,7 @@ use strandline_operators::{Error, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::client::{Context, Diagnosis, KafkaSettings, unreachable};
+use super::client::{Context, Diagnosis, Fetching, KafkaSettings, unreachable};
 use super::metadata::Cluster;
 
 /// The most records that one peek returns.
@@ -121,7 +121,10 @@ pub fn records(
     let consumer = settings.reading_consumer(
         GROUP,
         open.len(),
-        QUEUE_BYTES,
+        Fetching {
+            queue_bytes: QUEUE_BYTES,
+            wait: Duration::ZERO,
+        },
         Context::new(Arc::clone(&diagnosis)),
     )?;
     consumer

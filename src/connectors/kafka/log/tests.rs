@@ -17,7 +17,10 @@ use crate::generator::{Generator, GeneratorConfig, producer};
 
 const TOPIC: &str = "events";
 const DEADLINE: Duration = Duration::from_secs(30);
-const QUEUE_BYTES: u64 = 64 << 20;
+const FETCHING: Fetching = Fetching {
+    queue_bytes: 64 << 20,
+    wait: Duration::ZERO,
+};
 
 fn roomy() -> Budget {
     Budget::new(u64::MAX)
@@ -60,7 +63,7 @@ fn open(kafka: &EmbeddedKafka, starting: &StartingOffsets) -> KafkaLog {
     )
     .expect("positions");
     let settings = kafka.settings();
-    KafkaLog::open(&settings, "group", &positions, OnGap::Stop, QUEUE_BYTES).expect("log")
+    KafkaLog::open(&settings, "group", &positions, OnGap::Stop, FETCHING).expect("log")
 }
 
 fn from_offset(kafka: &EmbeddedKafka, partition: i32, offset: i64) -> KafkaLog {
@@ -81,7 +84,7 @@ fn from_offset_with(kafka: &EmbeddedKafka, partition: i32, offset: i64, on_gap: 
         reason: String::new(),
     };
     let settings = kafka.settings();
-    KafkaLog::open(&settings, "group", &[position], on_gap, QUEUE_BYTES).expect("log")
+    KafkaLog::open(&settings, "group", &[position], on_gap, FETCHING).expect("log")
 }
 
 /// Polls until `done`, which sees everything but `Nothing`.
@@ -537,7 +540,7 @@ fn a_partition_unknown_for_long_that_is_there_after_all_is_read_on() {
 /// A log of partition 0 from an offset whose record before was written by the leader of an epoch.
 fn after_epoch(kafka: &EmbeddedKafka, offset: i64, epoch: i32) -> KafkaLog {
     let mut log =
-        KafkaLog::open(&kafka.settings(), "group", &[], OnGap::Record, QUEUE_BYTES).expect("log");
+        KafkaLog::open(&kafka.settings(), "group", &[], OnGap::Record, FETCHING).expect("log");
     let assigned = AssignedPartition {
         source: TopicPartition::new(TOPIC, 0),
         start: offset,
