@@ -16,6 +16,8 @@ pub const PARTITION_DISCOVERY_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
+    /// Recognised from the first records, and said aloud.
+    Auto,
     /// One JSON object a record.
     Json,
     /// The schema registry's header, then one JSON object.
@@ -24,6 +26,10 @@ pub enum Format {
     Avro,
     /// The schema registry's header, then Avro of the schema it names.
     AvroSr,
+    /// The schema registry's header, Confluent's message indexes, then Protobuf of the schema it names.
+    ProtobufSr,
+    /// One row of CSV a record.
+    Csv,
     /// Any bytes, kept as they are; id and event time are peeked.
     Raw,
     /// Changes of a database as Debezium writes them in JSON.
@@ -36,13 +42,38 @@ impl Format {
     /// The name used in the configuration.
     pub fn name(self) -> &'static str {
         match self {
+            Format::Auto => "auto",
             Format::Json => "json",
             Format::JsonSr => "json_sr",
             Format::Avro => "avro",
             Format::AvroSr => "avro_sr",
+            Format::ProtobufSr => "protobuf_sr",
+            Format::Csv => "csv",
             Format::Raw => "raw",
             Format::DebeziumJson => "debezium_json",
             Format::DebeziumJsonSr => "debezium_json_sr",
+        }
+    }
+}
+
+impl Format {
+    /// What a record should be, for a person.
+    pub fn expects(self) -> &'static str {
+        match self {
+            Format::Auto => "a record of a format that can be told",
+            Format::Json => "one JSON object",
+            Format::JsonSr => "a zero byte, four bytes of schema id, then one JSON object",
+            Format::Avro => "Avro of the schema in `avro_schema`, without a header",
+            Format::AvroSr => "a zero byte, four bytes of schema id, then Avro",
+            Format::ProtobufSr => {
+                "a zero byte, four bytes of schema id, message indexes, then Protobuf"
+            }
+            Format::Csv => "one row of CSV",
+            Format::Raw => "any bytes that id and time can be peeked from",
+            Format::DebeziumJson => "a change as Debezium writes it in JSON",
+            Format::DebeziumJsonSr => {
+                "a zero byte, four bytes of schema id, then a change as Debezium writes it in JSON"
+            }
         }
     }
 }
@@ -123,6 +154,25 @@ impl Peek<String> {
             self.event_time.text()
         )
     }
+}
+
+/// How rows of `format: csv` are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CsvPolicy {
+    /// The names of a row's cells, in order; none means the job's columns. Those that are no column of the job
+    /// are skipped.
+    pub columns: &'static [&'static str],
+    /// What stands between two cells: ASCII, no quote and no line break.
+    pub delimiter: u8,
+}
+
+/// The same, as it is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvSettings {
+    /// As [`CsvPolicy::columns`].
+    pub columns: Vec<String>,
+    /// As [`CsvPolicy::delimiter`].
+    pub delimiter: u8,
 }
 
 /// An optional boolean column that is derived from a string column, null where that is null.
@@ -324,6 +374,8 @@ pub struct Job {
     pub peek: Option<Peek<&'static str>>,
     /// How Debezium was told to write; for its formats.
     pub debezium: DebeziumPolicy,
+    /// How rows are written; for `format: csv`.
+    pub csv: CsvPolicy,
     /// The columns decoded from a record.
     pub columns: &'static [Column],
     /// Those of the columns that are derived from others instead of decoded.
@@ -369,6 +421,10 @@ impl Job {
         debezium: DebeziumPolicy {
             timestamps: IntegerTimestamps::Micros,
             decimals: QuotedDecimals::Base64,
+        },
+        csv: CsvPolicy {
+            columns: &[],
+            delimiter: b',',
         },
         columns: &[],
         derived: &[],
@@ -483,6 +539,10 @@ impl Job {
                 event_time: peek.event_time.to_owned(),
             }),
             debezium: self.debezium,
+            csv: CsvSettings {
+                columns: self.csv.columns.iter().map(|&c| c.to_owned()).collect(),
+                delimiter: self.csv.delimiter,
+            },
             columns: self.columns.to_vec(),
             derived: self.derived.to_vec(),
             table: self.table.to_owned(),
@@ -523,6 +583,8 @@ pub struct JobSettings {
     pub peek: Option<Peek<String>>,
     /// How Debezium was told to write; for its formats.
     pub debezium: DebeziumPolicy,
+    /// How rows are written; for `format: csv`.
+    pub csv: CsvSettings,
     /// The columns decoded from a record.
     pub columns: Vec<Column>,
     /// Those of the columns that are derived from others instead of decoded.
@@ -557,7 +619,7 @@ impl JobSettings {
     /// Whether no record can be decoded without a schema registry.
     pub fn needs_registry(&self) -> bool {
         match (self.format, &self.peek) {
-            (Format::AvroSr, _) => true,
+            (Format::AvroSr | Format::ProtobufSr, _) => true,
             (Format::Raw, Some(peek)) => {
                 peek.format == Format::AvroSr
                     && self
@@ -577,16 +639,25 @@ impl JobSettings {
         }
     }
 
-    /// Whether records have a schema registry's header, so that ids can be looked up.
+    /// Whether records have a schema registry's header, so that ids can be looked up; or may have, as long as
+    /// the format is not recognised.
     pub fn has_schema_ids(&self) -> bool {
-        let format = match (self.format, &self.peek) {
-            (Format::Raw, Some(peek)) => peek.format,
-            (format, _) => format,
-        };
         matches!(
-            format,
-            Format::JsonSr | Format::AvroSr | Format::DebeziumJsonSr
+            self.read_as().0,
+            Format::Auto
+                | Format::JsonSr
+                | Format::AvroSr
+                | Format::ProtobufSr
+                | Format::DebeziumJsonSr
         )
+    }
+
+    /// The format that fields are found by, and the setting that says it: the format itself, or that of `peek`.
+    pub fn read_as(&self) -> (Format, &'static str) {
+        match (self.format, &self.peek) {
+            (Format::Raw, Some(peek)) => (peek.format, "peek.format"),
+            (format, _) => (format, "format"),
+        }
     }
 
     /// Whether records must come with their headers.

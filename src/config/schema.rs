@@ -94,6 +94,14 @@ pub(crate) fn topics(_: &mut SchemaGenerator) -> Schema {
     ] })
 }
 
+pub(crate) fn csv_columns(generator: &mut SchemaGenerator) -> Schema {
+    topics(generator)
+}
+
+pub(crate) fn csv_delimiter(_: &mut SchemaGenerator) -> Schema {
+    or_variable(json!({ "type": "string", "pattern": r#"^[^"\r\n]$"# }))
+}
+
 pub(crate) fn table(_: &mut SchemaGenerator) -> Schema {
     or_variable(json!({ "type": "string", "pattern": r"^[^.]+(\.[^.]+)+$" }))
 }

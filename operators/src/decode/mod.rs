@@ -14,6 +14,7 @@ mod avro;
 mod block;
 mod bytes;
 mod columns;
+mod csv;
 mod debezium;
 mod decimal;
 mod derived;
@@ -29,20 +30,25 @@ mod json_tests;
 mod json_value;
 mod message;
 pub mod operator;
+mod protobuf;
 mod raw;
 #[cfg(test)]
 mod raw_tests;
+pub mod recognise;
 mod scan;
 mod strings;
+mod target;
 mod template;
 #[cfg(test)]
 mod testing;
 mod timestamp;
 
 pub use avro::AvroDecoder;
+pub use csv::CsvDecoder;
 pub use debezium::DebeziumDecoder;
 use derived::DerivingDecoder;
 pub use json::JsonDecoder;
+pub use protobuf::ProtobufDecoder;
 pub use raw::RawDecoder;
 
 /// Ids of schemas in the registry.
@@ -172,11 +178,18 @@ fn make(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Decode>> {
     }
     let limit = settings.max_record_bytes;
     Ok(match settings.format {
+        Format::Auto => {
+            return Err(Error::internal(
+                "format `auto` is to be recognised before a decoder is made",
+            ));
+        }
         Format::Json => Box::new(JsonDecoder::new(columns, id, time, limit)?),
         Format::JsonSr => {
             Box::new(JsonDecoder::new(columns, id, time, limit)?.framed(has_registry))
         }
         Format::AvroSr => Box::new(AvroDecoder::registered(columns, id, time, limit)?),
+        Format::ProtobufSr => Box::new(ProtobufDecoder::new(columns, id, time, limit)?),
+        Format::Csv => Box::new(CsvDecoder::new(columns, id, time, limit, &settings.csv)?),
         Format::Avro => {
             let schema = given_schema(settings)?;
             Box::new(AvroDecoder::given(columns, id, time, limit, schema)?)
