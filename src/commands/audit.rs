@@ -11,7 +11,7 @@ use strandline_operators::arrow_array::types::{Int32Type, Int64Type, TimestampMi
 use strandline_operators::arrow_array::{Array, RecordBatch};
 use strandline_operators::dedup::expiry::{Retention, first_live_bucket};
 use strandline_operators::dedup::hash::hash_strings;
-use strandline_operators::job::JobSettings;
+use strandline_operators::job::{JobSettings, SecondaryTable};
 use strandline_operators::progress::Progress;
 use strandline_operators::record::TopicPartition;
 use strandline_operators::time::EventTime;
@@ -61,6 +61,7 @@ struct PartitionAudit {
 /// # Errors
 /// The table cannot be read, or, once everything is printed, the account is not proved.
 pub fn run(context: &Context, args: &AuditArgs) -> Result<()> {
+    context.job_with_tables(&args.job)?;
     let config = context.config_for(&args.job, &[])?;
     let Some(settings) = config.engine.jobs.get(&args.job) else {
         return Err(Error::internal(format!(
@@ -128,13 +129,13 @@ fn examine(
                 offsets.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
             let outside = offsets
                 .iter()
-                .filter(|&&o| o < at.start || o >= at.next)
+                .filter(|&&o| o < at.start || o >= at.read_up_to())
                 .count() as u64;
             rows_out_of_range += outside;
-            let passed = (at.next - at.start) as u64;
-            if !at.account.is_balanced() || passed != at.account.consumed + at.account.gaps {
+            if !at.is_accounted() {
                 problems.push(format!(
-                    "{source}: {passed} offsets were passed, its account says otherwise"
+                    "{source}: {} offsets were passed, its account says otherwise",
+                    at.next - at.start
                 ));
             }
             if offsets.len() as u64 - outside != at.account.landed {
@@ -185,19 +186,24 @@ fn examine(
         metadata_location: facts.metadata_location.clone(),
         rows: facts.rows,
     }];
-    if let Some(name) = &settings.dead_letter_table
-        && let Some(letters) = iceberg.inspect(name)?
-    {
-        if letters.rows != account.dead_letters {
+    for SecondaryTable { name, route, .. } in settings.secondary_tables() {
+        let Some(secondary) = iceberg.inspect(name)? else {
+            continue;
+        };
+        let known = progress.rows_of(route);
+        if secondary.rows != known {
+            let what = route.map_or("dead letters".to_owned(), |route| {
+                format!("were routed there by `{route}`")
+            });
             problems.push(format!(
-                "{} rows in `{name}`, {} dead letters",
-                letters.rows, account.dead_letters
+                "{} rows in `{name}`, {known} {what}",
+                secondary.rows
             ));
         }
         tables.push(TableReport {
-            name: letters.name,
-            metadata_location: letters.metadata_location,
-            rows: letters.rows,
+            name: secondary.name,
+            metadata_location: secondary.metadata_location,
+            rows: secondary.rows,
         });
     }
     Ok(Audit {

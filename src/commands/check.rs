@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use strandline_operators::decode;
-use strandline_operators::job::JobSettings;
+use strandline_operators::job::{JobSettings, Sink};
 use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 
@@ -96,12 +96,18 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<()> {
             args.job
         )));
     };
-    let iceberg = IcebergConnector::open(&catalog_settings(&config));
-    let iceberg = findings.look("catalog", iceberg);
     // `None` when the tables could not be read, `Some(None)` when they hold no progress.
-    let progress = iceberg
-        .as_ref()
-        .and_then(|iceberg| check_tables(&mut findings, iceberg, settings));
+    let progress = match settings.sink {
+        Sink::Tables => {
+            let iceberg = IcebergConnector::open(&catalog_settings(&config));
+            let iceberg = findings.look("catalog", iceberg);
+            iceberg.and_then(|iceberg| check_tables(&mut findings, &iceberg, settings))
+        }
+        Sink::Terminal => {
+            findings.add(Verdict::Ok, "terminal", "its records go to standard output");
+            Some(None)
+        }
+    };
     let kafka = kafka_settings(&config);
     let registry = check_registry(&mut findings, &config, settings);
     check_kafka(
@@ -152,11 +158,15 @@ fn check_tables(
     findings.add(Verdict::Ok, "catalog", "answers");
     let mut progress = None;
     let mut is_read = false;
-    for (what, name) in [
-        ("table", Some(&settings.table)),
-        ("dead-letter table", settings.dead_letter_table.as_ref()),
-    ] {
-        let Some(name) = name else { continue };
+    let secondaries = settings.secondary_tables();
+    let secondaries = secondaries.iter().map(|secondary| {
+        let what = match secondary.route {
+            Some(_) => "route's table",
+            None => "dead-letter table",
+        };
+        (what, secondary.name)
+    });
+    for (what, name) in std::iter::once(("table", settings.table.as_str())).chain(secondaries) {
         match findings.look(what, iceberg.inspect(name)) {
             Some(Some(facts)) => {
                 findings.add(
@@ -168,13 +178,13 @@ fn check_tables(
                         grouped(facts.files)
                     ),
                 );
-                if *name == settings.table {
+                if name == settings.table {
                     is_read = true;
                     progress = facts.progress.get(&settings.name).cloned();
                 }
             }
             Some(None) => {
-                is_read |= *name == settings.table;
+                is_read |= name == settings.table;
                 findings.add(
                     Verdict::Ok,
                     what,

@@ -1,9 +1,11 @@
 //! `list`: the jobs, their topics and tables, and whether they run on this host.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::json;
 use strandline_operators::Result;
+use strandline_operators::job::Sink;
 
 use crate::cli::arguments::ListArgs;
 use crate::cli::{Context, output};
@@ -29,6 +31,7 @@ pub fn run(context: &Context, args: &ListArgs) -> Result<()> {
             "description": job.description,
             "topics": settings.topics,
             "table": settings.table,
+            "routes": settings.routes.iter().map(|r| (r.name, &r.table)).collect::<BTreeMap<_, _>>(),
             "dead_letters": { "topic": settings.dead_letter_topic, "table": settings.dead_letter_table },
             "running": running,
         }));
@@ -37,7 +40,10 @@ pub fn run(context: &Context, args: &ListArgs) -> Result<()> {
             job.name.to_owned(),
             runs.to_owned(),
             settings.topics.join(","),
-            settings.table.clone(),
+            match settings.sink {
+                Sink::Tables => settings.table.clone(),
+                Sink::Terminal => "(terminal)".to_owned(),
+            },
             job.description.to_owned(),
         ]);
     }

@@ -19,6 +19,7 @@ pub mod report;
 pub mod restarts;
 pub mod run;
 mod silence;
+mod sink;
 pub mod start;
 pub mod state;
 pub mod supervise;

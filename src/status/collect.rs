@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use strandline_operators::credit::Budget;
 use strandline_operators::decode::recognise;
 use strandline_operators::dedup::metrics::DedupMetrics;
+use strandline_operators::landing::behind::SecondariesBehind;
 use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::observed::Observed;
 use strandline_operators::observed::seen::{LetterSample, Waits};
@@ -47,6 +48,7 @@ pub(crate) struct Sources {
     pub observed: Arc<Observed>,
     pub causes: Causes,
     pub trouble: CommitTrouble,
+    pub behind: SecondariesBehind,
     pub stop: Arc<AtomicBool>,
     known: Mutex<Known>,
 }
@@ -63,6 +65,7 @@ impl Sources {
             observed,
             causes,
             trouble: CommitTrouble::default(),
+            behind: SecondariesBehind::default(),
             stop,
             known: Mutex::default(),
         }
@@ -161,6 +164,7 @@ impl Sources {
                 .commit_under_way()
                 .map(|(epoch, since)| (epoch.0, millis(since.elapsed()))),
             commit_trouble: self.trouble.last(),
+            tables_behind: self.behind.facts(),
             latency: observed.latency.read(),
             held_back: read(&observed.held_back),
             letters: letters

@@ -7,8 +7,8 @@ use super::bounds::{
     MAX_RESTART_ATTEMPTS, MEMORY, PARTITION_DISCOVERY_INTERVAL, RESTART_DELAY,
 };
 use super::values::{
-    address, csv_delimiter, read_csv_columns, read_dedup, read_starting_offsets, read_topics,
-    table, topic,
+    address, csv_delimiter, read_csv_columns, read_dedup, read_routes, read_starting_offsets,
+    read_topics, table, topic,
 };
 use super::{
     CATALOG_TYPES, CatalogSection, CatalogType, CommitSection, ConfigFile, CsvSection,
@@ -199,6 +199,7 @@ impl JobSection {
                 .section("csv", problems)
                 .map(|s| CsvSection::read(s, problems)),
             table: section.scalar("table", "a table as `namespace.table`", problems, table),
+            routes: read_routes(&mut section, problems),
             dead_letters: section
                 .section("dead_letters", problems)
                 .map(|s| DeadLettersSection::read(s, problems)),
