@@ -167,10 +167,14 @@ fn a_port_in_use_is_an_error_only_when_it_was_asked_for() {
     let job = served(1);
     job.reconfigure("http: 127.0.0.1:0", &format!("http: {address}"));
     let refused = job.run(&["run", "roman-numerals"], DEADLINE).expect_exit(3);
+    // This very process has it.
+    let said = format!(
+        "cannot serve HTTP at `{address}`: process {} (`",
+        std::process::id()
+    );
+    assert!(refused.stderr.contains(&said), "{}", refused.stderr);
     assert!(
-        refused
-            .stderr
-            .contains(&format!("cannot serve HTTP at `{address}`")),
+        refused.stderr.contains("hint: end it, or set `http`"),
         "{}",
         refused.stderr
     );
