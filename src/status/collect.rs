@@ -16,6 +16,9 @@ use strandline_operators::{Error, Result};
 use super::facts::{
     CommitFacts, LetterFacts, OperatorCounts, PartitionFacts, ProcessFacts, Stage, WorkerFacts,
 };
+use crate::connectors::kafka::commits;
+use crate::connectors::schema_registry::RegistryTrouble;
+use crate::engine::heartbeat::PeersHeldBack;
 use crate::engine::report::RunReport;
 use crate::engine::watch::Causes;
 
@@ -37,6 +40,7 @@ struct Known {
     metrics: Option<Arc<DedupMetrics>>,
     budget: Option<Budget>,
     filter_bytes: u64,
+    registry: Option<RegistryTrouble>,
     report: Option<RunReport>,
 }
 
@@ -47,6 +51,7 @@ pub(crate) struct Sources {
     pub causes: Causes,
     pub trouble: CommitTrouble,
     pub stop: Arc<AtomicBool>,
+    pub peers_held_back: PeersHeldBack,
     known: Mutex<Known>,
 }
 
@@ -63,8 +68,14 @@ impl Sources {
             causes,
             trouble: CommitTrouble::default(),
             stop,
+            peers_held_back: PeersHeldBack::default(),
             known: Mutex::default(),
         }
+    }
+
+    /// The job asks a schema registry.
+    pub(crate) fn asks(&self, registry: RegistryTrouble) {
+        self.known().registry = Some(registry);
     }
 
     /// A generation is claimed.
@@ -109,6 +120,7 @@ impl Sources {
             add_committed(&mut partitions, progress, &view.positions);
         }
         let (complaint, has_lost_brokers) = self.complaints();
+        let group_trouble = self.group_trouble();
         let metrics = known.metrics.as_deref();
         let answers = metrics.map(DedupMetrics::answers).unwrap_or_default();
         let mut memory = std::collections::BTreeMap::new();
@@ -177,6 +189,10 @@ impl Sources {
             memory,
             complaint,
             has_lost_brokers,
+            group_trouble,
+            held_back: read(&observed.held_back),
+            peers_held_back: self.peers_held_back.count(),
+            registry_trouble: known.registry.as_ref().and_then(RegistryTrouble::last),
             report: known.report.clone(),
         }
     }
@@ -222,6 +238,15 @@ impl Sources {
             watermark: commit.watermark.map(|w| w.0),
         });
         facts.collect()
+    }
+
+    /// Why the broker does not take the group's offsets.
+    fn group_trouble(&self) -> Option<String> {
+        let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let texts = causes.iter().flat_map(|d| d.recent(COMPLAINT_AGE));
+        texts
+            .map(|error| error.text)
+            .find(|text| text.starts_with(commits::REFUSED))
     }
 
     /// The last complaint of any client, and whether all brokers were lost.

@@ -20,6 +20,10 @@ pub(crate) struct Merged {
     pub memory: BTreeMap<String, u64>,
     pub complaint: Option<String>,
     pub has_lost_brokers: bool,
+    pub group_trouble: Option<String>,
+    /// Batches that wait for a schema; those of a process that only its peers tell of count as one.
+    pub held_back: u64,
+    pub registry_trouble: Option<String>,
 }
 
 /// Puts them together.
@@ -51,6 +55,11 @@ pub(crate) fn merge(processes: &BTreeMap<usize, ProcessFacts>) -> Merged {
         add(&mut merged.memory, &facts.memory);
         merged.complaint = merged.complaint.take().or(facts.complaint.clone());
         merged.has_lost_brokers |= facts.has_lost_brokers;
+        let refused = facts.group_trouble.as_ref();
+        merged.group_trouble = merged.group_trouble.take().or(refused.cloned());
+        merged.held_back += facts.held_back;
+        let trouble = facts.registry_trouble.as_ref();
+        merged.registry_trouble = merged.registry_trouble.take().or(trouble.cloned());
         for partition in &facts.partitions {
             let key = (partition.topic.clone(), partition.partition);
             let known = partitions.entry(key).or_default();
@@ -70,6 +79,7 @@ pub(crate) fn merge(processes: &BTreeMap<usize, ProcessFacts>) -> Merged {
             }
         }
     }
+    merged.held_back = merged.held_back.max(merged.first.peers_held_back as u64);
     merged.partitions = partitions.into_values().collect();
     merged
 }
@@ -109,6 +119,8 @@ mod tests {
                 ..known.clone()
             }],
             dedup_entries: 7,
+            held_back: 3,
+            registry_trouble: Some("refused".to_owned()),
             ..ProcessFacts::default()
         };
         for order in [[0, 1], [1, 0]] {
@@ -128,6 +140,8 @@ mod tests {
             assert_eq!(merged.partitions, [partition]);
             assert_eq!(merged.stage, Stage::Starting, "one of them is");
             assert_eq!(merged.dedup_entries, 7);
+            assert_eq!(merged.held_back, 3);
+            assert_eq!(merged.registry_trouble.as_deref(), Some("refused"));
         }
     }
 }
