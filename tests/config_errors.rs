@@ -268,3 +268,95 @@ fn a_reader_that_goes_away_is_no_error() {
         (Some(0), "")
     );
 }
+
+#[test]
+fn plan_and_config_take_the_overrides_that_run_takes() {
+    let dir = folder_with(GOOD);
+    let set = ["--set", "table=bronze.other"];
+    let plan = strandline(
+        dir.path(),
+        &[&["plan", "roman-numerals", "--json"], &set[..]].concat(),
+    );
+    assert_eq!(json(&plan)["tables"][0]["name"], "bronze.other");
+    let set = ["--set", "jobs.roman-numerals.table=bronze.other"];
+    let shown = strandline(
+        dir.path(),
+        &[&["config", "show", "--json"], &set[..]].concat(),
+    );
+    assert_eq!(
+        json(&shown)["config"]["jobs"]["roman-numerals"]["table"],
+        "bronze.other"
+    );
+    let refused = strandline(
+        dir.path(),
+        &[
+            "config",
+            "check",
+            "--set",
+            "jobs.roman-numerals.table=other",
+        ],
+    );
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("--set jobs.roman-numerals.table"));
+}
+
+#[test]
+fn config_check_refuses_what_run_would_refuse() {
+    let good = folder_with(GOOD);
+    let checked = json(&strandline(good.path(), &["config", "check", "--json"]));
+    let others: Vec<&str> = checked["cannot_run"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|other| other["job"].as_str())
+        .collect();
+    assert!(
+        others.contains(&"crypto-binance"),
+        "it needs a registry: {others:?}"
+    );
+    for (from, to, said) in [
+        (
+            "sasl.password: '${env:TEST_PASSWORD}'",
+            "no.such.property: 1",
+            "no.such.property",
+        ),
+        (
+            "sasl.password: '${env:TEST_PASSWORD}'",
+            "enable.auto.commit: 'true'",
+            "`kafka.properties.enable.auto.commit` cannot be `true`",
+        ),
+        (
+            "'sqlite://catalog.db'",
+            "'mysql://db'",
+            "only SQLite is built in",
+        ),
+        ("./warehouse", "s3a://bucket/warehouse", "only local files"),
+        (
+            "roman-numerals: {",
+            "roman-numerals: { format: avro_sr,",
+            "format `avro_sr` needs a schema registry",
+        ),
+        (
+            "jobs:\n",
+            "schema_registry: { url: 'http://r', ssl_ca_location: nowhere.pem }\njobs:\n",
+            "cannot read `nowhere.pem` of `schema_registry.ssl_ca_location`",
+        ),
+        (
+            "jobs:\n",
+            "http_ssl_certificate_location: nowhere.pem\nhttp_ssl_key_location: nowhere.key\njobs:\n",
+            "cannot read `nowhere.pem` of `http_ssl_certificate_location`",
+        ),
+    ] {
+        assert!(GOOD.contains(from));
+        let dir = folder_with(&GOOD.replace(from, to));
+        for command in [&["config", "check"][..], &["run", "roman-numerals"]] {
+            let output = strandline(dir.path(), command);
+            assert_eq!(output.status.code(), Some(2), "{command:?}, {to}");
+            assert!(
+                stderr(&output).contains(said),
+                "{command:?}: {}",
+                stderr(&output)
+            );
+        }
+    }
+}

@@ -2,83 +2,18 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{
-    Catalog, RomanNumerals, Running, Transaction, Transactions, events, load, wait_until,
+    DEADLINE, RomanNumerals, Transaction, Transactions, address, events, http, in_repository, load,
+    promtool, served, status, wait_for_status, wait_until, wait_until_consumed,
 };
 
 const PARTITIONS: i32 = 4;
-const DEADLINE: Duration = Duration::from_secs(180);
 /// What is promised for the name of a stall.
 const NAMED_WITHIN: Duration = Duration::from_secs(10);
-
-/// An HTTP answer: status, headers, body.
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
-    }
-}
-
-/// Sends a request, with headers of its own, over a connection of its own.
-fn http(address: &str, line: &str, headers: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).expect("connect");
-    stream
-        .set_read_timeout(Some(Duration::from_secs(30)))
-        .expect("a timeout");
-    write!(
-        stream,
-        "{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n"
-    )
-    .expect("send");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("headers and a body");
-    Answer {
-        status: head[9..12].parse().expect("a status"),
-        head: head.to_ascii_lowercase(),
-        body: body.to_owned(),
-    }
-}
-
-/// What `status --json` says, once the job runs.
-fn status(job: &RomanNumerals) -> Option<Value> {
-    let args = ["status", "roman-numerals", "--json"];
-    let finished = job.run(&args, DEADLINE);
-    (finished.status.code() == Some(0)).then(|| finished.json())
-}
-
-fn wait_for_status(job: &RomanNumerals, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-    wait_until(what, DEADLINE, || status(job).filter(&is))
-}
-
-fn wait_until_consumed(job: &RomanNumerals, records: u64) -> Value {
-    let what = format!("{records} records consumed");
-    wait_for_status(job, &what, |status| {
-        status["account"]["consumed"] == records
-    })
-}
-
-/// The address of a status.
-fn address(status: &Value) -> String {
-    let url = status["http"].as_str().expect("it serves HTTP");
-    url.strip_prefix("http://").expect("a URL").to_owned()
-}
-
-fn served(partitions: i32) -> RomanNumerals {
-    let job = RomanNumerals::new(Catalog::Sql, partitions, "commit: { interval: 200ms }");
-    job.reconfigure("http: \"off\"", "http: 127.0.0.1:0");
-    job
-}
 
 fn sample(metrics: &str, start: &str) -> f64 {
     let line = metrics.lines().find(|line| line.starts_with(start));
@@ -148,6 +83,12 @@ fn a_launched_job_is_shown_and_stopped_from_another_shell() {
         job.topic.name
     );
     assert_eq!(sample(&metrics, &lag), 0.0);
+
+    promtool(
+        &in_repository("deploy/prometheus"),
+        &["check", "metrics"],
+        &metrics,
+    );
 
     let wrong = http(&address, "GET /api/v2", "");
     assert_eq!(
@@ -226,10 +167,14 @@ fn a_port_in_use_is_an_error_only_when_it_was_asked_for() {
     let job = served(1);
     job.reconfigure("http: 127.0.0.1:0", &format!("http: {address}"));
     let refused = job.run(&["run", "roman-numerals"], DEADLINE).expect_exit(3);
+    // This very process has it.
+    let said = format!(
+        "cannot serve HTTP at `{address}`: process {} (`",
+        std::process::id()
+    );
+    assert!(refused.stderr.contains(&said), "{}", refused.stderr);
     assert!(
-        refused
-            .stderr
-            .contains(&format!("cannot serve HTTP at `{address}`")),
+        refused.stderr.contains("hint: end it, or set `http`"),
         "{}",
         refused.stderr
     );
@@ -241,72 +186,6 @@ fn a_port_in_use_is_an_error_only_when_it_was_asked_for() {
     let running = job.spawn(&["run", "roman-numerals"]);
     let seen = wait_until_consumed(&job, 100);
     assert_ne!(seen["http"], "http://127.0.0.1:8092");
-    running.terminate();
-    running.wait(DEADLINE).expect_exit(143);
-}
-
-/// Megabytes of memory that a process has in RAM.
-fn resident_mib(running: &Running) -> u64 {
-    let path = format!("/proc/{}/status", running.pid());
-    let status = std::fs::read_to_string(path).expect("the process' status");
-    let line = status
-        .lines()
-        .find(|l| l.starts_with("VmRSS:"))
-        .expect("VmRSS");
-    line.split_whitespace()
-        .nth(1)
-        .expect("a number")
-        .parse::<u64>()
-        .expect("a number")
-        / 1024
-}
-
-#[test]
-fn a_flood_of_idle_and_slow_clients_takes_nothing_away() {
-    let job = served(1);
-    load(&job, 1, 0, 100, 1);
-    let running = job.spawn(&["run", "roman-numerals"]);
-    let address = address(&wait_until_consumed(&job, 100));
-    let before = resident_mib(&running);
-    let mut clients = Vec::new();
-    // As many as the limit of open files of a test allows, over and over.
-    for _ in 0..20 {
-        clients.clear();
-        for i in 0..500 {
-            let Ok(mut stream) = TcpStream::connect(&address) else {
-                continue;
-            };
-            if i % 2 == 0 {
-                // Refused ones are closed already.
-                let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ");
-            }
-            clients.push(stream);
-        }
-        assert!(
-            status(&job).is_some(),
-            "the socket in the state folder answers"
-        );
-    }
-    load(&job, 1, 100, 100, 2);
-    wait_until_consumed(&job, 200);
-    let grown = resident_mib(&running).saturating_sub(before);
-    assert!(grown < 64, "grew by {grown} MiB");
-    // The clients still hold their connections; the server gives them up.
-    wait_until(
-        "the server to answer again",
-        Duration::from_secs(30),
-        || {
-            let mut stream = TcpStream::connect(&address).ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-            stream
-                .write_all(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-                .ok()?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).ok()?;
-            answer.contains(" 200 ").then_some(())
-        },
-    );
-    drop(clients);
     running.terminate();
     running.wait(DEADLINE).expect_exit(143);
 }

@@ -250,6 +250,8 @@ pub struct AuditArgs {
 pub struct PlanArgs {
     /// The job's name, as typed.
     pub job: String,
+    /// Overrides, `KEY=VALUE`.
+    pub set: Vec<String>,
     /// Whether to print JSON.
     pub json: bool,
 }
@@ -259,6 +261,8 @@ pub struct PlanArgs {
 pub struct ConfigArgs {
     /// What to do.
     pub action: ConfigAction,
+    /// Overrides, `KEY=VALUE`.
+    pub set: Vec<String>,
     /// Whether to print JSON.
     pub json: bool,
 }
@@ -361,19 +365,23 @@ impl Command {
             }),
             TypedCommand::Plan(t) => Command::Plan(PlanArgs {
                 job: t.job,
+                set: t.set,
                 json: t.json,
             }),
             TypedCommand::Config(t) => Command::Config(match t.action {
                 TypedConfigAction::Check(t) => ConfigArgs {
                     action: ConfigAction::Check,
+                    set: t.set,
                     json: t.json,
                 },
                 TypedConfigAction::Show(t) => ConfigArgs {
                     action: ConfigAction::Show,
+                    set: t.set,
                     json: t.json,
                 },
                 TypedConfigAction::Schema(t) => ConfigArgs {
                     action: ConfigAction::Schema,
+                    set: Vec::new(),
                     json: t.json,
                 },
             }),

@@ -59,7 +59,7 @@ pub enum TypedCommand {
     /// Prove the account of a job against its table and the broker
     Audit(TypedJob),
     /// Draw the dataflow of a job, with the settings in force and where each came from
-    Plan(TypedJob),
+    Plan(TypedPlan),
     /// Validate the configuration, show what is in force, or print its JSON Schema
     Config(TypedConfig),
     /// Print the completions of a shell
@@ -291,13 +291,38 @@ pub struct TypedConfig {
     pub action: TypedConfigAction,
 }
 
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct TypedPlan {
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// Override a setting, as in `--set table=bronze.other`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `config check` and `config show`.
+#[derive(Debug, Args)]
+pub struct TypedSettings {
+    /// Override a setting, as in `--set jobs.JOB.table=bronze.other`; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `config check|show|schema`.
 #[derive(Debug, Subcommand)]
 pub enum TypedConfigAction {
     /// Validate the configuration, and say every problem of it
-    Check(TypedJson),
+    Check(TypedSettings),
     /// Print what is in force and where each setting came from, with secrets masked
-    Show(TypedJson),
+    Show(TypedSettings),
     /// Print the JSON Schema of the configuration, for editors
     Schema(TypedJson),
 }

@@ -277,6 +277,7 @@ fn check_kafka(
             None => {}
         }
     }
+    check_group(findings, &cluster, &settings.group_id);
     if topics.len() == settings.topics.len() {
         match progress {
             Some(progress) => {
@@ -289,6 +290,27 @@ fn check_kafka(
             ),
         }
         check_sample(findings, kafka, &topics, settings, registry);
+    }
+}
+
+/// Whether the group is ours alone. Its offsets are for people: a job reads on from its table.
+fn check_group(findings: &mut Findings, cluster: &Cluster, group: &str) {
+    match cluster.group_members(group) {
+        Ok(members) if members.is_empty() => findings.add(
+            Verdict::Ok,
+            "group",
+            format!("no other consumer holds `{group}`"),
+        ),
+        Ok(members) => findings.add(
+            Verdict::Warn,
+            "group",
+            format!(
+                "another consumer holds `{group}`: {}; our offsets are refused as long as it runs, and lag tools show its own\n  hint: set `group_id` to a name of the job's own",
+                members.join(", ")
+            ),
+        ),
+        // A run would start, and its lag would not be seen from outside.
+        Err(error) => findings.add(Verdict::Warn, "group", error.to_string()),
     }
 }
 

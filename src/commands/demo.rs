@@ -12,6 +12,7 @@ use strandline_operators::context::OnFailure;
 use strandline_operators::job::Job;
 use strandline_operators::observed::Observed;
 use strandline_operators::record::TopicPartition;
+use strandline_operators::time::EventTime;
 use strandline_operators::{Error, Result};
 
 use crate::cli::Context;
@@ -99,12 +100,16 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
         }
     });
 
-    let config = GeneratorConfig {
+    let mut config = GeneratorConfig {
         seed: args.seed,
         events: args.events,
         partitions: PARTITIONS,
         ..GeneratorConfig::default()
     };
+    if args.serve {
+        // Of today, for someone who looks at freshness and watermark. Without, the same every time.
+        config = config.within(FIRST_SPAN_S).until(EventTime::now());
+    }
     let produced = Production {
         kafka: kafka.settings(),
         topic: topic.to_owned(),
@@ -163,6 +168,9 @@ fn demo_run(job: &Job, kafka: &KafkaSettings, dir: &Path, workers: usize) -> Job
         from_savepoint: None,
     }
 }
+
+/// The time that the first events of `--serve` lie in: all that is far from now is gone from the figures soon.
+const FIRST_SPAN_S: i64 = 60;
 
 /// Events a second that `--serve` goes on with: enough to see everything move, and a disk lasts for months.
 const SERVED_RATE: f64 = 500.0;
@@ -246,10 +254,10 @@ impl Production {
                 break;
             }
             pace.get_or_init(Pace::new);
-            // The next round is of other events, and later ones.
+            // The next round is of other events, whose clock is ours.
             config.seed = config.seed.wrapping_add(1);
-            let span = i64::try_from(config.events).unwrap_or(i64::MAX);
-            config.start = config.start.plus(span.saturating_mul(config.step_us));
+            config.start = EventTime::now();
+            config.step_us = (1e6 / SERVED_RATE) as i64;
         }
         while keep_going() && self.observed.committed_view().account.consumed < written {
             std::thread::sleep(LOOK_INTERVAL);

@@ -9,7 +9,7 @@ use strandline_operators::observed::Observed;
 use strandline_operators::{Error, ErrorKind, Result};
 
 use crate::cli::output::print_error;
-use crate::config::{Engine, Origin};
+use crate::config::Engine;
 use crate::connectors::iceberg::CatalogSettings;
 use crate::connectors::kafka::client::KafkaSettings;
 use crate::engine::interrupt::Interrupt;
@@ -56,8 +56,9 @@ impl Shown {
             is_configured: engine
                 .settings
                 .iter()
-                .any(|setting| is_http(&setting.path) && setting.origin != Origin::DEFAULT),
+                .any(|setting| is_http(&setting.path) && setting.origin.is_said()),
             token: engine.http_token.clone(),
+            tls: engine.http_tls.clone(),
             socket: Some(of.state_dir.join(&of.settings.name).join(socket::NAME)),
         };
         let neighbours = of.jobs.iter().filter_map(|job| {

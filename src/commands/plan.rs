@@ -32,7 +32,7 @@ struct Operator {
 /// shows what the job's code says.
 pub fn run(context: &Context, args: &PlanArgs) -> Result<()> {
     let job = context.job(&args.job)?;
-    let draft = context.draft(Some(job.name), &[])?;
+    let draft = context.draft(Some(job.name), &args.set)?;
     let settings = draft.engine.job(job.name)?;
     let operators = operators(settings);
     let in_force = in_force(&draft, job.name);

@@ -71,12 +71,23 @@ pub struct Engine {
     pub http: Option<SocketAddr>,
     /// What API, metrics and UI ask for, if anything.
     pub http_token: Option<Secret>,
+    /// What HTTP is served behind TLS with, if it is.
+    pub http_tls: Option<HttpTls>,
     /// How `launch` restarts a job that failed.
     pub restart: Restart,
     /// The settings of every job of the registry, by name.
     pub jobs: BTreeMap<String, JobSettings>,
     /// Every setting in force and where it came from, in the order of the documentation.
     pub settings: Vec<Setting>,
+}
+
+/// What HTTP is served behind TLS with: PEM files, relative to the current directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpTls {
+    /// The certificate, and what leads to its authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// The Kafka cluster.

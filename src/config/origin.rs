@@ -44,6 +44,11 @@ impl Origin {
         variable: None,
     };
 
+    /// Whether a person said it, in the file or on the command line.
+    pub fn is_said(&self) -> bool {
+        matches!(self.place, Place::File { .. } | Place::Set(_))
+    }
+
     /// Line and column in the file; what is not in it comes last.
     pub(crate) fn position(&self) -> (usize, usize) {
         match &self.place {

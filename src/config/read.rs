@@ -243,6 +243,24 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Two keys, each with whether it is there, of which neither is of use without the other.
+    pub fn require_together(
+        &self,
+        one: (&str, bool),
+        other: (&str, bool),
+        problems: &mut Problems,
+    ) {
+        for (there, missing) in [(one, other), (other, one)] {
+            if there.1 && !missing.1 {
+                let hint = format!(
+                    "add `{}`, which `{}` is of no use without",
+                    missing.0, there.0
+                );
+                self.require(missing.0, &hint, problems);
+            }
+        }
+    }
+
     /// Every entry, for a section whose keys are names.
     pub fn entries(&self) -> &'a [Entry] {
         self.entries

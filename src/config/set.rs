@@ -9,13 +9,15 @@ use super::origin::Place;
 use super::tree::{self, Node};
 
 /// The keys at the top of the file.
-const TOP_KEYS: [&str; 8] = [
+const TOP_KEYS: [&str; 10] = [
     "kafka",
     "schema_registry",
     "catalog",
     "state_dir",
     "http",
     "http_token",
+    "http_ssl_certificate_location",
+    "http_ssl_key_location",
     "restart",
     "jobs",
 ];

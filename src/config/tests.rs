@@ -134,6 +134,8 @@ catalog:
   properties: {}
 state_dir: ./state
 http: off
+http_ssl_certificate_location: ./server.pem
+http_ssl_key_location: ./server.key
 restart: { attempts: 5, delay: 1s }
 jobs:
   orders:
@@ -167,6 +169,13 @@ jobs:
         Some("hunter2")
     );
     assert_eq!(config.engine.http, None);
+    assert_eq!(
+        config.engine.http_tls,
+        Some(HttpTls {
+            certificate: "./server.pem".into(),
+            key: "./server.key".into(),
+        })
+    );
     assert_eq!(config.engine.job_dir("orders"), Path::new("./state/orders"));
     assert_eq!(job.topics, ["a", "b"]);
     assert_eq!(job.format, Format::Raw);
@@ -262,7 +271,7 @@ fn an_unknown_key_shows_where_it_is_and_the_nearest_one() {
     assert_eq!(
         error_of("colour: red\n"),
         "unknown key `colour`\n  hint: the keys here: `kafka`, `schema_registry`, `catalog`, `state_dir`, `http`, \
-         `http_token`, `restart`, `jobs`\n  (a.yaml:1:1)"
+         `http_token`, `http_ssl_certificate_location`, `http_ssl_key_location`, `restart`, `jobs`\n  (a.yaml:1:1)"
     );
     assert_eq!(
         error_of("jobs:\n  order: {}\n"),
@@ -352,6 +361,8 @@ fn every_setting_refuses_what_is_out_of_bounds_or_of_another_kind() {
         "restart.attempts=many",
         "restart.delay=2h",
         "http=localhost",
+        "http_ssl_key_location=server.key",
+        "http_ssl_certificate_location=server.pem",
         "kafka.bootstrap_servers=''",
         "catalog={type: hive}",
         "schema_registry={username: u}",

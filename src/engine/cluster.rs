@@ -591,7 +591,8 @@ mod tests {
     }
 
     fn heartbeats() -> Heartbeats {
-        Heartbeats::new("job", std::sync::Arc::new(|_| {}))
+        let none = std::sync::Arc::new(|_| {});
+        Heartbeats::new("job", none, Default::default(), Default::default())
     }
 
     /// Forms process `process` of a cluster; says what it heard and how many peers it has.

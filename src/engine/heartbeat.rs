@@ -8,10 +8,11 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use strandline_operators::context::OnFailure;
+use strandline_operators::observed::Observed;
 use strandline_operators::{Error, Result};
 
 use super::silence::Silence;
@@ -29,24 +30,71 @@ const GONE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// "I am here."
 const BEAT: u8 = b'.';
+/// "I am here, and batches of mine wait for the schema registry."
+const HELD_BACK: u8 = b'h';
 /// "I end in order, do not wait for me."
 const BYE: u8 = b'!';
+
+/// How many of the peers hold batches back until the schema registry answers: that is why nothing becomes
+/// durable, and nobody hangs.
+#[derive(Clone, Debug, Default)]
+pub struct PeersHeldBack(Arc<AtomicUsize>);
+
+impl PeersHeldBack {
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One peer's part in the count; gives it back when dropped.
+struct Counted {
+    count: PeersHeldBack,
+    is_in: bool,
+}
+
+impl Counted {
+    fn set(&mut self, is_in: bool) {
+        match (self.is_in, is_in) {
+            (false, true) => self.count.0.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.count.0.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+        self.is_in = is_in;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
 
 /// The connections of this process by which it and its peers know that they are alive. Says goodbye when
 /// dropped.
 pub struct Heartbeats {
     job: String,
     on_failure: OnFailure,
+    observed: Arc<Observed>,
+    peers_held_back: PeersHeldBack,
     ending: Arc<AtomicBool>,
     sockets: Vec<TcpStream>,
 }
 
 impl Heartbeats {
-    /// None yet. `on_failure` is called, from a thread, for a peer that hangs or is gone.
-    pub fn new(job: &str, on_failure: OnFailure) -> Heartbeats {
+    /// None yet. `on_failure` is called, from a thread, for a peer that hangs or is gone. Peers hear what
+    /// `observed` says of batches held back, and `peers_held_back` what they say.
+    pub fn new(
+        job: &str,
+        on_failure: OnFailure,
+        observed: Arc<Observed>,
+        peers_held_back: PeersHeldBack,
+    ) -> Heartbeats {
         Heartbeats {
             job: job.to_owned(),
             on_failure,
+            observed,
+            peers_held_back,
             ending: Arc::default(),
             sockets: Vec::new(),
         }
@@ -74,6 +122,11 @@ impl Heartbeats {
             peer,
             socket,
             ending: Arc::clone(&self.ending),
+            observed: Arc::clone(&self.observed),
+            held_back: Counted {
+                count: self.peers_held_back.clone(),
+                is_in: false,
+            },
         };
         let on_failure = Arc::clone(&self.on_failure);
         std::thread::Builder::new()
@@ -104,6 +157,8 @@ struct Connection {
     peer: usize,
     socket: TcpStream,
     ending: Arc<AtomicBool>,
+    observed: Arc<Observed>,
+    held_back: Counted,
 }
 
 impl Connection {
@@ -117,7 +172,11 @@ impl Connection {
             if Instant::now() >= next_beat && gone.is_none() {
                 next_beat = Instant::now() + BEAT_INTERVAL;
                 // A peer that is gone is seen by the read; one that reads nothing is silent too.
-                let _ = self.socket.write_all(&[BEAT]);
+                let beat = match self.observed.held_back.load(Ordering::Relaxed) {
+                    0 => BEAT,
+                    _ => HELD_BACK,
+                };
+                let _ = self.socket.write_all(&[beat]);
             }
             let mut heard = false;
             let mut buffer = [0; 64];
@@ -126,7 +185,10 @@ impl Connection {
                 None => match self.socket.read(&mut buffer) {
                     Ok(0) => gone = Some(Instant::now()),
                     Ok(length) if buffer[..length].contains(&BYE) => return None,
-                    Ok(_) => heard = true,
+                    Ok(length) => {
+                        heard = true;
+                        self.held_back.set(buffer[..length].ends_with(&[HELD_BACK]));
+                    }
                     Err(e)
                         if matches!(
                             e.kind(),
@@ -180,9 +242,33 @@ mod tests {
         let on_failure: OnFailure = Arc::new(move |error| {
             let _ = failed.send(error);
         });
-        let mut heartbeats = Heartbeats::new("job", on_failure);
+        let mut heartbeats =
+            Heartbeats::new("job", on_failure, Arc::default(), PeersHeldBack::default());
         heartbeats.exchange(1, socket).expect("exchange");
         (heartbeats, failures)
+    }
+
+    #[test]
+    fn process_0_hears_that_a_peer_waits_for_the_registry_and_that_it_no_longer_does() {
+        let (one, other) = pair();
+        let (first, _failures) = watching(one);
+        let (second, _others) = watching(other);
+        let until = |count| {
+            let begin = Instant::now();
+            while first.peers_held_back.count() != count {
+                assert!(begin.elapsed() < Duration::from_secs(60), "not {count}");
+                std::thread::sleep(LOOK_INTERVAL);
+            }
+        };
+        second.observed.held_back.store(2, Ordering::Relaxed);
+        until(1);
+        second.observed.held_back.store(0, Ordering::Relaxed);
+        until(0);
+        second.observed.held_back.store(1, Ordering::Relaxed);
+        until(1);
+        assert_eq!(second.peers_held_back.count(), 0, "the other one does not");
+        drop(second);
+        until(0);
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub fn run(
     ));
     let teller = Teller::start(Arc::clone(&sources), tell)?;
     let registry = schema_registry(run)?;
+    if let Some(registry) = &registry {
+        sources.asks(registry.trouble());
+    }
     let host = failpoints::host()?;
     let sink = OpenSink::open(run, &host)?;
     let agreement = Agreement {
@@ -56,7 +59,12 @@ pub fn run(
     let mut tables = None;
     // Before anything that it watches, so that it is the last to be dropped.
     let mut met = None;
-    let mut heartbeats = Heartbeats::new(&run.settings.name, Arc::clone(&on_failure));
+    let mut heartbeats = Heartbeats::new(
+        &run.settings.name,
+        Arc::clone(&on_failure),
+        Arc::clone(&observed),
+        sources.peers_held_back.clone(),
+    );
     let formed = Cluster::form::<StartingPoint>(
         &run.shape,
         &agreement,
@@ -121,6 +129,7 @@ pub fn run(
                 &run.settings.name,
                 observed,
                 Arc::clone(&causes),
+                sources.peers_held_back.clone(),
                 on_failure,
             )
         })

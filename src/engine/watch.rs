@@ -11,6 +11,7 @@ use strandline_operators::observed::Observed;
 use strandline_operators::{Error, Result};
 
 use crate::connectors::kafka::client::Diagnosis;
+use crate::engine::heartbeat::PeersHeldBack;
 use crate::engine::outage::{Outage, Turn};
 use crate::engine::report::grouped;
 use crate::engine::silence::Silence;
@@ -40,6 +41,7 @@ impl Watch {
         job: &str,
         observed: Arc<Observed>,
         causes: Causes,
+        peers_held_back: PeersHeldBack,
         on_failure: OnFailure,
     ) -> Result<Watch> {
         let done = Arc::new(AtomicBool::new(false));
@@ -47,7 +49,16 @@ impl Watch {
         let job = job.to_owned();
         let thread = std::thread::Builder::new()
             .name("watch".to_owned())
-            .spawn(move || watch(&job, &observed, &causes, &on_failure, &flag))
+            .spawn(move || {
+                watch(
+                    &job,
+                    &observed,
+                    &causes,
+                    &peers_held_back,
+                    &on_failure,
+                    &flag,
+                )
+            })
             .map_err(|e| Error::internal(format!("cannot start the thread that watches: {e}")))?;
         Ok(Watch {
             done,
@@ -101,6 +112,7 @@ fn watch(
     job: &str,
     observed: &Observed,
     causes: &Causes,
+    peers_held_back: &PeersHeldBack,
     on_failure: &OnFailure,
     done: &AtomicBool,
 ) {
@@ -135,8 +147,10 @@ fn watch(
             }
             None => {}
         }
-        // What waits for the schema registry is no hang; the registry's client says it aloud.
-        let is_held_back = observed.held_back.load(Ordering::Relaxed) > 0;
+        // What waits for the schema registry, here or in another process, is no hang; the registry's client
+        // says it aloud.
+        let is_held_back =
+            observed.held_back.load(Ordering::Relaxed) > 0 || peers_held_back.count() > 0;
         let moves =
             durable != view.epoch || !observed.waits.load(Ordering::Relaxed) || is_held_back;
         durable = view.epoch;

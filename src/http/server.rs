@@ -1,5 +1,6 @@
 //! The listeners, and what a connection may cost.
 
+use std::future::ready;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,18 +17,20 @@ use strandline_operators::{Error, ErrorKind, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 use super::guard::Entrance;
 use super::routes::{Actions, Shared, router};
-use super::socket;
-use crate::config::Secret;
+use super::{occupant, socket, tls};
+use crate::config::{HttpTls, Secret};
 use crate::status::board::Board;
 
 /// Connections by TCP at a time. One costs some 20 KiB; more are closed at once.
 const MAX_CONNECTIONS: usize = 256;
 /// Connections by the socket in the state folder, which a flood over TCP does not take away.
 const MAX_SOCKET_CONNECTIONS: usize = 64;
-/// How long a client may take to send the headers of a request, and how long it may keep a connection idle.
+/// How long a client may take for the handshake of TLS, and for the headers of a request, and how long it may
+/// keep a connection idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Header lines of a request.
 const MAX_HEADERS: usize = 64;
@@ -49,6 +52,8 @@ pub struct Listen {
     pub is_configured: bool,
     /// `http_token`.
     pub token: Option<Secret>,
+    /// Certificate and key, for TLS.
+    pub tls: Option<HttpTls>,
     /// The socket in the job's state folder.
     pub socket: Option<PathBuf>,
 }
@@ -66,8 +71,8 @@ impl Server {
     /// Starts to serve what the board shows, and says where.
     ///
     /// # Errors
-    /// `Unreachable` when a configured address is in use; configuration when it cannot be had at all, or the
-    /// socket cannot be made.
+    /// `Unreachable` when a configured address is in use; configuration when it cannot be had at all, the
+    /// certificate cannot be used, or the socket cannot be made.
     pub fn start(board: &Arc<Board>, listen: &Listen, actions: Actions) -> Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -78,6 +83,7 @@ impl Server {
             .address
             .map(|address| bind(address, listen))
             .transpose()?;
+        let tls = listen.tls.as_ref().map(tls::server_config).transpose()?;
         let unix = listen.socket.as_deref().map(socket::bind).transpose()?;
         let waiting = Arc::new(AtomicUsize::new(0));
         let shared = Arc::new(Shared {
@@ -90,14 +96,16 @@ impl Server {
             let address = listener
                 .local_addr()
                 .map_err(|e| Error::internal(format!("cannot tell the address of HTTP: {e}")))?;
-            let url = format!("http://{address}");
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            let url = format!("{scheme}://{address}");
             board.served_at(url.clone());
             tracing::info!(job = board.job(), url, "UI, API and metrics at {url}/");
             let entrance = Entrance::Tcp {
                 address,
                 token: listen.token.clone(),
             };
-            serving.push(Serving::Tcp(listener, router(&shared, entrance)));
+            let tls = tls.map(TlsAcceptor::from);
+            serving.push(Serving::Tcp(listener, tls, router(&shared, entrance)));
         }
         if let Some(listener) = unix {
             serving.push(Serving::Unix(listener, router(&shared, Entrance::Socket)));
@@ -166,22 +174,24 @@ fn bind(address: SocketAddr, listen: &Listen) -> Result<TcpListener> {
 }
 
 fn cannot_listen(address: SocketAddr, e: &io::Error) -> Error {
-    let (kind, hint) = match e.kind() {
+    let what = format!("cannot serve HTTP at `{address}`");
+    match e.kind() {
         // Whoever has it may end.
-        io::ErrorKind::AddrInUse => (
-            ErrorKind::Unreachable,
-            "another process listens there; set `http` to another port, to port 0 for any free one, or to `off`",
-        ),
-        _ => (
-            ErrorKind::Configuration,
-            "set `http` to an address of this host, such as `127.0.0.1:8092`, or to `off`",
-        ),
-    };
-    Error::new(kind, format!("cannot serve HTTP at `{address}`: {e}")).hint(hint)
+        io::ErrorKind::AddrInUse => {
+            let who = occupant::of(address).unwrap_or_else(|| "another process".to_owned());
+            Error::new(
+                ErrorKind::Unreachable,
+                format!("{what}: {who} listens there"),
+            )
+            .hint("end it, or set `http` to another port, to port 0 for any free one, or to `off`")
+        }
+        _ => Error::new(ErrorKind::Configuration, format!("{what}: {e}"))
+            .hint("set `http` to an address of this host, such as `127.0.0.1:8092`, or to `off`"),
+    }
 }
 
 enum Serving {
-    Tcp(TcpListener, Router),
+    Tcp(TcpListener, Option<TlsAcceptor>, Router),
     Unix(UnixListener, Router),
 }
 
@@ -193,15 +203,20 @@ impl Serving {
         }));
         loop {
             let accepted = match &self {
-                Serving::Tcp(listener, router) => listener.accept().await.map(|(stream, _)| {
-                    // Small answers should not wait for an acknowledgement; without it they only do.
-                    let _ = stream.set_nodelay(true);
-                    serve(stream, router, &room);
-                }),
+                Serving::Tcp(listener, tls, router) => {
+                    listener.accept().await.map(|(stream, _)| {
+                        // Small answers should not wait for an acknowledgement; without it they only do.
+                        let _ = stream.set_nodelay(true);
+                        match tls {
+                            None => serve(ready(Ok(stream)), router, &room),
+                            Some(tls) => serve(tls.accept(stream), router, &room),
+                        }
+                    })
+                }
                 Serving::Unix(listener, router) => listener
                     .accept()
                     .await
-                    .map(|(stream, _)| serve(stream, router, &room)),
+                    .map(|(stream, _)| serve(ready(Ok(stream)), router, &room)),
             };
             if accepted.is_err() {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -210,24 +225,29 @@ impl Serving {
     }
 }
 
-/// Serves a connection on a task of its own; closes it when there are too many.
-fn serve<S>(stream: S, router: &Router, room: &Arc<Semaphore>)
-where
+/// Serves a connection on a task of its own, once it is made; closes it when there are too many.
+fn serve<S>(
+    made: impl Future<Output = io::Result<S>> + Send + 'static,
+    router: &Router,
+    room: &Arc<Semaphore>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
         return;
     };
     let service = TowerToHyperService::new(router.clone());
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
     tokio::spawn(async move {
         // What goes wrong with a connection is its client's business.
-        let _ = tokio::time::timeout(MAX_LIFETIME, connection).await;
+        if let Ok(Ok(stream)) = tokio::time::timeout(HEADER_TIMEOUT, made).await {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_headers(MAX_HEADERS)
+                .max_buf_size(MAX_BUFFER_BYTES)
+                .serve_connection(TokioIo::new(stream), service);
+            let _ = tokio::time::timeout(MAX_LIFETIME, connection).await;
+        }
         drop(permit);
     });
 }

@@ -337,7 +337,9 @@ impl Board {
             decoded: merged.operators.decoded,
             letters: merged.letters.clone(),
             samples: samples.collect(),
+            group_trouble: merged.group_trouble.as_deref(),
             held_back: merged.held_back,
+            registry_trouble: merged.registry_trouble.as_deref(),
             wall_clock: EventTime::now().0,
             out_of_orderness_micros: i64::try_from(settings.watermark.out_of_orderness.as_micros())
                 .unwrap_or(i64::MAX),

@@ -18,6 +18,9 @@ use strandline_operators::{Error, Result};
 use super::facts::{
     CommitFacts, LetterFacts, OperatorCounts, PartitionFacts, ProcessFacts, Stage, WorkerFacts,
 };
+use crate::connectors::kafka::commits;
+use crate::connectors::schema_registry::RegistryTrouble;
+use crate::engine::heartbeat::PeersHeldBack;
 use crate::engine::report::RunReport;
 use crate::engine::watch::Causes;
 
@@ -39,6 +42,7 @@ struct Known {
     metrics: Option<Arc<DedupMetrics>>,
     budget: Option<Budget>,
     filter_bytes: u64,
+    registry: Option<RegistryTrouble>,
     report: Option<RunReport>,
 }
 
@@ -50,6 +54,7 @@ pub(crate) struct Sources {
     pub trouble: CommitTrouble,
     pub behind: SecondariesBehind,
     pub stop: Arc<AtomicBool>,
+    pub peers_held_back: PeersHeldBack,
     known: Mutex<Known>,
 }
 
@@ -67,8 +72,14 @@ impl Sources {
             trouble: CommitTrouble::default(),
             behind: SecondariesBehind::default(),
             stop,
+            peers_held_back: PeersHeldBack::default(),
             known: Mutex::default(),
         }
+    }
+
+    /// The job asks a schema registry.
+    pub(crate) fn asks(&self, registry: RegistryTrouble) {
+        self.known().registry = Some(registry);
     }
 
     /// A generation is claimed.
@@ -113,6 +124,7 @@ impl Sources {
             add_committed(&mut partitions, progress, &view.positions);
         }
         let (complaint, has_lost_brokers) = self.complaints();
+        let group_trouble = self.group_trouble();
         let metrics = known.metrics.as_deref();
         let answers = metrics.map(DedupMetrics::answers).unwrap_or_default();
         let mut memory = std::collections::BTreeMap::new();
@@ -166,7 +178,6 @@ impl Sources {
             commit_trouble: self.trouble.last(),
             tables_behind: self.behind.facts(),
             latency: observed.latency.read(),
-            held_back: read(&observed.held_back),
             letters: letters
                 .counts()
                 .map(|(kind, count)| (kind.to_owned(), count))
@@ -183,6 +194,10 @@ impl Sources {
             memory,
             complaint,
             has_lost_brokers,
+            group_trouble,
+            held_back: read(&observed.held_back),
+            peers_held_back: self.peers_held_back.count(),
+            registry_trouble: known.registry.as_ref().and_then(RegistryTrouble::last),
             report: known.report.clone(),
         }
     }
@@ -228,6 +243,15 @@ impl Sources {
             watermark: commit.watermark.map(|w| w.0),
         });
         facts.collect()
+    }
+
+    /// Why the broker does not take the group's offsets.
+    fn group_trouble(&self) -> Option<String> {
+        let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let texts = causes.iter().flat_map(|d| d.recent(COMPLAINT_AGE));
+        texts
+            .map(|error| error.text)
+            .find(|text| text.starts_with(commits::REFUSED))
     }
 
     /// The last complaint of any client, and whether all brokers were lost.

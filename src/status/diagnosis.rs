@@ -79,8 +79,12 @@ pub(crate) struct Look<'a> {
     pub letters: BTreeMap<String, u64>,
     /// The last of each kind.
     pub samples: Vec<&'a LetterFacts>,
-    /// Batches that wait for the schema registry.
+    /// Why the broker does not take the group's offsets.
+    pub group_trouble: Option<&'a str>,
+    /// Batches that wait for a schema.
     pub held_back: u64,
+    /// Why the schema registry cannot be reached.
+    pub registry_trouble: Option<&'a str>,
     /// Our clock, in microseconds since 1970.
     pub wall_clock: i64,
     pub out_of_orderness_micros: i64,
@@ -104,10 +108,10 @@ struct Holder {
 #[derive(Debug, Default)]
 pub(crate) struct Diagnosis {
     read: Option<(u64, Instant)>,
+    held_back: Option<Instant>,
     holder: Option<Holder>,
     /// Records decoded and dead letters by kind, of the last minute, the oldest first.
     counts: VecDeque<(Instant, u64, BTreeMap<String, u64>)>,
-    held_back_since: Option<Instant>,
     since: BTreeMap<&'static str, Instant>,
 }
 
@@ -129,7 +133,15 @@ impl Diagnosis {
             tables(look, &mut found);
             partitions(look, &mut found);
             self.dead_letters(now, look, &mut found);
-            self.held_back(now, look, &mut found);
+            found.extend(look.group_trouble.map(|trouble| Found {
+                kind: "group_refused",
+                severity: Severity::Warning,
+                message: format!(
+                    "{trouble}; nothing is lost, but tools that read the group see no progress"
+                ),
+                hint:
+                    "set `group_id` to a name of the job's own, and grant `Read` on it".to_owned(),
+            }));
         } else {
             *self = Diagnosis::default();
         }
@@ -204,25 +216,6 @@ impl Diagnosis {
         }
     }
 
-    fn held_back(&mut self, now: Instant, look: &Look<'_>, found: &mut Vec<Found>) {
-        if look.held_back == 0 {
-            self.held_back_since = None;
-            return;
-        }
-        let held = now.duration_since(*self.held_back_since.get_or_insert(now));
-        if held >= STALL_AFTER {
-            found.push(Found {
-                kind: "waits_for_schema",
-                severity: Severity::Stalled,
-                message: format!(
-                    "records wait for their schemas: the schema registry has not answered for {} s",
-                    held.as_secs()
-                ),
-                hint: "see that the registry at `schema_registry.url` is up; the log says what it answers; the job goes on by itself, and nothing is lost meanwhile".to_owned(),
-            });
-        }
-    }
-
     fn reading(&mut self, now: Instant, look: &Look<'_>, found: &mut Vec<Found>) {
         let readable: u64 = look
             .partitions
@@ -236,6 +229,10 @@ impl Diagnosis {
             _ => *self.read.insert((look.read, now)),
         };
         let stuck = now.duration_since(since);
+        let held = match look.held_back {
+            0 => self.held_back.take().map(|_| Duration::ZERO),
+            _ => Some(now.duration_since(*self.held_back.get_or_insert(now))),
+        };
         if look.has_lost_brokers && !reads {
             let why = look.complaint.unwrap_or("it does not say why");
             found.push(Found {
@@ -243,6 +240,19 @@ impl Diagnosis {
                 severity: Severity::Stalled,
                 message: format!("no Kafka broker can be reached: {why}"),
                 hint: format!("see that the brokers at `{}` are up and can be reached from here, under the addresses that they advertise; the job goes on by itself", look.bootstrap_servers),
+            });
+        } else if let Some(held) = held.filter(|held| *held >= STALL_AFTER) {
+            // That nothing is read comes of it, once memory is full.
+            found.push(Found {
+                kind: "waits_for_registry",
+                severity: Severity::Stalled,
+                message: format!(
+                    "{} batches have waited for their schema for {} s: {}",
+                    look.held_back,
+                    held.as_secs(),
+                    look.registry_trouble.unwrap_or("the schema registry has not answered yet")
+                ),
+                hint: "see that the registry of `schema_registry.url` is up and can be reached from here; nothing is lost, and no record is a dead letter for it".to_owned(),
             });
         } else if stuck >= STALL_AFTER {
             found.push(match look.waits {
@@ -570,6 +580,23 @@ mod tests {
     }
 
     #[test]
+    fn records_that_wait_for_the_registry_are_told_of_with_the_cause() {
+        let waiting = |_| vec![partition(0, 10, 25)];
+        let held = |look: &mut Look<'_>| {
+            look.held_back = 3;
+            look.waits = Some("memory");
+            look.registry_trouble = Some("connection refused");
+        };
+        assert!(after(4, waiting, held).0.is_empty());
+        let (kinds, message) = after(7, waiting, held);
+        assert_eq!(kinds, ["waits_for_registry"], "and what comes of it is not");
+        assert_eq!(
+            message,
+            "3 batches have waited for their schema for 7 s: connection refused"
+        );
+    }
+
+    #[test]
     fn the_partition_that_holds_the_watermark_back_is_named() {
         let moving = |seconds: u64, number| PartitionFacts {
             watermark: Some(NOW - 300_000_000 + seconds as i64 * 1_000_000),
@@ -626,6 +653,15 @@ mod tests {
         });
         assert_eq!(kinds, ["commit_failing"]);
         assert!(message.ends_with("connection refused"), "{message}");
+    }
+
+    #[test]
+    fn offsets_that_the_broker_does_not_take_are_told_of() {
+        let none = |_| vec![partition(0, 10, 10)];
+        let held = "group offsets are not committed: another consumer holds the group";
+        let (kinds, message) = after(0, none, |look| look.group_trouble = Some(held));
+        assert_eq!(kinds, ["group_refused"]);
+        assert!(message.starts_with(held), "{message}");
     }
 
     #[test]
@@ -756,15 +792,5 @@ mod tests {
         };
         let found = letters(5, restarted, &sample());
         assert!(found[4].is_none() && found[5].is_some(), "{found:?}");
-    }
-
-    #[test]
-    fn records_that_wait_for_the_registry_are_told_of() {
-        let waiting = |_| vec![partition(0, 10, 10)];
-        let held = |look: &mut Look<'_>| look.held_back = 3;
-        assert!(after(4, waiting, held).0.is_empty());
-        let (kinds, message) = after(5, waiting, held);
-        assert_eq!(kinds, ["waits_for_schema"]);
-        assert!(message.ends_with("for 5 s"), "{message}");
     }
 }

@@ -67,8 +67,6 @@ pub struct ProcessFacts {
     pub tables_behind: Vec<BehindFacts>,
     /// From the broker's timestamp to the durable commit.
     pub latency: Distribution,
-    /// Batches that wait for the schema registry.
-    pub held_back: u64,
     /// Dead letters by kind.
     pub letters: BTreeMap<String, u64>,
     /// The last dead letters of each kind.
@@ -83,6 +81,14 @@ pub struct ProcessFacts {
     pub complaint: Option<String>,
     /// Whether the client has lately lost all brokers.
     pub has_lost_brokers: bool,
+    /// Why the broker does not take the group's offsets, if it does not.
+    pub group_trouble: Option<String>,
+    /// Batches that wait for a schema of the registry.
+    pub held_back: u64,
+    /// Other processes of the job that have such batches, as far as this one hears: process 0 does.
+    pub peers_held_back: usize,
+    /// Why the schema registry cannot be reached, if it cannot.
+    pub registry_trouble: Option<String>,
     /// The account of the run, once it has ended.
     pub report: Option<RunReport>,
 }

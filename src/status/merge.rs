@@ -14,13 +14,16 @@ pub(crate) struct Merged {
     pub operators: OperatorCounts,
     pub partitions: Vec<PartitionFacts>,
     pub latency: strandline_operators::observed::histogram::Distribution,
-    pub held_back: u64,
     pub letters: BTreeMap<String, u64>,
     pub dedup_entries: u64,
     pub dedup_answers: BTreeMap<String, u64>,
     pub memory: BTreeMap<String, u64>,
     pub complaint: Option<String>,
     pub has_lost_brokers: bool,
+    pub group_trouble: Option<String>,
+    /// Batches that wait for a schema; those of a process that only its peers tell of count as one.
+    pub held_back: u64,
+    pub registry_trouble: Option<String>,
 }
 
 /// Puts them together.
@@ -47,12 +50,16 @@ pub(crate) fn merge(processes: &BTreeMap<usize, ProcessFacts>) -> Merged {
         sum.waited_for_commit_us += of.waited_for_commit_us;
         merged.latency.add(&facts.latency);
         merged.dedup_entries += facts.dedup_entries;
-        merged.held_back += facts.held_back;
         add(&mut merged.letters, &facts.letters);
         add(&mut merged.dedup_answers, &facts.dedup_answers);
         add(&mut merged.memory, &facts.memory);
         merged.complaint = merged.complaint.take().or(facts.complaint.clone());
         merged.has_lost_brokers |= facts.has_lost_brokers;
+        let refused = facts.group_trouble.as_ref();
+        merged.group_trouble = merged.group_trouble.take().or(refused.cloned());
+        merged.held_back += facts.held_back;
+        let trouble = facts.registry_trouble.as_ref();
+        merged.registry_trouble = merged.registry_trouble.take().or(trouble.cloned());
         for partition in &facts.partitions {
             let key = (partition.topic.clone(), partition.partition);
             let known = partitions.entry(key).or_default();
@@ -72,6 +79,7 @@ pub(crate) fn merge(processes: &BTreeMap<usize, ProcessFacts>) -> Merged {
             }
         }
     }
+    merged.held_back = merged.held_back.max(merged.first.peers_held_back as u64);
     merged.partitions = partitions.into_values().collect();
     merged
 }
@@ -111,6 +119,8 @@ mod tests {
                 ..known.clone()
             }],
             dedup_entries: 7,
+            held_back: 3,
+            registry_trouble: Some("refused".to_owned()),
             ..ProcessFacts::default()
         };
         for order in [[0, 1], [1, 0]] {
@@ -130,6 +140,8 @@ mod tests {
             assert_eq!(merged.partitions, [partition]);
             assert_eq!(merged.stage, Stage::Starting, "one of them is");
             assert_eq!(merged.dedup_entries, 7);
+            assert_eq!(merged.held_back, 3);
+            assert_eq!(merged.registry_trouble.as_deref(), Some("refused"));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod admin;
 mod catalog_proxy;
+mod clients;
 mod events;
 mod http;
 mod judge;
@@ -13,6 +14,7 @@ mod processes;
 mod refusing;
 mod roman_numerals;
 mod run;
+mod served;
 mod stack;
 mod topic;
 mod transactions;
@@ -20,13 +22,18 @@ mod wait;
 
 pub use admin::BROKER_DEADLINE;
 pub use catalog_proxy::{Answered, Applied, CatalogProxy, Fault, Injected};
+pub use clients::{client, in_repository, look, promtool, screenshots};
 pub use events::{events, every_kind_of_bad_input, later_events};
 pub use judge::{judge, program};
-pub use load::load;
+pub use load::{Steady, load};
 pub use processes::{children, go_on, is_alive, stop};
 pub use refusing::refusing_server;
 pub use roman_numerals::{Catalog, RomanNumerals};
 pub use run::{Finished, Running, signal, spawn};
+pub use served::{
+    Answer, DEADLINE, address, http, http_over, served, status, wait_for_status,
+    wait_until_consumed,
+};
 pub use stack::{OwnStack, Stack, stack, variable};
 pub use topic::{Message, Topic, create_topic};
 pub use transactions::{Transaction, Transactions};

@@ -35,7 +35,7 @@ pub fn run(args: &[String]) -> Result {
         machine::TO_RUN_THE_STACK,
         machine::TO_JUDGE,
     ])?;
-    let python = python::environment(&places::repository()?)?;
+    let python = python::environment(&places::repository()?, &python::JUDGE)?;
     announce_build()?;
     let target = if kills { "kills" } else { "end_to_end" };
     run_command(bench(target)?.arg("--no-run"))?;

@@ -81,6 +81,17 @@ pub const TO_JUDGE: &[Requirement] = &[Requirement {
     is_met: || crate::python::interpreter().is_some(),
 }];
 
+/// What the UI is tested with.
+pub const TO_BROWSE: &[Requirement] = &[Requirement {
+    name: "Chromium and its driver",
+    packages: &["chromium", "chromium-driver"],
+    is_met: || {
+        ["chromium", "chromedriver"]
+            .iter()
+            .all(|program| succeeds(program, &["--version"]))
+    },
+}];
+
 /// Installs what is missing, with apt-get, where that is allowed.
 pub fn provide(requirements: &[&[Requirement]]) -> Result {
     let missing = missing(requirements);
@@ -105,30 +116,9 @@ pub fn provide(requirements: &[&[Requirement]]) -> Result {
         ));
     };
     say(format!("installing {names} ({by_hand})"));
-    let apt = |args: &[&str]| {
-        let mut command = match privilege {
-            Privilege::Root => Command::new("env"),
-            Privilege::Sudo => {
-                let mut sudo = Command::new("sudo");
-                sudo.args(["-n", "env"]);
-                sudo
-            }
-        };
-        command.args([
-            "DEBIAN_FRONTEND=noninteractive",
-            "apt-get",
-            "-q",
-            "-o",
-            "DPkg::Lock::Timeout=300",
-        ]);
-        run(command.args(args).stdin(Stdio::null()))
-    };
-    apt(&["update"])?;
-    apt(&[
-        &["install", "-y", "--no-install-recommends"],
-        packages.as_slice(),
-    ]
-    .concat())?;
+    apt(privilege, &["update"])?;
+    let install = ["install", "-y", "--no-install-recommends"];
+    apt(privilege, &[&install, packages.as_slice()].concat())?;
     let missing = self::missing(requirements);
     if missing.is_empty() {
         return Ok(());
@@ -137,6 +127,32 @@ pub fn provide(requirements: &[&[Requirement]]) -> Result {
         "this machine still lacks {} after `{by_hand}`",
         self::names(&missing)
     ))
+}
+
+/// Has apt-get fetch its lists, where that is allowed.
+pub fn update() -> Result {
+    let privilege =
+        privilege().ok_or("apt-get's lists are old or empty\n  hint: run `sudo apt-get update`")?;
+    apt(privilege, &["update"])
+}
+
+fn apt(privilege: Privilege, args: &[&str]) -> Result {
+    let mut command = match privilege {
+        Privilege::Root => Command::new("env"),
+        Privilege::Sudo => {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["-n", "env"]);
+            sudo
+        }
+    };
+    command.args([
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "-q",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+    ]);
+    run(command.args(args).stdin(Stdio::null()))
 }
 
 fn missing<'a>(requirements: &[&'a [Requirement]]) -> Vec<&'a Requirement> {

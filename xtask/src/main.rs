@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod ci;
+mod clients;
 mod command;
 mod demo;
 mod flink;

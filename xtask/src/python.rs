@@ -1,4 +1,4 @@
-//! The judge's Python: a virtual environment in the cache, made once for each list of requirements.
+//! The Pythons of the tests: virtual environments in the cache, made once for each list of requirements.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,9 +20,33 @@ pub fn interpreter() -> Option<&'static str> {
         .find(|python| succeeds(python, &["-c", CHECK]))
 }
 
-/// The Python of the environment that `tests/judge/requirements.txt` describes.
-pub fn environment(repository: &Path) -> Result<PathBuf> {
-    let requirements = repository.join("tests/judge/requirements.txt");
+/// What a virtual environment is for.
+pub struct Environment {
+    /// For a person.
+    name: &'static str,
+    /// The list, in the repository.
+    requirements: &'static str,
+    /// What can be imported when it is whole.
+    import: &'static str,
+}
+
+/// What compares topics and tables, and shares no code with the engine.
+pub const JUDGE: Environment = Environment {
+    name: "the judge's Python",
+    requirements: "tests/judge/requirements.txt",
+    import: "import pyiceberg",
+};
+
+/// What drives the browser and fuzzes the API.
+pub const CLIENTS: Environment = Environment {
+    name: "the Python of browser and fuzzer",
+    requirements: "tests/clients/requirements.txt",
+    import: "import selenium, schemathesis",
+};
+
+/// The Python of an environment.
+pub fn environment(repository: &Path, of: &Environment) -> Result<PathBuf> {
+    let requirements = repository.join(of.requirements);
     let listed = fs::read_to_string(&requirements)
         .map_err(|e| format!("cannot read `{}`: {e}", requirements.display()))?;
     let mut hasher = DefaultHasher::new();
@@ -32,16 +56,12 @@ pub fn environment(repository: &Path) -> Result<PathBuf> {
     let complete = folder.join(".complete");
 
     // The system's Python may have gone or changed since: the environment only links to it.
-    let is_ready =
-        || complete.is_file() && succeeds(&python.to_string_lossy(), &["-c", "import pyiceberg"]);
+    let is_ready = || complete.is_file() && succeeds(&python.to_string_lossy(), &["-c", of.import]);
     let _lock = places::lock(&folder.with_extension("lock"))?;
     if is_ready() {
         return Ok(python);
     }
-    say(format!(
-        "preparing the judge's Python in {}",
-        folder.display()
-    ));
+    say(format!("preparing {} in {}", of.name, folder.display()));
     let interpreter =
         interpreter().ok_or("no Python 3.10 with venv\n  hint: apt-get install python3-venv")?;
     run(Command::new(interpreter)

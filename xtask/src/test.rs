@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cargo::{announce_build, cargo};
+use crate::clients::{self, Clients};
 use crate::command::{run as run_command, say};
 use crate::stack::guarded::GuardedStack;
 use crate::{Result, machine, places, python};
@@ -19,7 +20,8 @@ pub fn run(args: &[String]) -> Result {
         machine::TO_JUDGE,
     ])?;
     let repository = places::repository()?;
-    let python = python::environment(&repository)?;
+    let python = python::environment(&repository, &python::JUDGE)?;
+    let clients = clients::provide(&repository)?;
 
     announce_build()?;
     // Built first: neither the broker nor a deadline in a test should compete with the compiler.
@@ -30,15 +32,22 @@ pub fn run(args: &[String]) -> Result {
     }
 
     let stack = GuardedStack::up()?;
-    let tested = run_tests(args, &repository, &python, &stack.description());
+    let tested = run_tests(args, &repository, &python, &clients, &stack.description());
     let downed = stack.down(tested.is_err());
     tested.and(downed)
 }
 
-fn run_tests(args: &[String], repository: &Path, python: &Path, stack: &Path) -> Result {
+fn run_tests(
+    args: &[String],
+    repository: &Path,
+    python: &Path,
+    clients: &Clients,
+    stack: &Path,
+) -> Result {
     let tests = |args: &[&str]| {
         let mut command = cargo()?;
         command.args(["test", "--release"]).args(args);
+        clients.give(&mut command);
         with_stack(command, python, stack)
     };
     if !args.is_empty() {

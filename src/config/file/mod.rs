@@ -101,6 +101,13 @@ pub(crate) struct ConfigFile {
     /// What API, metrics and UI ask for as `Authorization: Bearer ...`. Default: nothing.
     #[schemars(schema_with = "schema::text", default)]
     pub http_token: Option<At<String>>,
+    /// PEM file of the certificate (and what leads to its authority) that HTTP is served with, behind TLS.
+    /// Default: none, and no TLS.
+    #[schemars(schema_with = "schema::text", default)]
+    pub http_ssl_certificate_location: Option<At<String>>,
+    /// PEM file of its private key.
+    #[schemars(schema_with = "schema::text", default)]
+    pub http_ssl_key_location: Option<At<String>>,
     /// How `launch` restarts a job that failed.
     pub restart: Option<RestartSection>,
     /// Overrides of what the jobs' code says, by job.

@@ -42,15 +42,28 @@ impl ConfigFile {
                 address,
             ),
             http_token: section.text("http_token", "text, best as `${env:NAME}`", problems),
+            http_ssl_certificate_location: section.text(HTTP_CERTIFICATE, "a path", problems),
+            http_ssl_key_location: section.text(HTTP_KEY, "a path", problems),
             restart: section
                 .section("restart", problems)
                 .map(|s| RestartSection::read(s, problems)),
             jobs: read_jobs(&mut section, problems),
         };
+        section.require_together(
+            (
+                HTTP_CERTIFICATE,
+                file.http_ssl_certificate_location.is_some(),
+            ),
+            (HTTP_KEY, file.http_ssl_key_location.is_some()),
+            problems,
+        );
         section.finish(problems);
         file
     }
 }
+
+const HTTP_CERTIFICATE: &str = "http_ssl_certificate_location";
+const HTTP_KEY: &str = "http_ssl_key_location";
 
 fn read_jobs(root: &mut Section<'_>, problems: &mut Problems) -> BTreeMap<String, JobSection> {
     let Some(section) = root.section("jobs", problems) else {
@@ -99,27 +112,18 @@ impl SchemaRegistrySection {
             ssl_key_location: section.text("ssl_key_location", "a path", problems),
         };
         section.require("url", "add `url: http://localhost:8081`", problems);
-        let mut together = |one: (&'static str, bool), other: (&'static str, bool)| {
-            for (there, missing) in [(one, other), (other, one)] {
-                if there.1 && !missing.1 {
-                    let hint = format!(
-                        "add `{}`, which `{}` is of no use without",
-                        missing.0, there.0
-                    );
-                    section.require(missing.0, &hint, problems);
-                }
-            }
-        };
-        together(
+        section.require_together(
             ("username", registry.username.is_some()),
             ("password", registry.password.is_some()),
+            problems,
         );
-        together(
+        section.require_together(
             (
                 "ssl_certificate_location",
                 registry.ssl_certificate_location.is_some(),
             ),
             ("ssl_key_location", registry.ssl_key_location.is_some()),
+            problems,
         );
         if let (Some(_), Some(token)) = (&registry.username, &registry.bearer_token) {
             problems.reject(

@@ -18,7 +18,7 @@ use super::file::{
 use super::origin::Origin;
 use super::read::Problems;
 use super::units::format_duration;
-use super::{Catalog, Draft, Engine, Kafka, Restart, SchemaRegistry, Secret, nearest};
+use super::{Catalog, Draft, Engine, HttpTls, Kafka, Restart, SchemaRegistry, Secret, nearest};
 use listing::Listing;
 
 /// Where a job keeps what it keeps on this host, when the file does not say.
@@ -63,9 +63,25 @@ pub(crate) fn resolve(
             Switch::Off => json!("off"),
         },
     );
-    if let Some(token) = &said.http_token {
-        top.list_text("http_token", token);
+    for (key, text) in [
+        ("http_token", &said.http_token),
+        (
+            "http_ssl_certificate_location",
+            &said.http_ssl_certificate_location,
+        ),
+        ("http_ssl_key_location", &said.http_ssl_key_location),
+    ] {
+        if let Some(text) = text {
+            top.list_text(key, text);
+        }
     }
+    let http_tls = said
+        .http_ssl_certificate_location
+        .zip(said.http_ssl_key_location)
+        .map(|(certificate, key)| HttpTls {
+            certificate: PathBuf::from(certificate.value),
+            key: PathBuf::from(key.value),
+        });
     let http_token = said
         .http_token
         .map(|token| Secret::new(token.value))
@@ -98,6 +114,7 @@ pub(crate) fn resolve(
         state_dir: PathBuf::from(state_dir),
         http,
         http_token,
+        http_tls,
         restart,
         jobs,
         settings: listing.0,

@@ -45,6 +45,46 @@ pub struct CatalogSettings {
     pub properties: HashMap<String, String>,
 }
 
+impl CatalogSettings {
+    /// Checks them without reaching for the catalog.
+    ///
+    /// # Errors
+    /// Configuration.
+    pub fn validate(&self) -> Result<()> {
+        match self.kind {
+            CatalogKind::Sql => {
+                self.require_sqlite()?;
+                location::warehouse_location(&self.warehouse).map(drop)
+            }
+            CatalogKind::Rest => {
+                self.placed_warehouse()?;
+                rest::bounded_client(&self.properties).map(drop)
+            }
+        }
+    }
+
+    fn require_sqlite(&self) -> Result<()> {
+        if self.uri.starts_with("sqlite:") {
+            return Ok(());
+        }
+        Err(Error::configuration(format!(
+            "cannot open the SQL catalog `{}`: only SQLite is built in",
+            masked(&self.uri)
+        ))
+        .hint("set `catalog.uri` to `sqlite://PATH`, or use `catalog.type: rest`"))
+    }
+
+    /// Where a REST server's tables are put, when we say it. A server may know its warehouse by a name; only
+    /// what looks like a path is made absolute.
+    fn placed_warehouse(&self) -> Result<Option<String>> {
+        let warehouse = &self.warehouse;
+        let is_path = warehouse.starts_with(['/', '.']) || warehouse.starts_with("file:");
+        is_path
+            .then(|| location::warehouse_location(warehouse))
+            .transpose()
+    }
+}
+
 /// An open catalog.
 #[derive(Debug)]
 pub(super) struct OpenCatalog {
@@ -182,13 +222,7 @@ pub(super) fn reason(error: &iceberg::Error) -> String {
 type Parts = (Arc<dyn Catalog>, Arc<dyn Pointer>, Option<String>);
 
 async fn open_sql(settings: &CatalogSettings, runtime: iceberg::Runtime) -> Result<Parts> {
-    if !settings.uri.starts_with("sqlite:") {
-        return Err(Error::configuration(format!(
-            "cannot open the SQL catalog `{}`: only SQLite is built in",
-            masked(&settings.uri)
-        ))
-        .hint("set `catalog.uri` to `sqlite://PATH`, or use `catalog.type: rest`"));
-    }
+    settings.require_sqlite()?;
     let warehouse = location::warehouse_location(&settings.warehouse)?;
     sql::prepare_sqlite(&settings.uri)
         .await
@@ -211,20 +245,13 @@ async fn open_sql(settings: &CatalogSettings, runtime: iceberg::Runtime) -> Resu
 }
 
 async fn open_rest(settings: &CatalogSettings, runtime: iceberg::Runtime) -> Result<Parts> {
-    // A server may know its warehouse by a name; only what looks like a path is made absolute.
-    let warehouse = &settings.warehouse;
-    let is_path = warehouse.starts_with(['/', '.']) || warehouse.starts_with("file:");
-    let placed = if is_path {
-        Some(location::warehouse_location(warehouse)?)
-    } else {
-        None
-    };
+    let placed = settings.placed_warehouse()?;
     let mut properties = settings.properties.clone();
     properties.insert(
         "uri".to_owned(),
         settings.uri.trim_end_matches('/').to_owned(),
     );
-    let named = placed.clone().unwrap_or_else(|| warehouse.clone());
+    let named = placed.clone().unwrap_or_else(|| settings.warehouse.clone());
     if !named.is_empty() {
         properties.insert("warehouse".to_owned(), named.clone());
     }

@@ -25,6 +25,9 @@ use super::client::{Consumer, Diagnosis};
 /// How often a failed commit is logged.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How the report of a refusal begins.
+pub const REFUSED: &str = "group offsets are not committed";
+
 /// The group offsets of one consumer.
 pub(super) struct GroupCommits {
     pending: BTreeMap<TopicPartition, i64>,
@@ -111,7 +114,14 @@ impl GroupCommits {
     }
 
     fn warn(&mut self, code: RDKafkaErrorCode, diagnosis: &Diagnosis) {
-        let text = format!("group offsets were not committed: {code}");
+        let why = match code {
+            RDKafkaErrorCode::UnknownMemberId
+            | RDKafkaErrorCode::IllegalGeneration
+            | RDKafkaErrorCode::RebalanceInProgress => "another consumer holds the group",
+            RDKafkaErrorCode::GroupAuthorizationFailed => "the broker does not allow us to",
+            _ => "the broker refuses",
+        };
+        let text = format!("{REFUSED}: {why} ({code})");
         if self
             .warned_at
             .is_none_or(|at| at.elapsed() >= WARN_INTERVAL)

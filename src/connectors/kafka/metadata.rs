@@ -370,6 +370,24 @@ impl Cluster {
         consumer.commit(&list, CommitMode::Sync).map_err(failed)
     }
 
+    /// Who consumes as members of a group: `client id` and host of each. A job is no member of its own group.
+    pub fn group_members(&self, group_id: &str) -> Result<Vec<String>> {
+        let what = format!("cannot describe group `{group_id}`");
+        let groups = self.consumer.fetch_group_list(Some(group_id), TIMEOUT);
+        let groups = groups.map_err(|error| {
+            serve(&self.consumer);
+            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
+                return Error::configuration(format!("{what}: the broker does not allow us to"))
+                    .hint("grant `Describe` and `Read` on the group to the user in `kafka.properties`");
+            }
+            unreachable(&what, &self.settings, &self.diagnosis, Some(&error), TIMEOUT)
+        })?;
+        let members = groups.groups().iter().flat_map(|group| group.members());
+        Ok(members
+            .map(|member| format!("`{}` at {}", member.client_id(), member.client_host()))
+            .collect())
+    }
+
     /// How long the next question may take.
     fn patience(&self) -> Duration {
         let age = self.connected_at.elapsed();

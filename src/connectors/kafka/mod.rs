@@ -19,7 +19,7 @@
 mod batch;
 pub mod client;
 #[allow(unsafe_code)]
-mod commits;
+pub mod commits;
 pub mod dead_letters;
 #[allow(unsafe_code)]
 mod describe;

@@ -64,6 +64,17 @@ pub struct SchemaRegistry {
     runtime: Option<Runtime>,
 }
 
+/// Says why the registry cannot be reached, as long as it cannot.
+#[derive(Clone)]
+pub struct RegistryTrouble(Arc<Shared>);
+
+impl RegistryTrouble {
+    /// The last trouble, unless the registry has answered since.
+    pub fn last(&self) -> Option<String> {
+        self.0.client.outage.last()
+    }
+}
+
 struct Shared {
     client: Client,
     states: Mutex<HashMap<u32, State>>,
@@ -136,6 +147,11 @@ impl SchemaRegistry {
             },
             answers,
         }))
+    }
+
+    /// What tells of its outages.
+    pub fn trouble(&self) -> RegistryTrouble {
+        RegistryTrouble(Arc::clone(&self.shared))
     }
 
     /// Whether the registry answers now.

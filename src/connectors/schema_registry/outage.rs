@@ -15,6 +15,7 @@ pub(super) struct Outage {
 struct Since {
     begin: Instant,
     said: Instant,
+    why: String,
 }
 
 impl Outage {
@@ -36,9 +37,15 @@ impl Outage {
         let due = since
             .as_ref()
             .is_none_or(|since| now.duration_since(since.said) >= SAID_EVERY);
-        let begin = since.as_ref().map_or(now, |since| since.begin);
+        let (begin, said) = since
+            .as_ref()
+            .map_or((now, now), |since| (since.begin, since.said));
+        *since = Some(Since {
+            begin,
+            said: if due { now } else { said },
+            why: why.to_owned(),
+        });
         if due {
-            *since = Some(Since { begin, said: now });
             tracing::warn!(
                 for_s = now.duration_since(begin).as_secs(),
                 "cannot reach the schema registry at `{}`: {why}; records of schemas that are not known yet are held back, none is a dead letter for it; it is asked again until it answers. Start it, or set `schema_registry.url`",
@@ -46,6 +53,17 @@ impl Outage {
             );
         }
         due
+    }
+
+    /// Why the registry cannot be reached, as long as it cannot.
+    pub fn last(&self) -> Option<String> {
+        let why = self.since().as_ref().map(|since| since.why.clone());
+        why.map(|why| {
+            format!(
+                "cannot reach the schema registry at `{}`: {why}",
+                self.shown
+            )
+        })
     }
 
     /// The registry has answered.
@@ -67,9 +85,15 @@ mod tests {
     #[test]
     fn an_outage_is_said_once_in_a_while_and_anew_after_an_answer() {
         let outage = Outage::new("http://r");
-        assert!(outage.failed("refused"));
+        assert_eq!(outage.last(), None);
+        assert!(outage.failed("timed out"));
         assert!(!outage.failed("refused"), "said already");
+        assert_eq!(
+            outage.last().as_deref(),
+            Some("cannot reach the schema registry at `http://r`: refused")
+        );
         outage.answered();
+        assert_eq!(outage.last(), None);
         assert!(outage.failed("refused"));
     }
 }

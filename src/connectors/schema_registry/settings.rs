@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use strandline_operators::Result;
+
+use super::client::Client;
 use crate::config::Secret;
 
 /// The settings of the registry's client. `Debug` hides secrets.
@@ -18,6 +21,16 @@ pub struct RegistrySettings {
     pub ssl_ca_location: Option<String>,
     /// PEM files of our own certificate and its key, for a server that asks for them.
     pub ssl_client: Option<(String, String)>,
+}
+
+impl RegistrySettings {
+    /// Checks them without reaching for the network: address, and files that must be there.
+    ///
+    /// # Errors
+    /// Configuration.
+    pub fn validate(&self) -> Result<()> {
+        Client::new(self).map(drop)
+    }
 }
 
 impl fmt::Debug for RegistrySettings {

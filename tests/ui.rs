@@ -1,0 +1,40 @@
+//! The UI, in a real browser. Pictures are left in `target/screenshots`.
+
+mod support;
+
+use support::{
+    Steady, address, children, client, look, screenshots, served, signal, wait_for_status,
+};
+
+const PARTITIONS: i32 = 4;
+
+#[test]
+fn the_ui_shows_a_running_job_in_a_real_browser() {
+    let job = served(PARTITIONS);
+    job.configure("restart: { attempts: 5, delay: 0s }");
+    let _load = Steady::begin(&job, PARTITIONS, 1);
+    let launcher = job.spawn(&["launch", "roman-numerals", "-n", "2"]);
+    wait_for_status(&job, "a commit", |status| status["ready"] == true);
+    // One restart, for the page to tell of.
+    let process = children(&launcher)[1];
+    signal("KILL", &process.to_string());
+    let status = wait_for_status(
+        &job,
+        "a commit after the restart, and a dead letter",
+        |status| {
+            status["ready"] == true
+                && status["restarts"]["total"] == 1
+                && status["dead_letters"]["samples"][0].is_object()
+        },
+    );
+    let mut browser = client("ui.py");
+    browser
+        .arg(format!("http://{}", address(&status)))
+        .arg(screenshots());
+    let said = look(browser);
+    for screen in ["desktop-light", "desktop-dark", "phone-dark"] {
+        assert!(said.contains(&format!("{screen}: ok")), "{said}");
+        let picture = screenshots().join(format!("{screen}.png"));
+        assert!(picture.metadata().is_ok_and(|file| file.len() > 10_000));
+    }
+}
