@@ -75,14 +75,14 @@ fn no_header(value: &[u8]) -> Failure {
 #[cold]
 pub(super) fn instead_of_text(value: &[u8]) -> Option<Failure> {
     let frame = read(value).ok()?;
-    let format = match frame.payload.first() {
-        Some(b'{' | b'[') => "json_sr",
-        _ => "avro_sr` or `format: protobuf_sr",
+    let fits = match frame.payload.first() {
+        Some(b'{' | b'[') => "`format: json_sr`",
+        _ => "`format: avro_sr` or `format: protobuf_sr`",
     };
     Some(Failure::new(
         ErrorType::Malformed,
         format!(
-            "starts with {}: a schema registry header (schema id {}); use `format: {format}`",
+            "starts with {}: a schema registry header (schema id {}); use {fits}",
             hex(value),
             frame.id,
         ),

@@ -352,14 +352,16 @@ mod tests {
     const AVRO: &str = r#"{"type":"record","name":"E","fields":[
         {"name":"event_id","type":"string"},{"name":"event_time","type":"long"}]}"#;
 
+    const COLUMNS: &[Column] = &[
+        Column::required("event_id", ColumnType::String),
+        Column::required("event_time", ColumnType::Timestamptz),
+        Column::optional("url", ColumnType::String),
+    ];
+
     fn settings() -> JobSettings {
         Job {
             name: "clicks",
-            columns: &[
-                Column::required("event_id", ColumnType::String),
-                Column::required("event_time", ColumnType::Timestamptz),
-                Column::optional("url", ColumnType::String),
-            ],
+            columns: COLUMNS,
             ..Job::BRONZE
         }
         .settings()
