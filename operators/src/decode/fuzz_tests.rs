@@ -115,7 +115,8 @@ impl Draw {
         };
         let mut tail = bytes.split_off(kept);
         for _ in 0..=self.below(3) {
-            self.change(&mut tail, &corpus[self.below(corpus.len())]);
+            let other = self.below(corpus.len());
+            self.change(&mut tail, &corpus[other]);
             tail.truncate(MAX_BYTES);
         }
         bytes.append(&mut tail);
