@@ -77,3 +77,35 @@ fn the_demo_lands_exactly_what_its_generator_meant() {
     ]);
     assert!(report["landed"].as_u64() > Some(0), "{report}");
 }
+
+#[test]
+fn the_demo_that_is_served_shows_events_of_today() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let demo_dir = folder.path().join("demo").display().to_string();
+    let args = ["demo", "--events", "5000", "--dir", &demo_dir, "--serve"];
+    let running = support::spawn(folder.path(), &args);
+    let address = support::wait_until("its address", DEADLINE, || {
+        let log = running.stderr();
+        let (_, after) = log.split_once("metrics at http://")?;
+        Some(after.split('/').next()?.to_owned())
+    });
+    let path = "GET /api/v1/jobs/roman-numerals";
+    let status = support::wait_until("more than the first events", DEADLINE, || {
+        let status = support::http(&address, path, "").json();
+        (status["account"]["consumed"].as_u64()? > 6_000).then_some(status)
+    });
+    // The first ones lie in the last minute, and a watermark five minutes behind its event.
+    let behind = status["watermark"]["lag_seconds"]
+        .as_f64()
+        .expect("a watermark");
+    assert!(
+        (290.0..600.0).contains(&behind),
+        "{behind} s behind the clock"
+    );
+    let freshness = status["freshness"]["p99_ms"].as_f64().expect("a freshness");
+    assert!(freshness < 180_000.0, "{freshness} ms");
+    let ahead = status["findings"].to_string().contains("partition_ahead");
+    assert!(!ahead, "{}", status["findings"]);
+    running.terminate();
+    running.wait(DEADLINE).expect_exit(143);
+}

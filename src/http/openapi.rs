@@ -4,6 +4,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::connectors::iceberg::SAVEPOINT_NAME_CHARS_MAX;
 use crate::status::history::Point;
 use crate::status::job::{JobStatus, SettingStatus};
 
@@ -89,7 +90,13 @@ pub(super) fn document() -> Value {
                         "required": false,
                         "content": { "application/json": { "schema": {
                             "type": "object", "additionalProperties": false,
-                            "properties": { "name": { "type": ["string", "null"] } },
+                            "properties": { "name": {
+                                "description": "The savepoint's name. Default: the time.",
+                                "type": ["string", "null"],
+                                "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+                                "maxLength": SAVEPOINT_NAME_CHARS_MAX,
+                                "not": { "pattern": "^[Mm][Aa][Ii][Nn]$", "type": "string" },
+                            } },
                         } } },
                     }),
                 ),

@@ -23,6 +23,7 @@ use strandline_operators::{Error, ErrorKind, Result};
 use super::guard::{Entrance, check};
 use super::problem::Problem;
 use super::{metrics, openapi, socket};
+use crate::connectors::iceberg::validate_savepoint_name;
 use crate::status::board::{Board, Event};
 use crate::status::job::{JobState, JobStatus};
 
@@ -462,8 +463,8 @@ async fn savepoint(
         }
         Ok(Err(error)) => {
             let status = match error.kind() {
-                ErrorKind::Configuration => StatusCode::UNPROCESSABLE_ENTITY,
-                ErrorKind::Refused => StatusCode::CONFLICT,
+                // The name is fine, and in use; or there is nothing to save yet.
+                ErrorKind::Configuration | ErrorKind::Refused => StatusCode::CONFLICT,
                 ErrorKind::Unreachable => StatusCode::BAD_GATEWAY,
                 ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             };
@@ -487,7 +488,14 @@ fn savepoint_name(body: &[u8]) -> std::result::Result<Option<String>, Problem> {
         return Ok(None);
     }
     match serde_json::from_slice::<Body>(body) {
-        Ok(body) => Ok(body.name),
+        Ok(Body { name: Some(name) }) => match validate_savepoint_name(&name) {
+            Ok(()) => Ok(Some(name)),
+            Err(e) => Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                e.to_string(),
+            )),
+        },
+        Ok(Body { name: None }) => Ok(None),
         Err(e) => Err(Problem::new(
             StatusCode::BAD_REQUEST,
             format!("the body must be empty or like {{\"name\": \"before-upgrade\"}}: {e}"),

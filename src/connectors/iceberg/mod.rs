@@ -64,7 +64,10 @@ pub use files::open_files;
 pub use inspect::{SnapshotFacts, TableFacts};
 pub use readback::{Visitor, read_back};
 pub use restore::FromSavepoint;
-pub use savepoint::{Savepoint, TablePoint, validate_name as validate_savepoint_name};
+pub use savepoint::{
+    NAME_CHARS_MAX as SAVEPOINT_NAME_CHARS_MAX, Savepoint, TablePoint,
+    validate_name as validate_savepoint_name,
+};
 
 use catalog::OpenCatalog;
 use open_table::OpenTable;

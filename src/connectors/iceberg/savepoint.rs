@@ -42,7 +42,7 @@ use super::version::{TableVersion, says};
 const VERSION: u32 = 1;
 
 /// Characters of a name, at most.
-const NAME_CHARS_MAX: usize = 100;
+pub const NAME_CHARS_MAX: usize = 100;
 
 /// How long a point is looked for while the job commits.
 const DEADLINE: Duration = Duration::from_secs(60);

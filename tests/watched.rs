@@ -1,0 +1,96 @@
+//! What it costs that somebody looks: two pages open, metrics scraped every second.
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use support::{
+    DEADLINE, Running, address, http, load, served, wait_for_status, wait_until_consumed,
+};
+
+/// Records that are landed meanwhile: some seconds of work for two workers.
+const RECORDS: u64 = 2_000_000;
+const PARTITIONS: i32 = 4;
+/// The threads that look, tell and serve.
+const WATCHERS: [&str; 3] = ["http", "status", "facts"];
+/// Promised is a hundredth of the throughput. Processor time does not depend on what else the machine does.
+const SHARE: f64 = 0.01;
+
+/// Processor time that the process has used so far, in ticks: of the threads that watch, and of all.
+fn ticks(running: &Running) -> (u64, u64) {
+    let of = |stat: &str| -> u64 {
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        // utime and stime, the 14th and the 15th; two stand before the bracket.
+        let times = fields.split_whitespace().skip(11).take(2);
+        times.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+    };
+    let folder = format!("/proc/{}", running.pid());
+    let all = of(&fs::read_to_string(format!("{folder}/stat")).expect("the process' times"));
+    let threads = fs::read_dir(format!("{folder}/task")).expect("threads");
+    let watching = threads
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("stat")).ok())
+        .filter(|stat| {
+            WATCHERS
+                .iter()
+                .any(|name| stat.contains(&format!("({name})")))
+        })
+        .map(|stat| of(&stat))
+        .sum();
+    (watching, all)
+}
+
+/// Reads the stream of a page until it ends, and counts its bytes.
+fn follow(address: &str, bytes: &AtomicU64, done: &AtomicBool) {
+    let mut stream = TcpStream::connect(address).expect("connect");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .expect("a timeout");
+    let path = "/api/v1/jobs/roman-numerals/events";
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").expect("send");
+    let mut buffer = [0; 65_536];
+    while !done.load(Ordering::Relaxed) {
+        // A pause between two events is no end.
+        let read = stream.read(&mut buffer).unwrap_or(0);
+        bytes.fetch_add(read as u64, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn two_pages_and_a_scraper_cost_less_than_a_hundredth() {
+    let job = served(PARTITIONS);
+    load(&job, PARTITIONS, 0, RECORDS, 1);
+    let running = job.spawn(&["run", "roman-numerals", "-w", "2"]);
+    let begun = wait_for_status(&job, "it is there", |status| status["http"].is_string());
+    let address = address(&begun);
+    let (bytes, scrapes, done) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    let (watching, all) = std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| follow(&address, &bytes, &done));
+        }
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(http(&address, "GET /metrics", "").status, 200);
+                scrapes.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        });
+        wait_until_consumed(&job, RECORDS);
+        let ticks = ticks(&running);
+        done.store(true, Ordering::Relaxed);
+        ticks
+    });
+    let share = watching as f64 / all as f64;
+    eprintln!(
+        "{watching} of {all} ticks, {:.2} %, for {scrapes:?} scrapes and {bytes:?} bytes to two pages",
+        share * 100.0
+    );
+    assert!(bytes.into_inner() > 10_000, "the pages were told");
+    assert!(share < SHARE, "{share}");
+    running.terminate();
+    running.wait(DEADLINE).expect_exit(143);
+}
