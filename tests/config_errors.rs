@@ -337,8 +337,8 @@ fn config_check_refuses_what_run_would_refuse() {
             "format `avro_sr` needs a schema registry",
         ),
         (
-            "jobs:\n",
-            "schema_registry: { url: 'http://r', ssl_ca_location: nowhere.pem }\njobs:\n",
+            "jobs:\n  roman-numerals: {",
+            "schema_registry: { url: 'http://r', ssl_ca_location: nowhere.pem }\njobs:\n  roman-numerals: { format: json_sr,",
             "cannot read `nowhere.pem` of `schema_registry.ssl_ca_location`",
         ),
         (

@@ -22,6 +22,7 @@ use crate::connectors::kafka::metadata::{Cluster, TopicMetadata};
 use crate::connectors::kafka::peek::{PeekFrom, records};
 use crate::connectors::kafka::positions;
 use crate::connectors::schema_registry::SchemaRegistry;
+use crate::engine::lock;
 use crate::engine::recognise;
 use crate::engine::report::grouped;
 
@@ -277,11 +278,15 @@ fn check_kafka(
             None => {}
         }
     }
-    check_group(findings, &cluster, &settings.group_id);
     if topics.len() == settings.topics.len() {
         match progress {
             Some(progress) => {
-                check_positions(findings, &cluster, &topics, settings, progress.as_ref());
+                let decided =
+                    check_positions(findings, &cluster, &topics, settings, progress.as_ref());
+                // A broker that did not answer that question would not answer this one either.
+                if decided.is_some() {
+                    check_group(findings, &cluster, &settings.group_id);
+                }
             }
             None => findings.add(
                 Verdict::Warn,
@@ -320,13 +325,7 @@ fn check_state_dir(findings: &mut Findings, dir: &Path) {
     let written = std::fs::create_dir_all(dir)
         .and_then(|()| std::fs::write(&probe, b"probe"))
         .and_then(|()| std::fs::remove_file(&probe))
-        .map_err(|e| {
-            Error::configuration(format!(
-                "cannot use the state directory `{}`: {e}",
-                dir.display()
-            ))
-            .hint("set `state_dir` to a folder that this user may write")
-        });
+        .map_err(|e| lock::cannot_use(dir, &e));
     if findings.look("state directory", written).is_some() {
         findings.add(
             Verdict::Ok,
@@ -336,17 +335,16 @@ fn check_state_dir(findings: &mut Findings, dir: &Path) {
     }
 }
 
+/// Where reading would start; `None` when that cannot be told.
 fn check_positions(
     findings: &mut Findings,
     cluster: &Cluster,
     topics: &[TopicMetadata],
     settings: &JobSettings,
     progress: Option<&Progress>,
-) {
+) -> Option<()> {
     let facts = cluster.facts(topics, &settings.group_id, &settings.starting_offsets);
-    let Some(facts) = findings.look("offsets", facts) else {
-        return;
-    };
+    let facts = findings.look("offsets", facts)?;
     let unknown = Progress::new(&settings.name, "", 0, "");
     let decided = positions::decide(
         Some(cluster.id()),
@@ -356,9 +354,7 @@ fn check_positions(
         &settings.starting_offsets,
         settings.on_gap,
     );
-    let Some(decided) = findings.look("start", decided) else {
-        return;
-    };
+    let decided = findings.look("start", decided)?;
     let mut waiting = 0;
     for position in decided {
         let behind = (position.assigned.end_at_start - position.read_from).max(0) as u64;
@@ -376,6 +372,7 @@ fn check_positions(
             "there is nothing to read: every partition starts at its end",
         );
     }
+    Some(())
 }
 
 fn check_sample(

@@ -625,6 +625,7 @@ fn the_schema_has_the_keys_that_are_read_and_no_others() {
         "restart",
         "jobs.orders",
         "jobs.orders.peek",
+        "jobs.orders.csv",
         "jobs.orders.debezium",
         "jobs.orders.dead_letters",
         "jobs.orders.watermark",

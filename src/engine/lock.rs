@@ -4,7 +4,7 @@
 //! generations.
 
 use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -58,13 +58,7 @@ pub struct Lock(#[allow(dead_code)] File);
 /// `Unreachable` when somebody has it, and who; configuration when the folder cannot be used.
 pub fn take(dir: &Path, name: &str, command: &str) -> Result<Lock> {
     let path = dir.join(name);
-    let cannot = |e: std::io::Error| {
-        Error::configuration(format!(
-            "cannot use the state directory `{}`: {e}",
-            dir.display()
-        ))
-        .hint("set `state_dir` to a folder that this user may write")
-    };
+    let cannot = |e: std::io::Error| cannot_use(dir, &e);
     std::fs::create_dir_all(dir).map_err(cannot)?;
     let mut file = File::options()
         .create(true)
@@ -123,6 +117,19 @@ pub fn is_taken(dir: &Path, name: &str) -> bool {
     match File::open(dir.join(name)) {
         Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
         Err(_) => false,
+    }
+}
+
+/// The error for a state directory that cannot be used. Space can be freed, and is worth a retry.
+pub fn cannot_use(dir: &Path, e: &std::io::Error) -> Error {
+    let text = format!("cannot use the state directory `{}`: {e}", dir.display());
+    match e.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            Error::unreachable(text).hint("free some space, or move `state_dir`")
+        }
+        _ => {
+            Error::configuration(text).hint("set `state_dir` to a folder that this user may write")
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rdkafka::error::RDKafkaErrorCode;
 use strandline_operators::credit::Budget;
 use strandline_operators::decode::recognise;
 use strandline_operators::dedup::metrics::DedupMetrics;
@@ -248,10 +249,20 @@ impl Sources {
     /// Why the broker does not take the group's offsets.
     fn group_trouble(&self) -> Option<String> {
         let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
-        let texts = causes.iter().flat_map(|d| d.recent(COMPLAINT_AGE));
-        texts
-            .map(|error| error.text)
-            .find(|text| text.starts_with(commits::REFUSED))
+        let errors = causes.iter().flat_map(|d| d.recent(COMPLAINT_AGE));
+        // Without the right to the group its coordinator is not even told of, and no commit is answered.
+        let denied = Some(RDKafkaErrorCode::GroupAuthorizationFailed);
+        errors
+            .filter(|e| e.code == denied || e.text.starts_with(commits::REFUSED))
+            .map(|e| match e.text.starts_with(commits::REFUSED) {
+                true => e.text,
+                false => format!(
+                    "{}: the broker does not allow us to ({})",
+                    commits::REFUSED,
+                    e.text
+                ),
+            })
+            .next()
     }
 
     /// The last complaint of any client, and whether all brokers were lost.

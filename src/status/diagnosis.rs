@@ -247,8 +247,7 @@ impl Diagnosis {
                 kind: "waits_for_registry",
                 severity: Severity::Stalled,
                 message: format!(
-                    "{} batches have waited for their schema for {} s: {}",
-                    look.held_back,
+                    "records have waited for their schema for {} s: {}",
                     held.as_secs(),
                     look.registry_trouble.unwrap_or("the schema registry has not answered yet")
                 ),
@@ -592,7 +591,7 @@ mod tests {
         assert_eq!(kinds, ["waits_for_registry"], "and what comes of it is not");
         assert_eq!(
             message,
-            "3 batches have waited for their schema for 7 s: connection refused"
+            "records have waited for their schema for 7 s: connection refused"
         );
     }
 

@@ -89,6 +89,16 @@ impl OwnStack {
         Stack::read(&self.path.join("stack.json"))
     }
 
+    /// A fact about a service, as `stack.json` has it.
+    #[track_caller]
+    pub fn fact(&self, service: &str, key: &str) -> String {
+        let text = fs::read_to_string(self.path.join("stack.json")).expect("the description");
+        let json: Value = serde_json::from_str(&text).expect("the description is JSON");
+        let fact = json[service][key].as_str();
+        fact.unwrap_or_else(|| panic!("{service} has no {key}"))
+            .to_owned()
+    }
+
     /// The process id of a service that runs.
     pub fn pid(&self, service: &str) -> u32 {
         let text = fs::read_to_string(self.path.join("stack.json")).expect("the description");

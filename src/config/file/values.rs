@@ -53,16 +53,17 @@ pub(super) fn read_topics(
     problems: &mut Problems,
 ) -> Option<At<Vec<String>>> {
     const ALLOWED: &str = "a list of topics such as `[orders]`, each of letters, digits, `.`, `_` and `-`, none twice";
-    read_names(section, "topics", ALLOWED, topic, problems)
+    read_names(section, "topics", ALLOWED, false, topic, problems)
 }
 
 pub(super) fn read_csv_columns(
     section: &mut Section<'_>,
     problems: &mut Problems,
 ) -> Option<At<Vec<String>>> {
-    const ALLOWED: &str = "a list of the names of a row's cells, none twice";
+    const ALLOWED: &str =
+        "a list of the names of a row's cells, none twice; an empty one for the job's own columns";
     let name = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    read_names(section, "columns", ALLOWED, name, problems)
+    read_names(section, "columns", ALLOWED, true, name, problems)
 }
 
 /// A list of names, none twice; `name` says whether a text is one.
@@ -70,6 +71,7 @@ fn read_names(
     section: &mut Section<'_>,
     key: &'static str,
     allowed: &str,
+    may_be_empty: bool,
     name: impl Fn(&str) -> Option<String>,
     problems: &mut Problems,
 ) -> Option<At<Vec<String>>> {
@@ -78,7 +80,7 @@ fn read_names(
     let mut names: Vec<String> = Vec::new();
     // One may stand without its brackets.
     let list = match &node.value {
-        Value::List(list) if !list.is_empty() => list.as_slice(),
+        Value::List(list) if may_be_empty || !list.is_empty() => list.as_slice(),
         Value::Scalar(_) => std::slice::from_ref(node),
         _ => {
             problems.bad_value(&path, node, allowed);

@@ -14,7 +14,7 @@ use strandline_operators::{Error, Result};
 use super::blocking::Blocking;
 use super::location;
 use super::pointer::{self, Pointer};
-use super::rest::{self, RestPointer};
+use super::rest::{self, NotOpened, RestPointer};
 use super::sql::{self, CATALOG_NAME, SqlPointer};
 
 /// How long opening the catalog may take before it counts as unreachable.
@@ -273,7 +273,14 @@ async fn open_rest(settings: &CatalogSettings, runtime: iceberg::Runtime) -> Res
         runtime,
     )
     .await
-    .map_err(|e| unreachable(settings, &e))?;
+    .map_err(|e| match e {
+        NotOpened::Unreachable(why) => unreachable(settings, &why),
+        NotOpened::Refused(why) => Error::configuration(format!(
+            "the Iceberg catalog `{}` refuses our credentials: {why}",
+            masked(&settings.uri)
+        ))
+        .hint("set `token` or `credential` in `catalog.properties`"),
+    })?;
     Ok((catalog, Arc::new(pointer), placed))
 }
 

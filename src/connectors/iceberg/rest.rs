@@ -65,6 +65,15 @@ pub(super) struct ServerConfig {
     overrides: HashMap<String, String>,
 }
 
+/// Why a server could not be opened.
+#[derive(Debug)]
+pub(super) enum NotOpened {
+    /// It does not take our credentials.
+    Refused(String),
+    /// Anything else.
+    Unreachable(String),
+}
+
 /// The pointer behind a REST server.
 #[derive(Debug)]
 pub(super) struct RestPointer {
@@ -89,7 +98,7 @@ impl RestPointer {
         client: Client,
         catalog: Arc<dyn Catalog>,
         runtime: iceberg::Runtime,
-    ) -> Result<RestPointer, String> {
+    ) -> Result<RestPointer, NotOpened> {
         let mut pointer = RestPointer {
             catalog,
             client,
@@ -102,16 +111,21 @@ impl RestPointer {
         if !warehouse.is_empty() {
             request = request.query(&[("warehouse", warehouse)]);
         }
-        let answer = pointer.send(request).await.map_err(|e| with_causes(&e))?;
+        let unreachable = |e: reqwest::Error| NotOpened::Unreachable(with_causes(&e));
+        let answer = pointer.send(request).await.map_err(unreachable)?;
         let status = answer.status();
         if !status.is_success() {
-            return Err(describe(status, &answer.text().await.unwrap_or_default()));
+            let why = describe(status, &answer.text().await.unwrap_or_default());
+            return Err(match status {
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => NotOpened::Refused(why),
+                _ => NotOpened::Unreachable(why),
+            });
         }
         let config: ServerConfig = answer.json().await.map_err(|e| {
-            format!(
+            NotOpened::Unreachable(format!(
                 "what answers there is no Iceberg REST catalog: {}",
                 with_causes(&e)
-            )
+            ))
         })?;
         let mut merged = config.defaults;
         merged.extend(std::mem::take(&mut pointer.properties));

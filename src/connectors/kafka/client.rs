@@ -594,10 +594,16 @@ pub(super) fn unreachable(
         ))
         .context(format!("after {seconds} s"));
     }
+    // What a listener that wants another protocol closes without a word leaves nothing else to be said.
+    let hint = if found.ends_with("brokers are down") {
+        "start the broker, or set `kafka.bootstrap_servers`; if it is up, its listener may want TLS or SASL: set `security.protocol` in `kafka.properties`"
+    } else {
+        "start the broker, or set `kafka.bootstrap_servers`"
+    };
     Error::unreachable(format!(
         "{what}: no broker can be reached at `{bootstrap}`: {found}"
     ))
-    .hint("start the broker, or set `kafka.bootstrap_servers`")
+    .hint(hint)
     .context(format!("after {seconds} s"))
 }
 

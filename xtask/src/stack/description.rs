@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::process::Process;
 use super::service::Service;
-use super::{kafka, rest};
+use super::{kafka, rest, secured};
 use crate::{Result, jars, places};
 
 /// Where the description is.
@@ -29,6 +29,17 @@ pub fn write(stack: &Path) -> Result {
                 vec![
                     ("bootstrap_servers", address),
                     ("lib", text(&jars::folder_of(&kafka::DISTRIBUTION)?)),
+                ]
+            }
+            Service::KafkaSecured => {
+                let listeners = secured::Listeners::of(&process.ports)?;
+                let at = |port: u16| format!("127.0.0.1:{port}");
+                vec![
+                    ("bootstrap_servers", address),
+                    ("sasl", at(listeners.sasl)),
+                    ("ssl", at(listeners.ssl)),
+                    ("astray", at(listeners.astray)),
+                    ("ca", text(&secured::authority(&folder))),
                 ]
             }
             Service::SchemaRegistry => vec![("url", address)],

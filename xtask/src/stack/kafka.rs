@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use super::secured::{self, Listeners};
 use crate::command::output_of;
 use crate::jars::{self, Distribution};
 use crate::{Result, places};
@@ -31,6 +32,8 @@ pub struct Node {
     port: u16,
     /// Of the controller, which is the first node.
     controller: u16,
+    /// Of a node that does not let everybody in.
+    secured: Option<Listeners>,
 }
 
 /// The node that is broker and controller.
@@ -42,6 +45,16 @@ pub fn first_node(ports: &[u16]) -> Result<Node> {
         id: 1,
         port,
         controller,
+        secured: None,
+    })
+}
+
+/// A node that is broker and controller, and has SASL, TLS and access rights.
+pub fn secured_node(ports: &[u16]) -> Result<Node> {
+    let secured = Some(Listeners::of(ports)?);
+    Ok(Node {
+        secured,
+        ..first_node(&ports[..2])?
     })
 }
 
@@ -58,7 +71,11 @@ pub fn second_node(ports: &[u16], first: &[u16]) -> Result<Node> {
 /// Formats the data folder when it is new, and gives the command that starts the broker.
 pub fn command(folder: &Path, node: &Node) -> Result<Command> {
     let lib = jars::folder_of(&DISTRIBUTION)?;
-    places::write_file(&folder.join("server.properties"), &properties(folder, node))?;
+    let mut properties = properties(folder, node);
+    if node.secured.is_some() {
+        properties.push_str(&secured::properties(folder)?);
+    }
+    places::write_file(&folder.join("server.properties"), &properties)?;
     places::write_file(&folder.join("log4j2.xml"), LOG4J)?;
     let java = || {
         let mut java = Command::new("java");
@@ -94,7 +111,14 @@ fn properties(folder: &Path, node: &Node) -> String {
         id,
         port,
         controller,
+        secured,
     } = node;
+    let (listeners, advertised) = secured.as_ref().map(Listeners::added).unwrap_or_default();
+    let protocols = if secured.is_some() {
+        secured::PROTOCOLS
+    } else {
+        ""
+    };
     let (roles, listen_as_controller) = if *id == 1 {
         (
             "broker,controller",
@@ -110,11 +134,11 @@ fn properties(folder: &Path, node: &Node) -> String {
 process.roles={roles}
 node.id={id}
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port}{listen_as_controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port}{listen_as_controller}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{advertised}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 log.dirs={data}
 num.partitions=1
 offsets.topic.replication.factor=1

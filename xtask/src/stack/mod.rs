@@ -8,6 +8,7 @@ mod ports;
 mod process;
 mod registry;
 mod rest;
+mod secured;
 mod service;
 
 use std::fs;

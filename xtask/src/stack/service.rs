@@ -28,6 +28,8 @@ pub enum Service {
     /// A second broker of that cluster, for tests of replicated topics: it can be killed while the controller
     /// lives. Only on request.
     Kafka2,
+    /// Another Kafka, with SASL, TLS and access rights. Only on request.
+    KafkaSecured,
     /// Apache Iceberg's REST catalog server.
     Rest,
     /// Apicurio's schema registry. Only on request.
@@ -36,9 +38,10 @@ pub enum Service {
 
 impl Service {
     /// All of them, in the order they are started.
-    pub const ALL: [Service; 4] = [
+    pub const ALL: [Service; 5] = [
         Service::Kafka,
         Service::Kafka2,
+        Service::KafkaSecured,
         Service::Rest,
         Service::SchemaRegistry,
     ];
@@ -51,6 +54,7 @@ impl Service {
         match self {
             Service::Kafka => "kafka",
             Service::Kafka2 => "kafka2",
+            Service::KafkaSecured => "kafka-secured",
             Service::Rest => "rest",
             Service::SchemaRegistry => "schema-registry",
         }
@@ -60,9 +64,19 @@ impl Service {
     pub fn address(self, ports: &[u16]) -> String {
         let port = ports.first().copied().unwrap_or_default();
         match self {
-            Service::Kafka | Service::Kafka2 => format!("127.0.0.1:{port}"),
+            Service::Kafka | Service::Kafka2 | Service::KafkaSecured => {
+                format!("127.0.0.1:{port}")
+            }
             Service::Rest => format!("http://127.0.0.1:{port}"),
             Service::SchemaRegistry => registry::address(port),
+        }
+    }
+
+    /// How many ports it listens on.
+    fn ports(self) -> usize {
+        match self {
+            Service::KafkaSecured => 5,
+            _ => 2,
         }
     }
 
@@ -85,6 +99,7 @@ impl Service {
                     .ok_or("kafka2 joins kafka, which was never started here")?;
                 kafka::command(&folder, &kafka::second_node(ports, &first.ports)?)
             }
+            Service::KafkaSecured => kafka::command(&folder, &kafka::secured_node(ports)?),
             Service::Rest => rest::command(&folder, ports),
             Service::SchemaRegistry => registry::command(&folder, ports),
         }
@@ -93,7 +108,7 @@ impl Service {
     /// Makes one real request; the error is what was found instead of an answer.
     fn ask(self, ports: &[u16]) -> Result {
         match self {
-            Service::Kafka => kafka::ask(ports, 1),
+            Service::Kafka | Service::KafkaSecured => kafka::ask(ports, 1),
             Service::Kafka2 => kafka::ask(ports, 2),
             Service::Rest => rest::ask(ports),
             Service::SchemaRegistry => registry::ask(ports),
@@ -112,7 +127,7 @@ impl Service {
         loop {
             let ports = match &earlier {
                 Some(process) => process.ports.clone(),
-                None => ports::free::<2>()?.to_vec(),
+                None => ports::free(self.ports())?,
             };
             // A log of this start only, so that its tail is about this start.
             let _ = fs::rename(self.log(stack), folder.join("log.previous"));
