@@ -186,8 +186,8 @@ fn split(
         return Err(failure);
     }
     reader.reset();
-    // The cells of a row never have more bytes than the row.
-    text.resize(value.len(), 0);
+    // The cells of a row never have more bytes than the row, and one to spare tells its end from a want of room.
+    text.resize(value.len() + 1, 0);
     let (found, read, written, mut count) = reader.read_record(value, text, ends);
     let found = match found {
         // The row has no line break of its own at the end.
