@@ -34,6 +34,11 @@ impl Setting {
     }
 
     fn configure(&self, registry_url: &str) {
+        self.configure_trades(registry_url, "topics: [typed.binance, typed.kraken]");
+    }
+
+    /// With these settings of the job `crypto-trades-typed`.
+    fn configure_trades(&self, registry_url: &str, settings: &str) {
         let Stack {
             bootstrap_servers, ..
         } = self.stack.description();
@@ -42,54 +47,59 @@ impl Setting {
              schema_registry: {{ url: '{registry_url}' }}\n\
              catalog: {{ type: sql, uri: 'sqlite://./catalog.db', warehouse: ./warehouse }}\n\
              http: off\n\
-             jobs: {{ crypto-trades-typed: {{ topics: [typed.binance, typed.kraken] }} }}\n"
+             jobs: {{ crypto-trades-typed: {{ {settings} }} }}\n"
         );
         fs::write(self.path().join("strandline.yaml"), config).expect("write the configuration");
     }
 
-    /// Writes a job's records, as its producers would; what must land and what must not goes to a file.
-    fn produce(&self, job: &str) -> PathBuf {
+    /// Writes records, as their producers would; what must land and what must not goes to a file.
+    fn produce(&self, what: &str) -> PathBuf {
         let Stack {
             bootstrap_servers,
             registry_url,
             ..
         } = self.stack.description();
-        let sent = self.path().join(format!("{job}.sent.json"));
+        let sent = self.path().join(format!("{what}.sent.json"));
         let output = program("formats.py")
-            .args(["produce", job, &bootstrap_servers, &registry_url])
+            .args(["produce", what, &bootstrap_servers, &registry_url])
             .arg(&sent)
             .output()
             .expect("run the judge's Python");
         assert!(
             output.status.success(),
-            "formats.py produce {job}: {}",
+            "formats.py produce {what}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
         sent
     }
 
     /// Compares the job's tables with what was sent.
-    fn judge(&self, job: &str, sent: &Path, printed: &Value) {
-        let report = self.path().join(format!("{job}.report.json"));
+    fn judge(&self, what: &str, sent: &Path, printed: &Value) {
+        let report = self.path().join(format!("{what}.report.json"));
         fs::write(&report, printed.to_string()).expect("write the report");
         let output = program("formats.py")
-            .args(["judge", job])
+            .args(["judge", what])
             .args([sent, &report])
             .output()
             .expect("run the judge's Python");
         assert!(
             output.status.success(),
-            "formats.py judge {job}: {}\n{}",
+            "formats.py judge {what}: {}\n{}",
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
     }
 
     fn lands_what_was_sent(&self, job: &str) {
-        let sent = self.produce(job);
+        self.lands(job, job);
+    }
+
+    /// Runs the job over what is sent, and has its tables judged.
+    fn lands(&self, what: &str, job: &str) {
+        let sent = self.produce(what);
         let run = spawn(self.path(), &["run", job, "--until-caught-up", "--json"]);
         let printed = run.wait(DEADLINE).expect_exit(0).json();
-        self.judge(job, &sent, &printed);
+        self.judge(what, &sent, &printed);
     }
 }
 
@@ -105,6 +115,18 @@ fn each_job_lands_what_confluents_serializers_wrote() {
     ] {
         setting.lands_what_was_sent(job);
     }
+}
+
+/// Two messages of one schema, one of them inside of another, with a reference, imports that need none, and a
+/// schema that is registered as a file descriptor in base64.
+#[test]
+fn protobuf_of_confluents_serializer_lands() {
+    let setting = Setting::new();
+    setting.configure_trades(
+        &setting.stack.description().registry_url,
+        "topics: [typed.protobuf], format: protobuf_sr",
+    );
+    setting.lands("protobuf", "crypto-trades-typed");
 }
 
 #[test]

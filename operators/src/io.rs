@@ -97,8 +97,17 @@ pub struct RegisteredSchema {
     pub kind: SchemaKind,
     /// Its text.
     pub text: String,
-    /// The texts of the schemas that it refers to, however far: each before those that refer to it.
-    pub references: Vec<String>,
+    /// The schemas that it refers to, however far: each before those that refer to it.
+    pub references: Vec<ReferencedSchema>,
+}
+
+/// A schema that another one refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferencedSchema {
+    /// What the other one calls it: in Protobuf the file that it imports.
+    pub name: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// What the registry says of a schema id.

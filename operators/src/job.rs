@@ -24,6 +24,8 @@ pub enum Format {
     Avro,
     /// The schema registry's header, then Avro of the schema it names.
     AvroSr,
+    /// The schema registry's header, Confluent's message indexes, then Protobuf of the schema it names.
+    ProtobufSr,
     /// Any bytes, kept as they are; id and event time are peeked.
     Raw,
     /// Changes of a database as Debezium writes them in JSON.
@@ -40,6 +42,7 @@ impl Format {
             Format::JsonSr => "json_sr",
             Format::Avro => "avro",
             Format::AvroSr => "avro_sr",
+            Format::ProtobufSr => "protobuf_sr",
             Format::Raw => "raw",
             Format::DebeziumJson => "debezium_json",
             Format::DebeziumJsonSr => "debezium_json_sr",
@@ -557,7 +560,7 @@ impl JobSettings {
     /// Whether no record can be decoded without a schema registry.
     pub fn needs_registry(&self) -> bool {
         match (self.format, &self.peek) {
-            (Format::AvroSr, _) => true,
+            (Format::AvroSr | Format::ProtobufSr, _) => true,
             (Format::Raw, Some(peek)) => {
                 peek.format == Format::AvroSr
                     && self
@@ -585,7 +588,7 @@ impl JobSettings {
         };
         matches!(
             format,
-            Format::JsonSr | Format::AvroSr | Format::DebeziumJsonSr
+            Format::JsonSr | Format::AvroSr | Format::ProtobufSr | Format::DebeziumJsonSr
         )
     }
 

@@ -1,7 +1,9 @@
 """Records as confluent-kafka's serializers write them, and whether a job landed them field by field.
 
-    formats.py produce JOB BOOTSTRAP REGISTRY SENT   writes records to the job's topics, and to SENT what must become of them
-    formats.py judge JOB SENT REPORT                 compares the tables of REPORT (what `run --json` printed) with SENT
+    formats.py produce WHAT BOOTSTRAP REGISTRY SENT   writes records to the topics, and to SENT what must become of them
+    formats.py judge WHAT SENT REPORT                 compares the tables of REPORT (what `run --json` printed) with SENT
+
+WHAT is a job, or `protobuf`: trades for the job crypto-trades-typed in another format.
 
 None of it is the engine's code: PyIceberg reads the tables. Exit status 1: something is not as it was sent.
 """
@@ -75,7 +77,7 @@ class Sent:
         self.dead.append([error_type, b64(value)])
 
 
-def bad_avro(sent, topic, good):
+def bad_binary(sent, topic, good):
     """What networks and other producers do to a record with a header."""
     sent.dead_letter(topic, "malformed", b"\x01" + good[1:])
     sent.dead_letter(topic, "malformed", good[:3])
@@ -149,7 +151,7 @@ def produce_raw(exchange, bootstrap, url):
             topic.send(value, key, headers)
             sent.duplicates += 1
         if i == RECORDS // 2:
-            bad_avro(sent, topic, value)
+            bad_binary(sent, topic, value)
         sent.landed.append(
             {
                 "event_id": record["message_id"],
@@ -174,7 +176,7 @@ def produce_typed(bootstrap, url):
             value = versions[i % 2](record)
             topic.send(value)
             if i == 3:
-                bad_avro(sent, topic, value)
+                bad_binary(sent, topic, value)
                 wrong = versions[0](record | {"price" if exchange == "binance" else "volume": "cheap"})
                 sent.dead_letter(topic, "schema_mismatch", wrong)
             sent.landed.append(
@@ -192,6 +194,131 @@ def produce_typed(bootstrap, url):
                 }
             )
         topic.flush()
+    return sent
+
+
+def proto_file(name, text_of_messages, imports=(), enums=()):
+    """A file descriptor, in a pool of its own; `text_of_messages`: {name: (fields, nested messages)}."""
+    from google.protobuf import descriptor_pb2
+
+    field_types = descriptor_pb2.FieldDescriptorProto
+
+    def message(proto, name, fields, nested):
+        proto.name = name
+        for number, (field, kind, *more) in fields.items():
+            repeated, optional = "repeated" in more, "optional" in more
+            added = proto.field.add(name=field, number=number, label=3 if repeated else 1)
+            if kind.startswith("enum "):
+                added.type, added.type_name = field_types.TYPE_ENUM, kind.removeprefix("enum ")
+            elif kind.startswith("."):
+                added.type, added.type_name = field_types.TYPE_MESSAGE, kind
+            else:
+                added.type = field_types.Type.Value(f"TYPE_{kind.upper()}")
+            if optional:
+                added.proto3_optional, added.oneof_index = True, len(proto.oneof_decl)
+                proto.oneof_decl.add(name=f"_{field}")
+        for inner, (inner_fields, inner_nested) in nested.items():
+            message(proto.nested_type.add(), inner, inner_fields, inner_nested)
+
+    file = descriptor_pb2.FileDescriptorProto(name=name, package="market", syntax="proto3", dependency=imports)
+    for enum, symbols in dict(enums).items():
+        added = file.enum_type.add(name=enum)
+        for number, symbol in enumerate(symbols):
+            added.value.add(name=symbol, number=number)
+    for top, (fields, nested) in text_of_messages.items():
+        message(file.message_type.add(), top, fields, nested)
+    return file
+
+
+def trade_messages():
+    """The classes of `market.Trade` and of `market.Kraken.Trade`, the second message of its file and inside of another."""
+    import confluent_kafka.schema_registry.confluent.type.decimal_pb2 as decimal_pb2
+    from google.protobuf import descriptor_pool, message_factory, timestamp_pb2, wrappers_pb2
+
+    pool = descriptor_pool.DescriptorPool()
+    for known in (timestamp_pb2, wrappers_pb2, decimal_pb2):
+        pool.AddSerializedFile(known.DESCRIPTOR.serialized_pb)
+    known = [module.DESCRIPTOR.name for module in (timestamp_pb2, wrappers_pb2, decimal_pb2)]
+    shared = proto_file("market/side.proto", {"Level": ({1: ("bid", "double"), 2: ("ask", "double")}, {})}, enums={"Side": ["UNKNOWN", "BUY", "SELL"]})
+    binance = {
+        1: ("message_id", "string"),
+        2: ("event_time", ".google.protobuf.Timestamp"),
+        3: ("exchange", "string"),
+        4: ("symbol", "string"),
+        5: ("price", "string"),
+        6: ("quantity", ".confluent.type.Decimal"),
+        7: ("side", "enum .market.Side", "optional"),
+        8: ("is_buyer_maker", "bool"),
+        9: ("trade_id", ".google.protobuf.StringValue"),
+        20: ("sequence", "int64"),
+        200: ("book", ".market.Level", "repeated"),
+    }
+    kraken = {
+        1: ("message_id", "string"),
+        2: ("event_time", "int64"),
+        3: ("exchange", "string"),
+        4: ("pair", "string"),
+        5: ("price", ".confluent.type.Decimal"),
+        6: ("volume", "string"),
+        7: ("side", "enum .market.Side"),
+        8: ("is_buyer_maker", "bool", "optional"),
+        9: ("trade_id", "string", "optional"),
+        10: ("levels", "sint32", "repeated"),
+    }
+    trades = proto_file("market/trades.proto", {"Trade": (binance, {}), "Kraken": ({}, {"Empty": ({}, {}), "Trade": (kraken, {})})}, [shared.name, *known])
+    for file in (shared, trades):
+        pool.AddSerializedFile(file.SerializeToString())
+    return [message_factory.GetMessageClass(pool.FindMessageTypeByName(name)) for name in ("market.Trade", "market.Kraken.Trade")]
+
+
+def produce_protobuf(bootstrap, url):
+    from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+
+    binance, kraken = trade_messages()
+    topic, sent = Topic(bootstrap, "typed.protobuf"), Sent()
+    client, context = registry(url), SerializationContext("typed.protobuf", MessageField.VALUE)
+    of_binance, of_kraken = (ProtobufSerializer(of, client) for of in (binance, kraken))
+
+    def set_decimal(target, value):
+        digits = int(value.scaleb(4))
+        target.value, target.precision, target.scale = digits.to_bytes(8, "big", signed=True), 18, 4
+
+    for i in range(RECORDS):
+        us = now_us()
+        id, price, quantity = str(uuid.uuid4()), decimal.Decimal(6_700_000 + i) / 100, decimal.Decimal(i) / 8
+        expected = {"event_id": id, "message_id": id, "exchange": None, "price": str(price), "quantity": str(quantity)}
+        if i % 2:
+            record = kraken(message_id=id, event_time=us // 1000, pair="XBT/USD", volume=str(quantity), side=i % 3, levels=[1, -1, i])
+            set_decimal(record.price, price)
+            us = us // 1000 * 1000
+            # Without `optional`, what is not set is the empty string and the first symbol.
+            expected |= {"symbol": "XBT/USD", "exchange": "", "side": ["UNKNOWN", "BUY", "SELL"][i % 3], "is_buyer_maker": None, "trade_id": None}
+            value = of_kraken(record, context)
+        else:
+            record = binance(message_id=id, exchange="binance", symbol="BTCUSDT", price=str(price), is_buyer_maker=i % 4 == 0, sequence=i)
+            record.event_time.seconds, record.event_time.nanos = us // 1_000_000, us % 1_000_000 * 1000 + 999
+            set_decimal(record.quantity, quantity)
+            record.book.add(bid=1.5, ask=i)
+            if i % 3:
+                record.side = i % 3
+                record.trade_id.value = f"t{i}"
+            symbols = [None, "BUY", "SELL"]
+            expected |= {"symbol": "BTCUSDT", "exchange": "binance", "side": symbols[i % 3], "is_buyer_maker": i % 4 == 0, "trade_id": f"t{i}" if i % 3 else None}
+            value = of_binance(record, context)
+            if i == 30:
+                bad_binary(sent, topic, value)
+                sent.dead_letter(topic, "malformed", value[:5])
+                sent.dead_letter(topic, "malformed", value[:5] + b"\x02\x20" + value[6:])
+                sent.dead_letter(topic, "malformed", value + b"\x0b")
+                sent.dead_letter(topic, "malformed", value + b"\x0d\x00\x00\x00\x00")
+                sent.dead_letter(topic, "missing_event_id", value[:6])
+                record.price = "cheap"
+                sent.dead_letter(topic, "schema_mismatch", of_binance(record, context))
+        assert value[5:6] == (b"\x00" if i % 2 == 0 else b"\x04"), value[:8]
+        topic.send(value)
+        sent.landed.append(expected | {"event_time": datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(microseconds=us)})
+    topic.flush()
     return sent
 
 
@@ -256,6 +383,7 @@ JOBS = {
     "crypto-kraken": lambda *where: produce_raw("kraken", *where),
     "crypto-trades-typed": produce_typed,
     "business-events": produce_business,
+    "protobuf": produce_protobuf,
 }
 
 
@@ -287,7 +415,7 @@ def judge(job, sent, report):
     tables = {table["name"].rpartition("_dead_letters")[1]: table["metadata_location"] for table in report["tables"]}
     found = {}
     wrong = []
-    key = "message_id" if job == "crypto-trades-typed" else "event_id"
+    key = "message_id" if job in ("crypto-trades-typed", "protobuf") else "event_id"
     for row in rows_of(tables[""]):
         if found.setdefault(row[key], row) is not row:
             wrong.append(f"{row[key]} landed twice")

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array,
-    Int64Array, Time64MicrosecondArray, TimestampMicrosecondArray,
+    Int64Array, RecordBatch, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
+use arrow_schema::SchemaRef;
 
 use super::bytes::{BytesBuilder, MapsBuilder};
 use super::strings::{ColumnFull, StringsBuilder};
@@ -329,6 +330,15 @@ impl ColumnBuilder {
         }
         Some(NullBuffer::new(valid.finish()))
     }
+}
+
+/// The columns of a batch; the builders are empty after.
+pub(super) fn finish(schema: &SchemaRef, builders: &mut [ColumnBuilder]) -> RecordBatch {
+    let arrays = builders.iter_mut().map(ColumnBuilder::finish).collect();
+    // Cannot fail whatever the records say: each builder has one row a decoded record, the type of its
+    // column, and nulls only where the column is optional.
+    RecordBatch::try_new(schema.clone(), arrays)
+        .expect("columns of the schema's types and one length")
 }
 
 /// The values, handed over without a copy; as much room is made for the next batch.

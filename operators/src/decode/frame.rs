@@ -5,7 +5,8 @@ use hashbrown::HashMap;
 
 use super::SchemaIds;
 use super::message::Failure;
-use crate::io::{RegisteredSchema, SchemaAnswer};
+use crate::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
+use crate::job::Format;
 use crate::record::{ErrorType, RawBatch};
 
 /// The first byte of the header.
@@ -74,18 +75,37 @@ fn no_header(value: &[u8]) -> Failure {
 #[cold]
 pub(super) fn instead_of_text(value: &[u8]) -> Option<Failure> {
     let frame = read(value).ok()?;
-    let format = match frame.payload.first() {
-        Some(b'{' | b'[') => "json_sr",
-        _ => "avro_sr",
+    let fits = match frame.payload.first() {
+        Some(b'{' | b'[') => "`format: json_sr`",
+        _ => "`format: avro_sr` or `format: protobuf_sr`",
     };
     Some(Failure::new(
         ErrorType::Malformed,
         format!(
-            "starts with {}: a schema registry header (schema id {}); use `format: {format}`",
+            "starts with {}: a schema registry header (schema id {}); use {fits}",
             hex(value),
             frame.id,
         ),
     ))
+}
+
+/// What is said of a registered schema that is of another kind than the job's format.
+#[cold]
+pub(super) fn wrong_kind(found: SchemaKind, expected: &str) -> String {
+    format!(
+        "it is {}, not {expected}; `format: {}` would fit",
+        found.name(),
+        format_of(found).name()
+    )
+}
+
+/// The format of records whose header names a schema of this kind.
+pub(super) fn format_of(kind: SchemaKind) -> Format {
+    match kind {
+        SchemaKind::Avro => Format::AvroSr,
+        SchemaKind::Json => Format::JsonSr,
+        SchemaKind::Protobuf => Format::ProtobufSr,
+    }
 }
 
 /// The first bytes, in hexadecimal.

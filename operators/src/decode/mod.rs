@@ -29,11 +29,13 @@ mod json_tests;
 mod json_value;
 mod message;
 pub mod operator;
+mod protobuf;
 mod raw;
 #[cfg(test)]
 mod raw_tests;
 mod scan;
 mod strings;
+mod target;
 mod template;
 #[cfg(test)]
 mod testing;
@@ -43,6 +45,7 @@ pub use avro::AvroDecoder;
 pub use debezium::DebeziumDecoder;
 use derived::DerivingDecoder;
 pub use json::JsonDecoder;
+pub use protobuf::ProtobufDecoder;
 pub use raw::RawDecoder;
 
 /// Ids of schemas in the registry.
@@ -177,6 +180,7 @@ fn make(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Decode>> {
             Box::new(JsonDecoder::new(columns, id, time, limit)?.framed(has_registry))
         }
         Format::AvroSr => Box::new(AvroDecoder::registered(columns, id, time, limit)?),
+        Format::ProtobufSr => Box::new(ProtobufDecoder::new(columns, id, time, limit)?),
         Format::Avro => {
             let schema = given_schema(settings)?;
             Box::new(AvroDecoder::given(columns, id, time, limit, schema)?)

@@ -18,12 +18,12 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 use super::avro::AvroRows;
-use super::avro::program::Target;
 use super::columns::ColumnBuilder;
 use super::each::{NullValue, Outcome, for_each_record};
 use super::frame::{self, KnownSchemas};
 use super::json::JsonRows;
 use super::message::{Failure, excerpt};
+use super::target::Target;
 use super::{Decode, Decoded, SchemaIds, timestamp};
 use crate::error::{Error, Result};
 use crate::io::SchemaAnswer;

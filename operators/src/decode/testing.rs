@@ -1,9 +1,17 @@
 //! What the tests of decoders share.
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimestampMicrosecondType,
+};
+use arrow_array::{Array, ArrayRef};
 use bytes::Bytes;
 
+use super::Decoded;
 use crate::credit::Budget;
 use crate::record::{RawBatch, RawRecord, Span, TopicPartition};
+use crate::schema::{Column, ColumnType};
 use crate::time::EventTime;
 
 /// A batch of records with these values, without keys and headers.
@@ -37,4 +45,49 @@ pub(super) fn raw_batch<V: AsRef<[u8]>>(values: &[Option<V>]) -> RawBatch {
         headers: None,
         credit: Budget::new(1).take(0),
     }
+}
+
+/// A value in a column.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Cell {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    Float(u64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Decimal(i128),
+}
+
+fn cell(array: &ArrayRef, column: ColumnType, row: usize) -> Cell {
+    use ColumnType as C;
+    if array.is_null(row) {
+        return Cell::Null;
+    }
+    match column {
+        C::String => Cell::Text(array.as_string::<i32>().value(row).to_owned()),
+        C::Int => Cell::Integer(array.as_primitive::<Int32Type>().value(row).into()),
+        C::Long => Cell::Integer(array.as_primitive::<Int64Type>().value(row)),
+        C::Float => {
+            Cell::Float(f64::from(array.as_primitive::<Float32Type>().value(row)).to_bits())
+        }
+        C::Double => Cell::Float(array.as_primitive::<Float64Type>().value(row).to_bits()),
+        C::Boolean => Cell::Boolean(array.as_boolean().value(row)),
+        C::Date => Cell::Integer(array.as_primitive::<Date32Type>().value(row).into()),
+        C::Time => Cell::Integer(array.as_primitive::<Time64MicrosecondType>().value(row)),
+        C::Timestamptz | C::Timestamp => {
+            Cell::Integer(array.as_primitive::<TimestampMicrosecondType>().value(row))
+        }
+        C::Binary => Cell::Bytes(array.as_binary::<i32>().value(row).to_vec()),
+        C::Decimal { .. } => Cell::Decimal(array.as_primitive::<Decimal128Type>().value(row)),
+        C::BinaryMap => panic!("no test compares maps"),
+    }
+}
+
+/// The row of these columns.
+pub(super) fn row(decoded: &Decoded, columns: &[Column], row: usize) -> Vec<Cell> {
+    let places = columns.iter().enumerate();
+    places
+        .map(|(place, column)| cell(decoded.columns.column(place), column.column_type, row))
+        .collect()
 }

@@ -78,8 +78,15 @@ pub(super) fn parse_date(text: &[u8]) -> Result<i32, &'static str> {
         return Err(SHAPE);
     };
     let year = two(y1, y2).ok_or(SHAPE)? * 100 + two(y3, y4).ok_or(SHAPE)?;
-    let (month, day) = (two(m1, m2).ok_or(SHAPE)?, two(d1, d2).ok_or(SHAPE)?);
-    if year == 0 || !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
+    date_of(year, two(m1, m2).ok_or(SHAPE)?, two(d1, d2).ok_or(SHAPE)?)
+}
+
+/// The days since 1970-01-01 of a day of the years 1 to 9999.
+pub(super) fn date_of(year: i64, month: i64, day: i64) -> Result<i32, &'static str> {
+    if !(1..=9999).contains(&year)
+        || !(1..=12).contains(&month)
+        || !(1..=days_in_month(year, month)).contains(&day)
+    {
         return Err(DATE);
     }
     i32::try_from(days_since_1970(year, month, day)).map_err(|_| DATE)

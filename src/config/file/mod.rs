@@ -22,11 +22,12 @@ use super::schema;
 /// The words of `catalog.type`.
 pub(crate) const CATALOG_TYPES: [(&str, CatalogType); 2] =
     [("sql", CatalogType::Sql), ("rest", CatalogType::Rest)];
-pub(crate) const FORMATS: [(&str, Format); 7] = [
+pub(crate) const FORMATS: [(&str, Format); 8] = [
     ("json", Format::Json),
     ("json_sr", Format::JsonSr),
     ("avro", Format::Avro),
     ("avro_sr", Format::AvroSr),
+    ("protobuf_sr", Format::ProtobufSr),
     ("raw", Format::Raw),
     ("debezium_json", Format::DebeziumJson),
     ("debezium_json_sr", Format::DebeziumJsonSr),

@@ -64,6 +64,8 @@ impl Sent {
 /// Another schema that a schema refers to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub(super) struct Reference {
+    #[serde(default)]
+    pub name: String,
     pub subject: String,
     pub version: i64,
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use strandline_operators::io::{RegisteredSchema, SchemaAnswer};
+use strandline_operators::io::{ReferencedSchema, RegisteredSchema, SchemaAnswer};
 use strandline_operators::{Error, Result};
 
 use super::client::{Client, Reference, Sent, Trouble};
@@ -138,9 +138,9 @@ async fn find(client: &Client, id: u32) -> std::result::Result<RegisteredSchema,
     let mut references = Vec::new();
     let mut seen: HashSet<Reference> = HashSet::new();
     // Depth first without recursion: a schema is done when those it refers to are.
-    let mut open: Vec<(Sent, usize)> = vec![(root, 0)];
+    let mut open: Vec<(Sent, String, usize)> = vec![(root, String::new(), 0)];
     let text = loop {
-        let Some((sent, next)) = open.last_mut() else {
+        let Some((sent, _, next)) = open.last_mut() else {
             return Err(Trouble::Denied("it has no text".to_owned()));
         };
         match sent.references.get(*next).cloned() {
@@ -165,16 +165,19 @@ async fn find(client: &Client, id: u32) -> std::result::Result<RegisteredSchema,
                             )),
                             other => other,
                         })?;
-                open.push((found, 0));
+                open.push((found, reference.name, 0));
             }
             None => {
-                let Some((done, _)) = open.pop() else {
+                let Some((done, name, _)) = open.pop() else {
                     continue;
                 };
                 if open.is_empty() {
                     break done.schema;
                 }
-                references.push(done.schema);
+                references.push(ReferencedSchema {
+                    name,
+                    text: done.schema,
+                });
             }
         }
     };

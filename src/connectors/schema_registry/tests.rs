@@ -100,7 +100,9 @@ fn wait_for(schemas: &mut dyn Schemas) -> (u32, SchemaAnswer) {
 fn known(answer: SchemaAnswer) -> (SchemaKind, String, Vec<String>) {
     match answer {
         SchemaAnswer::Known(schema) => {
-            (schema.kind, schema.text.clone(), schema.references.clone())
+            let references = schema.references.iter();
+            let references = references.map(|r| format!("{} {}", r.name, r.text));
+            (schema.kind, schema.text.clone(), references.collect())
         }
         SchemaAnswer::Denied(why) => panic!("denied: {why}"),
     }
@@ -121,10 +123,13 @@ fn a_schema_comes_with_all_that_it_refers_to_each_before_those_that_refer_to_it(
             "/api/subjects/b%2Fx/versions/2",
             (
                 200,
-                r#"{"schema":"b","references":[{"name":"c","subject":"c","version":1}]}"#,
+                r#"{"schema":"schema-b","references":[{"name":"c","subject":"c","version":1}]}"#,
             ),
         ),
-        ("/api/subjects/c/versions/1", (200, r#"{"schema":"c"}"#)),
+        (
+            "/api/subjects/c/versions/1",
+            (200, r#"{"schema":"schema-c"}"#),
+        ),
         (
             "/api/schemas/ids/8",
             (200, r#"{"schema":"{}","schemaType":"JSON"}"#),
@@ -137,7 +142,7 @@ fn a_schema_comes_with_all_that_it_refers_to_each_before_those_that_refer_to_it(
     let expected = (
         SchemaKind::Avro,
         "root".to_owned(),
-        vec!["c".to_owned(), "b".to_owned()],
+        vec!["c schema-c".to_owned(), "b schema-b".to_owned()],
     );
     assert_eq!((id, known(answer)), (7, expected));
     schemas.ask(8);

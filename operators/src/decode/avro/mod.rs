@@ -18,24 +18,24 @@
 //! after a fault as if it knew where the next record begins.
 
 mod cursor;
-pub(super) mod program;
+mod program;
 mod schema;
 #[cfg(test)]
 mod tests;
 
-use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use super::columns::ColumnBuilder;
+use super::columns::{ColumnBuilder, finish};
 use super::each::{NullValue, Outcome, for_each_record};
 use super::frame::{self, KnownSchemas};
 use super::message::Failure;
+use super::target::{Target, targets};
 use super::{Decode, Decoded, SchemaIds};
 use crate::error::{Error, Result};
 use crate::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
 use crate::record::{ErrorType, RawBatch};
 use crate::schema::{Column, decoded_schema};
-use program::{Program, Target};
+use program::Program;
 use schema::Types;
 
 /// Where the schema of a record is said.
@@ -132,28 +132,10 @@ fn compile(
         )
     };
     if schema.kind != SchemaKind::Avro {
-        return Err(unusable(format!("it is {}, not Avro", schema.kind.name())));
+        return Err(unusable(frame::wrong_kind(schema.kind, "Avro")));
     }
     let types = Types::parse(&schema.text, &schema.references).map_err(unusable)?;
     Program::compile(types, targets)
-}
-
-/// The columns as targets; id and time are required, whatever the column says.
-fn targets(columns: &[Column], event_id: Option<usize>, event_time: usize) -> Vec<Target> {
-    let places = columns.iter().enumerate();
-    places
-        .map(|(place, &column)| Target {
-            column,
-            field: None,
-            required: if Some(place) == event_id {
-                Some(ErrorType::MissingEventId)
-            } else if place == event_time {
-                Some(ErrorType::MissingEventTime)
-            } else {
-                column.required.then_some(ErrorType::SchemaMismatch)
-            },
-        })
-        .collect()
 }
 
 /// A decoder of Avro records; see the module's documentation for what it takes for what.
@@ -251,13 +233,4 @@ impl Decode for AvroDecoder {
     fn forget(&mut self, id: u32) {
         self.rows.forget(id);
     }
-}
-
-/// The columns of a batch; the builders are empty after.
-pub(super) fn finish(schema: &SchemaRef, builders: &mut [ColumnBuilder]) -> RecordBatch {
-    let arrays = builders.iter_mut().map(ColumnBuilder::finish).collect();
-    // Cannot fail whatever the records say: each builder has one row a decoded record, the type of its
-    // column, and nulls only where the column is optional.
-    RecordBatch::try_new(schema.clone(), arrays)
-        .expect("columns of the schema's types and one length")
 }

@@ -25,42 +25,13 @@ use super::cursor::{Cursor, Malformed, NO_BRANCH, NO_SYMBOL};
 use super::schema::{Logical, Physical, TypeId, Types};
 use crate::decode::columns::ColumnBuilder;
 use crate::decode::message::Failure;
+use crate::decode::target::Target;
 use crate::decode::{decimal, timestamp};
 use crate::record::ErrorType;
-use crate::schema::{Column, ColumnType};
+use crate::schema::ColumnType;
 
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
-
-/// A column to be filled.
-#[derive(Clone, Debug)]
-pub(in crate::decode) struct Target {
-    /// The column.
-    pub column: Column,
-    /// The field's name in the record, where it is not the column's.
-    pub field: Option<String>,
-    /// What a record without a value is; `None` when the column may be null.
-    pub required: Option<ErrorType>,
-}
-
-impl Target {
-    fn field(&self) -> &str {
-        self.field.as_deref().unwrap_or(self.column.name)
-    }
-
-    #[cold]
-    pub fn missing(&self, found: &str) -> Failure {
-        let role = match self.required {
-            Some(ErrorType::MissingEventId) => "the event id",
-            Some(ErrorType::MissingEventTime) => "the event time",
-            _ => "a required field",
-        };
-        Failure::new(
-            self.required.unwrap_or(ErrorType::SchemaMismatch),
-            format!("field `{}`, {role}, {found}", self.field()),
-        )
-    }
-}
 
 /// How a value is read into its column.
 #[derive(Clone, Debug)]
@@ -182,9 +153,7 @@ impl Program {
         let mut absent = Vec::new();
         for (place, target) in targets.iter().enumerate() {
             let named = |name: &str| fields.iter().position(|(field, _)| field == name);
-            let aliases = target.column.aliases.iter();
-            let found = named(target.field()).or_else(|| aliases.copied().find_map(named));
-            match found {
+            match target.find(named) {
                 Some(field) => of_field[field] = Some(place),
                 None if target.required.is_some() => {
                     return Err(target.missing(&format!("is not in schema `{}`", types.name)));
@@ -326,7 +295,7 @@ impl Program {
                         cursor.skip(&self.types, *id, 1)?;
                         let found = name_of(&self.types, *id);
                         failure.get_or_insert_with(|| {
-                            mismatch(&targets[*target], &format!("it is {found}"))
+                            targets[*target].mismatch(&format!("it is {found}"))
                         });
                         return Ok(());
                     }
@@ -337,7 +306,7 @@ impl Program {
             Ok(()) => Ok(()),
             Err(Fault::Malformed(malformed)) => Err(malformed),
             Err(Fault::Mismatch(reason)) => {
-                failure.get_or_insert_with(|| mismatch(&targets[target], reason));
+                failure.get_or_insert_with(|| targets[target].mismatch(reason));
                 Ok(())
             }
         }
@@ -356,13 +325,6 @@ impl Program {
             ),
         )
     }
-}
-
-#[cold]
-fn mismatch(target: &Target, reason: &str) -> Failure {
-    let (field, column) = (target.field(), target.column.column_type.name());
-    let message = format!("field `{field}` does not fit its column ({column}): {reason}");
-    Failure::new(ErrorType::SchemaMismatch, message)
 }
 
 /// How a type's values are read into a column of another; `None` when they do not fit.

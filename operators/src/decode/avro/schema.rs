@@ -8,6 +8,8 @@ use apache_avro::schema::Name;
 use hashbrown::HashMap;
 use serde_json::Value;
 
+use crate::io::ReferencedSchema;
+
 /// Types that a schema may have, names resolved. Real ones have some hundreds.
 const MAX_TYPES: usize = 100_000;
 
@@ -79,10 +81,10 @@ impl Types {
     ///
     /// # Errors
     /// What is wrong with it, for a person.
-    pub fn parse(schema: &str, references: &[String]) -> Result<Types, String> {
+    pub fn parse(schema: &str, references: &[ReferencedSchema]) -> Result<Types, String> {
         let references = references
             .iter()
-            .map(|text| protect_uuids(text))
+            .map(|reference| protect_uuids(&reference.text))
             .collect::<Result<Vec<String>, String>>()?;
         let (schema, references) = Schema::parse_str_with_list(&protect_uuids(schema)?, references)
             .map_err(|e| format!("it is no Avro schema: {e}"))?;
@@ -333,10 +335,12 @@ mod tests {
 
     #[test]
     fn a_schema_may_refer_to_others() {
-        let money =
-            r#"{"type":"record","name":"shop.Money","fields":[{"name":"amount","type":"long"}]}"#;
+        let money = ReferencedSchema {
+            name: "shop.Money".to_owned(),
+            text: r#"{"type":"record","name":"shop.Money","fields":[{"name":"amount","type":"long"}]}"#.to_owned(),
+        };
         let order = r#"{"type":"record","name":"shop.Order","fields":[{"name":"total","type":"shop.Money"}]}"#;
-        let types = Types::parse(order, &[money.to_owned()]).expect("a schema");
+        let types = Types::parse(order, &[money]).expect("a schema");
         let Physical::Record(fields) = &types.get(types.root).physical else {
             panic!("a record");
         };

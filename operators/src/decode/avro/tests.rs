@@ -2,57 +2,16 @@
 
 use apache_avro::types::Value;
 use apache_avro::{Schema, from_avro_datum, to_avro_datum};
-use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
-    TimestampMicrosecondType,
-};
-use arrow_array::{Array, ArrayRef};
 use proptest::prelude::*;
 
-use super::super::testing::raw_batch;
-use super::super::{Decode, Decoded, SchemaIds};
+use super::super::testing::{Cell, raw_batch, row};
+use super::super::{Decode, SchemaIds};
 use super::AvroDecoder;
 use crate::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
 use crate::record::ErrorType;
 use crate::schema::{Column, ColumnType};
 
 const LIMIT: u64 = 8 << 20;
-
-#[derive(Clone, Debug, PartialEq)]
-enum Cell {
-    Null,
-    Boolean(bool),
-    Integer(i64),
-    Float(u64),
-    Text(String),
-    Bytes(Vec<u8>),
-    Decimal(i128),
-}
-
-fn cell(array: &ArrayRef, column: ColumnType, row: usize) -> Cell {
-    use ColumnType as C;
-    if array.is_null(row) {
-        return Cell::Null;
-    }
-    match column {
-        C::String => Cell::Text(array.as_string::<i32>().value(row).to_owned()),
-        C::Int => Cell::Integer(array.as_primitive::<Int32Type>().value(row).into()),
-        C::Long => Cell::Integer(array.as_primitive::<Int64Type>().value(row)),
-        C::Float => {
-            Cell::Float(f64::from(array.as_primitive::<Float32Type>().value(row)).to_bits())
-        }
-        C::Double => Cell::Float(array.as_primitive::<Float64Type>().value(row).to_bits()),
-        C::Boolean => Cell::Boolean(array.as_boolean().value(row)),
-        C::Date => Cell::Integer(array.as_primitive::<Date32Type>().value(row).into()),
-        C::Timestamptz | C::Timestamp => {
-            Cell::Integer(array.as_primitive::<TimestampMicrosecondType>().value(row))
-        }
-        C::Binary => Cell::Bytes(array.as_binary::<i32>().value(row).to_vec()),
-        C::Decimal { .. } => Cell::Decimal(array.as_primitive::<Decimal128Type>().value(row)),
-        other => panic!("no test has a {}", other.name()),
-    }
-}
 
 /// A field: its schema, a value, and the column that it fills, if any, with what must be in it.
 #[derive(Clone, Debug)]
@@ -191,13 +150,6 @@ fn made(cases: &[Case], id: &str, micros: i64) -> Made {
 
 fn given(made: &Made) -> AvroDecoder {
     AvroDecoder::given(&made.columns, Some(0), 1, LIMIT, &made.schema).expect("a decoder")
-}
-
-fn row(decoded: &Decoded, columns: &[Column], row: usize) -> Vec<Cell> {
-    let places = columns.iter().enumerate();
-    places
-        .map(|(place, column)| cell(decoded.columns.column(place), column.column_type, row))
-        .collect()
 }
 
 /// Faults that apache-avro does not mind: bits beyond the 64th, and a block that has another size than it says.

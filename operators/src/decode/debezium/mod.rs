@@ -345,7 +345,7 @@ impl Changes {
 
     fn finish(&mut self) -> RecordBatch {
         self.rows.rows = 0;
-        super::avro::finish(&self.schema, &mut self.rows.builders)
+        super::columns::finish(&self.schema, &mut self.rows.builders)
     }
 }
 
