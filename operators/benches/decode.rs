@@ -3,7 +3,7 @@
 //! Prints a line a case: the decoder with the keys in one order, with optional fields left out at times,
 //! in random order, and with prettier spacing; and serde_json into a struct as a yardstick, which makes no
 //! columns. The same for Avro with the schema registry's header, against apache-avro into its own values, and
-//! for Avro kept as bytes with id and time peeked. An argument picks the cases whose names contain it. One thread; for each batch the best of
+//! for Avro kept as bytes with id and time peeked; and for Protobuf, against prost-reflect's messages. An argument picks the cases whose names contain it. One thread; for each batch the best of
 //! several rounds, since other processes only ever add to it.
 
 use std::hint::black_box;
@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use apache_avro::types::Value;
 use apache_avro::{Schema, from_avro_datum, to_avro_datum};
 use bytes::Bytes;
+use protox::prost_reflect::{DynamicMessage, MessageDescriptor};
 use serde::Deserialize;
 use strandline_operators::credit::Budget;
-use strandline_operators::decode::{AvroDecoder, Decode, JsonDecoder, RawDecoder};
+use strandline_operators::decode::{AvroDecoder, Decode, JsonDecoder, ProtobufDecoder, RawDecoder};
 use strandline_operators::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
 use strandline_operators::job::{Format, Job, JobSettings, Peek, PeekAt};
 use strandline_operators::record::{RawBatch, RawRecord, Span, TopicPartition};
@@ -331,8 +332,111 @@ fn measure_avro() {
     });
 }
 
+const PROTOBUF_SCHEMA: &str = r#"syntax = "proto3";
+    import "google/protobuf/timestamp.proto";
+    message Conversion {
+        string event_id = 1;
+        optional string event_type = 2;
+        google.protobuf.Timestamp event_time = 3;
+        optional string user_id = 4;
+        optional string session_id = 5;
+        optional int32 input_value = 6;
+        optional string roman_numeral = 7;
+        optional double response_time_ms = 8;
+        optional string source = 9;
+        optional string request_id = 10;
+    }"#;
+
+/// An event's Protobuf: the texts and numbers are those of [`avro_event`].
+fn protobuf_event(random: &mut Random) -> Vec<u8> {
+    let mut bytes = vec![0];
+    bytes.extend(AVRO_SCHEMA_ID.to_be_bytes());
+    // The first message.
+    bytes.push(0);
+    let varint = |bytes: &mut Vec<u8>, mut value: u64| {
+        while value > 0x7f {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+    };
+    let text = |bytes: &mut Vec<u8>, field: u8, text: &str| {
+        bytes.push(field << 3 | 2);
+        varint(bytes, text.len() as u64);
+        bytes.extend(text.as_bytes());
+    };
+    let value = 1 + random.below(3999);
+    text(&mut bytes, 1, &random.uuid());
+    text(&mut bytes, 2, "conversion");
+    let mut time = vec![1 << 3];
+    varint(&mut time, 1_795_255_200 + random.below(1 << 10));
+    time.push(2 << 3);
+    varint(&mut time, random.below(1_000_000) * 1000);
+    bytes.extend([3 << 3 | 2, time.len() as u8]);
+    bytes.extend(time);
+    let user = format!("user-{}-{}", random.below(100_000), random.uuid());
+    text(&mut bytes, 4, &user);
+    text(&mut bytes, 5, &random.uuid());
+    bytes.push(6 << 3);
+    varint(&mut bytes, value);
+    text(&mut bytes, 7, &roman(value));
+    bytes.push(8 << 3 | 1);
+    bytes.extend((random.below(1000) as f64 / 10.0).to_le_bytes());
+    text(&mut bytes, 9, "api.example.com/convert");
+    let request = format!("{}-{}", random.uuid(), random.below(10_000_000));
+    text(&mut bytes, 10, &request);
+    bytes
+}
+
+/// The message of [`PROTOBUF_SCHEMA`], for the yardstick.
+fn protobuf_message() -> MessageDescriptor {
+    let mut files = protox::file::ChainFileResolver::new();
+    files.add(OneFile);
+    files.add(protox::file::GoogleFileResolver::new());
+    let mut compiler = protox::Compiler::with_file_resolver(files);
+    compiler.open_file("conversion.proto").expect("a schema");
+    let pool = compiler.descriptor_pool();
+    pool.get_message_by_name("Conversion").expect("the message")
+}
+
+struct OneFile;
+
+impl protox::file::FileResolver for OneFile {
+    fn open_file(&self, name: &str) -> Result<protox::file::File, protox::Error> {
+        match name {
+            "conversion.proto" => protox::file::File::from_source(name, PROTOBUF_SCHEMA),
+            other => Err(protox::Error::file_not_found(other)),
+        }
+    }
+}
+
+fn measure_protobuf() {
+    let answer = SchemaAnswer::Known(Arc::new(RegisteredSchema {
+        kind: SchemaKind::Protobuf,
+        text: PROTOBUF_SCHEMA.to_owned(),
+        references: Vec::new(),
+    }));
+    let batches = batches_of(protobuf_event);
+    let mut decoder = ProtobufDecoder::new(&AVRO_COLUMNS, Some(0), 2, 8 << 20).expect("a decoder");
+    decoder.learn(AVRO_SCHEMA_ID, &answer);
+    measure("Protobuf to columns", &batches, |batch| {
+        black_box(decoder.decode(batch)).rows.len()
+    });
+    let message = protobuf_message();
+    measure("prost-reflect to its own values", &batches, |batch| {
+        let parse = |record: &RawRecord| {
+            let bytes = &batch.value(record).unwrap_or_default()[6..];
+            DynamicMessage::decode(message.clone(), bytes)
+                .map(black_box)
+                .is_ok()
+        };
+        batch.records.iter().filter(|record| parse(record)).count()
+    });
+}
+
 fn main() {
     measure_avro();
+    measure_protobuf();
     let decoder =
         || JsonDecoder::new(COLUMNS, Some(0), 2, 8 << 20).expect("columns that fit together");
     for (name, shape) in [

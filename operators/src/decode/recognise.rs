@@ -270,8 +270,8 @@ impl RecordReader {
     /// The cells of a row, if it is one.
     fn count_cells(&self, text: &str) -> Option<usize> {
         let mut reader = ReaderBuilder::new().delimiter(self.delimiter).build();
-        let mut cells = vec![0; text.len()];
-        let mut ends = vec![0; text.len() + 1];
+        let mut cells = vec![0; text.len() + 1];
+        let mut ends = vec![0; text.len() + 2];
         let (found, _, written, count) = reader.read_record(text.as_bytes(), &mut cells, &mut ends);
         let (found, more) = match found {
             ReadRecordResult::InputEmpty => {
