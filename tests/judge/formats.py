@@ -328,8 +328,9 @@ def produce_csv(bootstrap, _url):
 
     def row(*cells):
         text = io.StringIO()
-        csv.writer(text, delimiter=";", lineterminator="").writerow(cells)
-        return text.getvalue().encode()
+        # It quotes a line break only when its own lines end with one.
+        csv.writer(text, delimiter=";", lineterminator="\r\n").writerow(cells)
+        return text.getvalue().removesuffix("\r\n").encode()
 
     topic, sent = Topic(bootstrap, "typed.csv"), Sent()
     notes = ["plain", 'he said "no"', "two\nlines", "a;b", "", "\r\n", '"', "\u00fc\u672c"]
