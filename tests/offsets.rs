@@ -81,7 +81,7 @@ fn summaries(audit: &Value) -> Vec<Value> {
     let location = audit["tables"][0]["metadata_location"]
         .as_str()
         .expect("a location");
-    let path = location.trim_start_matches("file://");
+    let path = location.trim_start_matches("file:");
     let metadata = fs::read_to_string(path).unwrap_or_else(|e| panic!("{path}: {e}"));
     let metadata: Value = serde_json::from_str(&metadata).expect("JSON");
     let snapshots = metadata["snapshots"].as_array().expect("snapshots").clone();

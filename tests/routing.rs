@@ -30,20 +30,17 @@ fn python(folder: &Path, args: &[&str]) {
 }
 
 /// Runs the job until the step was reached and the process ended of it.
-fn killed_at(folder: &Path, point: &str) {
+fn killed_at(folder: &Path, point: &str, action: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strandline"));
     command
         .args(["run", JOB, "-w", "2", "--until-caught-up"])
-        .env("STRANDLINE_FAILPOINTS", format!("{point}=kill"));
+        .env("STRANDLINE_FAILPOINTS", format!("{point}={action}"));
     let mut running = Running::spawn(command, folder);
     wait_until(&format!("the kill at {point}"), DEADLINE, || {
         (!running.is_running()).then_some(())
     });
     let ended = running.wait(DEADLINE);
-    let reached = format!(
-        "failpoint {} reached",
-        point.split('@').next().unwrap_or_default()
-    );
+    let reached = format!("failpoint {point} reached");
     assert!(ended.stderr.contains(&reached), "{}", ended.stderr);
 }
 
@@ -77,8 +74,12 @@ fn each_event_is_once_in_the_tables_of_its_type_whatever_dies_between_the_commit
 
     // All of the records are one epoch: the first life commits the primary and none of the others, the second
     // rolls one of them forward, the third two.
-    for point in ["secondary.send", "secondary.sent", "secondary.sent@2"] {
-        killed_at(folder.path(), point);
+    for (point, action) in [
+        ("secondary.send", "kill"),
+        ("secondary.sent", "kill"),
+        ("secondary.sent", "kill@2"),
+    ] {
+        killed_at(folder.path(), point, action);
     }
     let run = spawn(folder.path(), &["run", JOB, "--until-caught-up", "--json"]);
     let printed = run.wait(DEADLINE).expect_exit(0).json();

@@ -173,17 +173,6 @@ struct Variant {
 }
 
 impl Variant {
-    /// As a job says it whose columns of at most three digits are `counts(Millis)`.
-    fn read_with_millis(name: &'static str, in_millis: &[&str]) -> Variant {
-        let mut settings = settings(Format::DebeziumJson, Micros, Base64);
-        for column in &mut settings.columns {
-            if in_millis.contains(&column.name) {
-                *column = column.counts(Millis);
-            }
-        }
-        Variant::read(name, &settings, b"")
-    }
-
     fn read(name: &'static str, settings: &JobSettings, header: &[u8]) -> Variant {
         let records: Vec<Recorded> = lines(&format!("{name}.jsonl"));
         let mut by_topic: BTreeMap<String, Vec<&Recorded>> = BTreeMap::new();
