@@ -29,6 +29,7 @@ use strandline_operators::arrow_schema::DataType;
 use strandline_operators::host::Machine;
 use strandline_operators::io::{FileKey, Files, TableIndex, WrittenFile};
 use strandline_operators::job::JobSettings;
+use strandline_operators::landing::behind::SecondariesBehind;
 use strandline_operators::landing::claim::ClaimOptions;
 use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::progress::{EpochCommit, PartitionDelta};
@@ -162,7 +163,7 @@ fn write_table(run: &JobRun, ids: u64, commit_rows: u64) -> Outcome<StartingPoin
     let tables = prepare()?;
     let files = open_files(tables.description())?;
     let mut epoch = Epoch::first_of(tables.generation());
-    let mut table = tables.into_committer(&CommitTrouble::default());
+    let mut table = tables.into_committer(&CommitTrouble::default(), &SecondariesBehind::default());
     let (mut next, mut commits, started) = (0, 0, Instant::now());
     while next < ids {
         let upto = (next + commit_rows).min(ids);

@@ -1,5 +1,5 @@
 //! Business events out of a database's outbox table, as Debezium reports them, flattened into
-//! `bronze.business_events`.
+//! `bronze.business_events`, and by the type of the event into four tables more.
 //!
 //! Reads `raw-business-events` (Debezium's changes in JSON, with the schema registry's header). Guarantee:
 //! every event id lands once, late ones flagged; what cannot land goes to `raw-business-events-dlq` and to
@@ -8,8 +8,12 @@
 //!
 //! A row is the change's `after`, of a delete its `before`. An outbox is only inserted into, so that the row
 //! has an id of its own; should one lack it, the position in the database's log stands for it.
+//!
+//! `order.placed` is also in the table of the orders, `payment.captured` in that of the payments, and so on. A refund
+//! is about a payment and about an order. What is of no such type is in `bronze.business_events` alone.
 
-use strandline_operators::job::{Format, Job};
+use strandline_operators::job::{Format, Job, Route};
+use strandline_operators::routes::Row;
 use strandline_operators::schema::Column;
 use strandline_operators::schema::ColumnType::{Boolean, Long, String, Timestamptz};
 
@@ -32,6 +36,40 @@ const COLUMNS: &[Column] = &[
     Column::optional("__unavailable", String),
 ];
 
+/// Where events of which types go besides.
+const ROUTES: &[Route<&str>] = &[
+    Route {
+        name: "orders",
+        table: "bronze.business_events_orders",
+        takes: |row| is_about(row, "order") || is_refund(row),
+    },
+    Route {
+        name: "payments",
+        table: "bronze.business_events_payments",
+        takes: |row| is_about(row, "payment"),
+    },
+    Route {
+        name: "shipments",
+        table: "bronze.business_events_shipments",
+        takes: |row| is_about(row, "shipment"),
+    },
+    Route {
+        name: "customers",
+        table: "bronze.business_events_customers",
+        takes: |row| is_about(row, "customer"),
+    },
+];
+
+/// Whether the event's type is `SUBJECT.WHAT_HAPPENED`.
+fn is_about(row: &Row<'_>, subject: &str) -> bool {
+    let kind = row.text("event_type").unwrap_or_default();
+    kind.split_once('.').is_some_and(|(of, _)| of == subject)
+}
+
+fn is_refund(row: &Row<'_>) -> bool {
+    row.text("event_type") == Some("payment.refunded")
+}
+
 /// The job `business-events`.
 pub const BUSINESS_EVENTS: Job = Job {
     name: "business-events",
@@ -40,6 +78,7 @@ pub const BUSINESS_EVENTS: Job = Job {
     format: Format::DebeziumJsonSr,
     columns: COLUMNS,
     table: "bronze.business_events",
+    routes: ROUTES,
     dead_letter_topic: Some("raw-business-events-dlq"),
     dead_letter_table: Some("bronze.business_events_dead_letters"),
     ..Job::BRONZE

@@ -7,7 +7,7 @@
 //! | exchange | everything to worker 0 |
 //! | state | epochs that are not durable: at most the open ones and `MAX_CLOSED_EPOCHS` |
 //! | frontier | one capability, on worker 0, at the oldest epoch that is not durable |
-//! | errors | a commit that is refused or stays impossible ends the job |
+//! | errors | a commit that is refused or stays impossible ends the job; a secondary that cannot be reached is tried again |
 //! | metrics | commits, the committed account |
 //!
 //! An epoch is committed when all three inputs have passed it and the clock says that it closed it. The
@@ -16,6 +16,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -34,8 +35,28 @@ use crate::progress::EpochCommit;
 use crate::route::Accounted;
 use crate::time::{Epoch, IngestTime};
 
-/// A commit that is done, and where the table stands.
-type Done = (EpochCommit, Committed);
+/// What the committer is asked for.
+enum Order {
+    Commit(EpochCommit),
+    /// There is nothing to commit, and a secondary lacks something.
+    CatchUp,
+    /// Everything is committed; the secondaries are to get what they lack.
+    Settle,
+}
+
+/// What is done.
+enum Done {
+    /// A commit, and where the table stands.
+    Committed(EpochCommit, Committed),
+    /// Secondaries were tried; whether one still lacks something.
+    Tried { is_behind: bool },
+    /// No table lacks anything any more.
+    Settled,
+}
+
+/// How often secondaries that lack something are tried while there is nothing to commit. How long each is left alone
+/// after a failure is the table's own.
+const CATCH_UP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What has arrived of the epochs that are not durable. No timely in sight.
 #[derive(Debug, Default)]
@@ -124,6 +145,7 @@ impl<'scope> CommitEpochs<'scope> for StreamVec<'scope, IngestTime, WrittenFile>
         let (output, stream) = builder.new_output_connection::<Vec<()>, _>([]);
         let _output = OutputBuilder::<_, CapacityContainerBuilder<Vec<()>>>::from(output);
         let wake = scope.worker().sync_activator_for(address.to_vec());
+        let again = scope.worker().activator_for(Rc::clone(&address));
         let durable = context.durable.clone();
         builder.build(move |mut capabilities| {
             let mut capability = capabilities.pop().filter(|_| table.is_some());
@@ -132,9 +154,18 @@ impl<'scope> CommitEpochs<'scope> for StreamVec<'scope, IngestTime, WrittenFile>
             }
             let is_committer = table.is_some();
             let mut thread = table.and_then(|mut table| {
-                let serve = move |epoch: EpochCommit| -> Result<Option<Done>> {
-                    let committed = table.commit(&epoch)?;
-                    Ok(Some((epoch, committed)))
+                let serve = move |order: Order| -> Result<Option<Done>> {
+                    let done = match order {
+                        Order::Commit(epoch) => {
+                            let committed = table.commit(&epoch)?;
+                            Done::Committed(epoch, committed)
+                        }
+                        Order::CatchUp => Done::Tried {
+                            is_behind: table.catch_up()?,
+                        },
+                        Order::Settle => table.settle().map(|()| Done::Settled)?,
+                    };
+                    Ok(Some(done))
                 };
                 let name = "commit".to_owned();
                 let thread = Background::start(&*context.host, name, None, wake, serve);
@@ -145,6 +176,9 @@ impl<'scope> CommitEpochs<'scope> for StreamVec<'scope, IngestTime, WrittenFile>
             // The first epoch that has not been handed to the committer, and the last that has.
             let mut next = context.start.epoch;
             let mut in_flight: Option<(Epoch, u64)> = None;
+            // Since when a secondary lacks something and nobody tries it.
+            let mut behind_since: Option<Instant> = None;
+            let mut is_settling = false;
             move |frontiers| {
                 let mut fail = |error| {
                     failed = true;
@@ -170,7 +204,16 @@ impl<'scope> CommitEpochs<'scope> for StreamVec<'scope, IngestTime, WrittenFile>
                 };
                 while let Some(answer) = thread.as_mut().and_then(Background::answer) {
                     match answer {
-                        Ok((commit, committed)) => {
+                        // Everything that the clock closed is durable, in every table.
+                        Ok(Done::Settled) => {
+                            capability = None;
+                            return;
+                        }
+                        Ok(Done::Tried { is_behind }) => {
+                            behind_since = is_behind.then(|| context.host.now());
+                        }
+                        Ok(Done::Committed(commit, committed)) => {
+                            behind_since = committed.is_behind.then(|| context.host.now());
                             let watermark = in_flight
                                 .take()
                                 .map_or(held.time().watermark, |(_, watermark)| watermark);
@@ -204,13 +247,24 @@ impl<'scope> CommitEpochs<'scope> for StreamVec<'scope, IngestTime, WrittenFile>
                         next = next.next();
                         if let Some(thread) = &thread {
                             // The queue has no bound of its own, and is never closed.
-                            let _ = thread.order(commit);
+                            let _ = thread.order(Order::Commit(commit));
                         }
                     } else if frontiers.iter().all(|f| f.frontier().is_empty())
                         && next > context.start.epoch
+                        && !is_settling
+                        && let Some(thread) = &thread
                     {
-                        // The input has ended and everything that the clock closed is durable.
-                        capability = None;
+                        is_settling = true;
+                        let _ = thread.order(Order::Settle);
+                    }
+                }
+                if let (Some(since), None, false) = (behind_since, in_flight, is_settling) {
+                    let waited = context.host.now().duration_since(since);
+                    if waited < CATCH_UP_INTERVAL {
+                        again.activate_after(CATCH_UP_INTERVAL - waited);
+                    } else if let Some(thread) = &thread {
+                        behind_since = None;
+                        let _ = thread.order(Order::CatchUp);
                     }
                 }
             }

@@ -91,6 +91,11 @@ pub fn bronze(worker: &mut Worker, context: &Context, ports: Ports) -> Result<()
         ports.files.schema(TableIndex::PRIMARY),
         LatenessJudge::new(&settings.lateness),
     );
+    let routes = settings.routes.iter().enumerate();
+    let router = routes.fold(router, |router, (place, route)| {
+        let table = TableIndex::of_route(place);
+        router.with_route(table, ports.files.schema(table), route.takes)
+    });
     let letter_rows = settings.dead_letter_table.as_ref().map(|_| {
         let job = settings.name.clone();
         Box::new(move |letters: &[_], epoch| crate::dead_letter::to_rows(letters, &job, epoch))

@@ -147,6 +147,12 @@ impl TableIndex {
     pub const PRIMARY: TableIndex = TableIndex(0);
     /// The dead-letter table.
     pub const DEAD_LETTERS: TableIndex = TableIndex(1);
+
+    /// The table of the route with this place among the job's routes.
+    pub fn of_route(place: usize) -> TableIndex {
+        // No job has 65,000 routes.
+        TableIndex(u16::try_from(place).map_or(u16::MAX, |place| place.saturating_add(2)))
+    }
 }
 
 /// What a data file belongs to. Writers are keyed by it.
@@ -188,16 +194,31 @@ pub trait DataFileWriter: Send {
 pub struct Committed {
     /// The primary table's snapshot; `None` when the epoch had nothing to say and nothing was committed.
     pub snapshot_id: Option<i64>,
+    /// Whether a secondary table lacks rows of this epoch or of earlier ones.
+    pub is_behind: bool,
 }
 
 /// The commit point. One instance in the whole cluster, used from one thread.
 pub trait Table: Send {
-    /// Commits an epoch: primary first, then the secondaries. Returns only when both are durable; an
-    /// ambiguous result is resolved inside, by reading the table again.
+    /// Commits an epoch: primary first, then the secondaries. Returns only when the primary is durable; an
+    /// ambiguous result is resolved inside, by reading the table again. A secondary that cannot be reached
+    /// gets its rows with a later epoch.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) when a newer generation holds the table.
     fn commit(&mut self, epoch: &EpochCommit) -> Result<Committed>;
+
+    /// Tries the secondaries that lack something, if it is time to; whether one still does.
+    ///
+    /// # Errors
+    /// A secondary that no waiting mends.
+    fn catch_up(&mut self) -> Result<bool>;
+
+    /// Gives every secondary what it lacks. Nothing is committed after it.
+    ///
+    /// # Errors
+    /// A secondary that still cannot be committed to. The next start sees to it.
+    fn settle(&mut self) -> Result<()>;
 }
 
 /// The dead-letter topic. At least once: an epoch commits only after [`DeadLetterTopic::flush`].

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::io::TableIndex;
+use crate::routes::Row;
 use crate::schema::{Column, ColumnType, RAW_COLUMNS};
 
 /// How often a job looks for partitions that were added and for topics created again, when no
@@ -150,6 +152,43 @@ impl PartialEq for Derived {
 }
 
 impl Eq for Derived {}
+
+/// A table besides the primary one that rows go to as well. It has the same columns.
+#[derive(Clone, Copy)]
+pub struct Route<S> {
+    /// Its name in the configuration and in the table's progress: lower case, digits, hyphens.
+    pub name: &'static str,
+    /// The table, `namespace.table`.
+    pub table: S,
+    /// Whether a row that lands goes there too: a pure function, so that a replay routes the same.
+    pub takes: fn(&Row<'_>) -> bool,
+}
+
+// By names, as `Derived`.
+impl<S: fmt::Debug> fmt::Debug for Route<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {:?}", self.name, self.table)
+    }
+}
+
+impl<S: PartialEq> PartialEq for Route<S> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.name, &self.table) == (other.name, &other.table)
+    }
+}
+
+impl<S: Eq> Eq for Route<S> {}
+
+/// A table of the job besides the primary one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecondaryTable<'a> {
+    /// Its place in the job.
+    pub index: TableIndex,
+    /// The route that leads there; `None` is the table of dead letters.
+    pub route: Option<&'static str>,
+    /// `namespace.table`.
+    pub name: &'a str,
+}
 
 /// How Debezium was told to write what JSON cannot say. Looked at where no Connect schema says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,6 +369,8 @@ pub struct Job {
     pub derived: &'static [Derived],
     /// The Bronze table it lands in, `namespace.table`.
     pub table: &'static str,
+    /// The tables that some of its rows go to as well: a row to none, one or several of them.
+    pub routes: &'static [Route<&'static str>],
     /// The topic for dead letters; `None` for none.
     pub dead_letter_topic: Option<&'static str>,
     /// The table for dead letters; `None` for none.
@@ -373,6 +414,7 @@ impl Job {
         columns: &[],
         derived: &[],
         table: "",
+        routes: &[],
         dead_letter_topic: None,
         dead_letter_table: None,
         event_time: "event_time",
@@ -413,12 +455,29 @@ impl Job {
         if self.topics.is_empty() {
             return invalid("it reads no topic".to_owned());
         }
-        for name in [Some(self.table), self.dead_letter_table]
+        let routes = self.routes.iter();
+        let tables: Vec<&str> = [Some(self.table), self.dead_letter_table]
             .into_iter()
             .flatten()
-        {
+            .chain(routes.map(|route| route.table))
+            .collect();
+        for (i, name) in tables.iter().enumerate() {
             if name.split('.').count() < 2 || name.split('.').any(str::is_empty) {
                 return invalid(format!("its table `{name}` must be `namespace.table`"));
+            }
+            if tables[..i].contains(name) {
+                return invalid(format!("two of its tables are `{name}`"));
+            }
+        }
+        for (i, route) in self.routes.iter().enumerate() {
+            if route.name.is_empty() || !route.name.chars().all(name_fits) {
+                return invalid(format!(
+                    "its route `{}` must be lower-case letters, digits and hyphens",
+                    route.name
+                ));
+            }
+            if self.routes[..i].iter().any(|r| r.name == route.name) {
+                return invalid(format!("it has the route `{}` twice", route.name));
             }
         }
         for (i, column) in self.columns.iter().enumerate() {
@@ -486,6 +545,15 @@ impl Job {
             columns: self.columns.to_vec(),
             derived: self.derived.to_vec(),
             table: self.table.to_owned(),
+            routes: self
+                .routes
+                .iter()
+                .map(|route| Route {
+                    name: route.name,
+                    table: route.table.to_owned(),
+                    takes: route.takes,
+                })
+                .collect(),
             dead_letter_topic: self.dead_letter_topic.map(str::to_owned),
             dead_letter_table: self.dead_letter_table.map(str::to_owned),
             event_time: self.event_time.to_owned(),
@@ -529,6 +597,8 @@ pub struct JobSettings {
     pub derived: Vec<Derived>,
     /// The Bronze table.
     pub table: String,
+    /// The tables that some of its rows go to as well.
+    pub routes: Vec<Route<String>>,
     /// The topic for dead letters.
     pub dead_letter_topic: Option<String>,
     /// The table for dead letters.
@@ -594,6 +664,25 @@ impl JobSettings {
         self.format == Format::Raw
     }
 
+    /// The tables besides the primary one: that of the dead letters if there is one, then the routes'.
+    pub fn secondary_tables(&self) -> Vec<SecondaryTable<'_>> {
+        let letters = self.dead_letter_table.iter().map(|name| SecondaryTable {
+            index: TableIndex::DEAD_LETTERS,
+            route: None,
+            name,
+        });
+        let routes = self
+            .routes
+            .iter()
+            .enumerate()
+            .map(|(place, route)| SecondaryTable {
+                index: TableIndex::of_route(place),
+                route: Some(route.name),
+                name: &route.table,
+            });
+        letters.chain(routes).collect()
+    }
+
     /// What the meaning of the deduplication state depends on. A change of it needs a person's consent.
     pub fn fingerprint(&self) -> String {
         let dedup = match &self.dedup {
@@ -605,8 +694,14 @@ impl JobSettings {
             Some(peek) if self.format == Format::Raw => format!(";peek={}", peek.text()),
             _ => String::new(),
         };
+        // Likewise. What a route takes is code, so only its name can tell of a change.
+        let routes: Vec<&str> = self.routes.iter().map(|route| route.name).collect();
+        let routes = match routes.as_slice() {
+            [] => String::new(),
+            names => format!(";routes={}", names.join(",")),
+        };
         format!(
-            "hash=xxh3-128;dedup={dedup}{peek};event_time={};out_of_orderness_ms={};allowed_ms={};too_late={}",
+            "hash=xxh3-128;dedup={dedup}{peek}{routes};event_time={};out_of_orderness_ms={};allowed_ms={};too_late={}",
             self.event_time,
             self.watermark.out_of_orderness.as_millis(),
             self.lateness.allowed.as_millis(),

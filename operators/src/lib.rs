@@ -27,6 +27,7 @@ pub mod partitions;
 pub mod progress;
 pub mod record;
 pub mod route;
+pub mod routes;
 pub mod schema;
 pub mod source;
 pub mod time;

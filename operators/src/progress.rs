@@ -192,6 +192,12 @@ pub struct Progress {
     /// The file that lists the secondaries' data files of `epoch`, until they are known committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<String>,
+    /// The tables that the file lists, and the last epoch of each in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pending_tables: BTreeMap<String, Epoch>,
+    /// Rows that each route's table has got from this job, by the route's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routed: BTreeMap<String, u64>,
     /// Who claimed the generation in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_by: Option<Claimant>,
@@ -216,6 +222,8 @@ impl Progress {
             fingerprint: fingerprint.to_owned(),
             sequence_number: 0,
             pending: None,
+            pending_tables: BTreeMap::new(),
+            routed: BTreeMap::new(),
             claimed_by: None,
             restored: None,
         }
@@ -358,6 +366,14 @@ impl Progress {
             }
         }
         total
+    }
+
+    /// The rows that a secondary table has got from this job: of a route, or of the dead letters.
+    pub fn rows_of(&self, route: Option<&str>) -> u64 {
+        match route {
+            Some(route) => self.routed.get(route).copied().unwrap_or(0),
+            None => self.account().dead_letters,
+        }
     }
 
     /// What the table knows of a partition.

@@ -1,9 +1,9 @@
-//! Route: verdicts into rows, dead letters and the account.
+//! Route: verdicts into rows of the job's tables, dead letters and the account.
 //!
 //! | | |
 //! |---|---|
 //! | in | [`JudgedBatch`]es |
-//! | out | rows of the Bronze table ([`Landing`]), dead letters, and what became of each record ([`Accounted`]) |
+//! | out | rows of the primary table and of the routes' ([`Landing`]), dead letters, and what became of each record ([`Accounted`]) |
 //! | exchange | none |
 //! | state | none: a pure function of the batch |
 //! | frontier | passed on as it is |
@@ -11,7 +11,8 @@
 //! | metrics | the account, records judged, the age of what lands |
 //!
 //! Order of verdicts: failures of decoding came first, then a known id is a duplicate however late it is,
-//! then the too late are sorted out, then the late are flagged. Nothing after this may reject a record.
+//! then the too late are sorted out, then the late are flagged. Nothing after this may reject a record:
+//! every row that lands is in the primary table, and in those of the routes that take it.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -44,6 +45,7 @@ use crate::io::TableIndex;
 use crate::job::TooLate;
 use crate::progress::{LeaderEpoch, PartitionDelta};
 use crate::record::{DeadLetter, ErrorType, EventBatch, TopicPartition};
+use crate::routes::Row;
 use crate::schema::{as_of_table, metadata_fields};
 use crate::time::{Epoch, EventTime, IngestTime, MICROS_PER_SECOND};
 use crate::watermark::{Lateness, LatenessJudge};
@@ -96,9 +98,18 @@ pub struct Routed {
     pub accounted: Accounted,
 }
 
+/// A route's table, as rows are made for it.
+struct RouteTarget {
+    table: TableIndex,
+    /// The same columns as the primary's, with ids of its own.
+    schema: SchemaRef,
+    takes: fn(&Row<'_>) -> bool,
+}
+
 /// The pure core: turns a judged batch into what lands, what does not, and the account.
 pub struct Router {
     schema: SchemaRef,
+    routes: Vec<RouteTarget>,
     /// The place of the column with the broker's timestamps.
     timestamps: usize,
     lateness: LatenessJudge,
@@ -115,9 +126,26 @@ impl Router {
         let timestamps = schema.fields().len().saturating_sub(columns) + place.unwrap_or(0);
         Router {
             schema,
+            routes: Vec::new(),
             timestamps,
             lateness,
         }
+    }
+
+    /// The same with a route to `table`, whose Arrow schema is `schema`, for the rows that `takes` says yes to.
+    #[must_use]
+    pub fn with_route(
+        mut self,
+        table: TableIndex,
+        schema: SchemaRef,
+        takes: fn(&Row<'_>) -> bool,
+    ) -> Router {
+        self.routes.push(RouteTarget {
+            table,
+            schema,
+            takes,
+        });
+        self
     }
 
     /// Routes a batch that was read in `epoch`.
@@ -178,16 +206,16 @@ impl Router {
                 account,
             },
         };
-        let days = if account.landed == 0 {
+        let tables = if account.landed == 0 {
             Vec::new()
         } else {
-            self.rows(&events, lands, late, epoch)?
+            self.tables(&events, lands, late, epoch)?
         };
         let credit = Arc::new(events.raw.credit);
-        let landing = days
+        let landing = tables
             .into_iter()
-            .map(|(day, rows)| Landing {
-                table: TableIndex::PRIMARY,
+            .map(|(table, day, rows)| Landing {
+                table,
                 day,
                 rows,
                 credit: Some(Arc::clone(&credit)),
@@ -210,17 +238,51 @@ impl Router {
         column.into_iter().flatten().flatten()
     }
 
-    /// The rows that land, with the metadata columns, split by day.
+    /// The rows that land, by table and day.
+    fn tables(
+        &self,
+        events: &EventBatch,
+        lands: Vec<bool>,
+        late: Vec<bool>,
+        epoch: Epoch,
+    ) -> Result<Vec<(TableIndex, i32, RecordBatch)>> {
+        let (rows, days) = self.rows(events, lands, late, epoch)?;
+        let mut tables = Vec::new();
+        for route in &self.routes {
+            let taken: Vec<bool> = (0..rows.num_rows())
+                .map(|row| (route.takes)(&Row::new(&rows, row)))
+                .collect();
+            let days: Vec<i32> = days
+                .iter()
+                .zip(&taken)
+                .filter_map(|(day, taken)| taken.then_some(*day))
+                .collect();
+            if days.is_empty() {
+                continue;
+            }
+            let taken = filter_record_batch(&rows, &BooleanArray::from(taken)).map_err(fit)?;
+            let of_table = taken.columns().iter().zip(route.schema.fields());
+            let columns = of_table
+                .map(|(column, field)| as_of_table(column, field.data_type()))
+                .collect::<std::result::Result<_, _>>()
+                .map_err(fit)?;
+            let taken = RecordBatch::try_new(Arc::clone(&route.schema), columns).map_err(fit)?;
+            let by_day = by_day(taken, &days)?.into_iter();
+            tables.extend(by_day.map(|(day, rows)| (route.table, day, rows)));
+        }
+        let primary = by_day(rows, &days)?.into_iter();
+        tables.extend(primary.map(|(day, rows)| (TableIndex::PRIMARY, day, rows)));
+        Ok(tables)
+    }
+
+    /// The rows that land, with the metadata columns, and the day of each.
     fn rows(
         &self,
         events: &EventBatch,
         lands: Vec<bool>,
         late: Vec<bool>,
         epoch: Epoch,
-    ) -> Result<Vec<(i32, RecordBatch)>> {
-        let fit = |e: arrow_schema::ArrowError| {
-            Error::internal(format!("decoded columns do not fit the table: {e}"))
-        };
+    ) -> Result<(RecordBatch, Vec<i32>)> {
         let all_land = late.len() == lands.len();
         let places: Vec<usize> = (0..lands.len()).filter(|&row| lands[row]).collect();
         let columns = if all_land {
@@ -271,8 +333,12 @@ impl Router {
             .iter()
             .map(|&row| day_of(events.event_times[row]))
             .collect();
-        by_day(batch, &days)
+        Ok((batch, days))
     }
+}
+
+fn fit(error: arrow_schema::ArrowError) -> Error {
+    Error::internal(format!("decoded columns do not fit the table: {error}"))
 }
 
 /// Days since 1970-01-01.
@@ -386,7 +452,9 @@ impl<'scope> Route<'scope> for StreamVec<'scope, IngestTime, JudgedBatch> {
                                 let records = routed.accounted.delta.account.consumed;
                                 judged.fetch_add(records, Ordering::Relaxed);
                                 let now = context.host.wall_clock();
-                                for landing in &routed.landing {
+                                let primary =
+                                    |landing: &&Landing| landing.table == TableIndex::PRIMARY;
+                                for landing in routed.landing.iter().filter(primary) {
                                     let timestamps = router.timestamps(landing);
                                     let mut latency = context.latency.borrow_mut();
                                     latency.routed(time.epoch, now, timestamps);

@@ -4,9 +4,10 @@ mod fakes;
 
 use std::time::Duration;
 
-use fakes::{Expected, Row, Setup, Store, generate, run};
+use fakes::{Expected, Row, Setup, Store, Topic, generate, run};
 use strandline_operators::account::Account;
-use strandline_operators::job::{Job, JobSettings};
+use strandline_operators::io::TableIndex;
+use strandline_operators::job::{Job, JobSettings, Route};
 use strandline_operators::schema::{Column, ColumnType};
 
 const JOB: Job = Job {
@@ -18,6 +19,23 @@ const JOB: Job = Job {
         Column::optional("input_value", ColumnType::Int),
     ],
     table: "bronze.test",
+    routes: &[
+        Route {
+            name: "even",
+            table: "bronze.test_even",
+            takes: |row| row.integer("input_value").is_some_and(|n| n % 2 == 0),
+        },
+        Route {
+            name: "third",
+            table: "bronze.test_third",
+            takes: |row| row.integer("input_value").is_some_and(|n| n % 3 == 0),
+        },
+        Route {
+            name: "none",
+            table: "bronze.test_none",
+            takes: |_row| false,
+        },
+    ],
     dead_letter_topic: Some("t-dlq"),
     dead_letter_table: Some("bronze.test_dead_letters"),
     ..Job::BRONZE
@@ -59,6 +77,28 @@ fn assert_as_expected(store: &Store, expected: &Expected, what: &str) {
     assert_eq!(account, oracle, "{what}: the account");
 }
 
+/// By the plainest reading: those of the landed rows whose record says a number that fits.
+fn assert_routed(store: &Store, topic: &Topic, expected: &Expected, what: &str) {
+    let says = |(partition, offset): &(i32, i64)| -> Option<i64> {
+        let (records, _) = &topic.partitions[*partition as usize];
+        let record = records.iter().find(|record| record.offset == *offset)?;
+        let value: serde_json::Value = serde_json::from_slice(record.value.as_ref()?).ok()?;
+        value["input_value"].as_i64()
+    };
+    for (place, divisor) in [(0, 2), (1, 3)] {
+        let mut rows = store.rows_of(TableIndex::of_route(place));
+        rows.sort();
+        let landed = expected.landed.iter();
+        let oracle: Vec<Row> = landed
+            .filter(|(place, _)| says(place).is_some_and(|n| n % divisor == 0))
+            .map(|((p, o), (id, late))| (*p, *o, id.clone(), *late))
+            .collect();
+        assert!(oracle.len() > 100, "{what}: there is something to route");
+        assert_eq!(rows, oracle, "{what}: the rows of route {place}");
+    }
+    assert_eq!(store.rows_of(TableIndex::of_route(2)), [], "{what}");
+}
+
 #[test]
 fn every_record_lands_once_or_has_its_cause_on_any_number_of_workers() {
     for seed in 0..6 {
@@ -68,7 +108,7 @@ fn every_record_lands_once_or_has_its_cause_on_any_number_of_workers() {
             let store = Store::new(&settings());
             let setup = Setup {
                 settings: settings(),
-                topic,
+                topic: topic.clone(),
                 workers,
                 batch_records: 97,
                 fail_at: None,
@@ -81,6 +121,7 @@ fn every_record_lands_once_or_has_its_cause_on_any_number_of_workers() {
                 store.commits.len()
             );
             assert_as_expected(&store, &expected, &what);
+            assert_routed(&store, &topic, &expected, &what);
             assert_eq!(
                 store.letters.len() as u64,
                 expected.dead_letters,
@@ -115,13 +156,15 @@ fn a_run_that_fails_at_a_commit_goes_on_from_the_table_with_another_number_of_wo
         }
         let setup = Setup {
             settings: settings(),
-            topic,
+            topic: topic.clone(),
             workers: 2,
             batch_records: 53,
             fail_at: None,
         };
         assert_eq!(run(setup, &store).map(|e| e.to_string()), None, "{what}");
-        assert_as_expected(&store.lock().expect("lock"), &expected, &what);
+        let store = store.lock().expect("lock");
+        assert_as_expected(&store, &expected, &what);
+        assert_routed(&store, &topic, &expected, &what);
     }
 }
 

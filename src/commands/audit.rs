@@ -11,7 +11,7 @@ use strandline_operators::arrow_array::types::{Int32Type, Int64Type, TimestampMi
 use strandline_operators::arrow_array::{Array, RecordBatch};
 use strandline_operators::dedup::expiry::{Retention, first_live_bucket};
 use strandline_operators::dedup::hash::hash_strings;
-use strandline_operators::job::JobSettings;
+use strandline_operators::job::{JobSettings, SecondaryTable};
 use strandline_operators::progress::Progress;
 use strandline_operators::record::TopicPartition;
 use strandline_operators::time::EventTime;
@@ -185,19 +185,24 @@ fn examine(
         metadata_location: facts.metadata_location.clone(),
         rows: facts.rows,
     }];
-    if let Some(name) = &settings.dead_letter_table
-        && let Some(letters) = iceberg.inspect(name)?
-    {
-        if letters.rows != account.dead_letters {
+    for SecondaryTable { name, route, .. } in settings.secondary_tables() {
+        let Some(secondary) = iceberg.inspect(name)? else {
+            continue;
+        };
+        let known = progress.rows_of(route);
+        if secondary.rows != known {
+            let what = route.map_or("dead letters".to_owned(), |route| {
+                format!("were routed there by `{route}`")
+            });
             problems.push(format!(
-                "{} rows in `{name}`, {} dead letters",
-                letters.rows, account.dead_letters
+                "{} rows in `{name}`, {known} {what}",
+                secondary.rows
             ));
         }
         tables.push(TableReport {
-            name: letters.name,
-            metadata_location: letters.metadata_location,
-            rows: letters.rows,
+            name: secondary.name,
+            metadata_location: secondary.metadata_location,
+            rows: secondary.rows,
         });
     }
     Ok(Audit {

@@ -151,11 +151,15 @@ fn check_tables(
     findings.add(Verdict::Ok, "catalog", "answers");
     let mut progress = None;
     let mut is_read = false;
-    for (what, name) in [
-        ("table", Some(&settings.table)),
-        ("dead-letter table", settings.dead_letter_table.as_ref()),
-    ] {
-        let Some(name) = name else { continue };
+    let secondaries = settings.secondary_tables();
+    let secondaries = secondaries.iter().map(|secondary| {
+        let what = match secondary.route {
+            Some(_) => "route's table",
+            None => "dead-letter table",
+        };
+        (what, secondary.name)
+    });
+    for (what, name) in std::iter::once(("table", settings.table.as_str())).chain(secondaries) {
         match findings.look(what, iceberg.inspect(name)) {
             Some(Some(facts)) => {
                 findings.add(
@@ -167,13 +171,13 @@ fn check_tables(
                         grouped(facts.files)
                     ),
                 );
-                if *name == settings.table {
+                if name == settings.table {
                     is_read = true;
                     progress = facts.progress.get(&settings.name).cloned();
                 }
             }
             Some(None) => {
-                is_read |= *name == settings.table;
+                is_read |= name == settings.table;
                 findings.add(
                     Verdict::Ok,
                     what,

@@ -1,5 +1,6 @@
 //! `list`: the jobs, their topics and tables, and whether they run on this host.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::json;
@@ -29,6 +30,7 @@ pub fn run(context: &Context, args: &ListArgs) -> Result<()> {
             "description": job.description,
             "topics": settings.topics,
             "table": settings.table,
+            "routes": settings.routes.iter().map(|r| (r.name, &r.table)).collect::<BTreeMap<_, _>>(),
             "dead_letters": { "topic": settings.dead_letter_topic, "table": settings.dead_letter_table },
             "running": running,
         }));

@@ -55,7 +55,7 @@ pub fn run(context: &Context, args: &PlanArgs) -> Result<()> {
     text.push_str("\nTables\n");
     let rows: Vec<Vec<String>> = tables(settings)
         .into_iter()
-        .map(|(name, role)| vec![format!("  {name}"), role.to_owned()])
+        .map(|(name, role)| vec![format!("  {name}"), role])
         .collect();
     text.push_str(&output::table(&rows));
     text.push_str("\nSettings in force\n");
@@ -78,13 +78,17 @@ fn in_force<'a>(draft: &'a Draft, job: &str) -> Vec<&'a Setting> {
         .collect()
 }
 
-fn tables(settings: &JobSettings) -> Vec<(&str, &'static str)> {
+fn tables(settings: &JobSettings) -> Vec<(&str, String)> {
     let mut tables = vec![(
         settings.table.as_str(),
-        "primary: its commit is the commit point; partitioned by day(event_time)",
+        "primary: its commit is the commit point; partitioned by day(event_time)".to_owned(),
     )];
-    if let Some(table) = &settings.dead_letter_table {
-        tables.push((table, "dead letters: committed behind the primary"));
+    for secondary in settings.secondary_tables() {
+        let role = match secondary.route {
+            Some(route) => format!("route {route}: committed behind the primary"),
+            None => "dead letters: committed behind the primary".to_owned(),
+        };
+        tables.push((secondary.name, role));
     }
     tables
 }
@@ -206,6 +210,13 @@ fn draw(text: &mut String, settings: &JobSettings, operators: &[Operator]) {
         }
     }
     let _ = writeln!(text, "    |\n    v\n  Iceberg: {}", settings.table);
+    for route in &settings.routes {
+        let _ = writeln!(
+            text,
+            "    +--> {}: rows of the route {}",
+            route.table, route.name
+        );
+    }
     text.push_str("    |\n    +--> durable frontier: credits, state and group offsets follow it\n");
     let places: Vec<String> = [
         ("topic", &settings.dead_letter_topic),

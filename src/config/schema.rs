@@ -98,6 +98,11 @@ pub(crate) fn table(_: &mut SchemaGenerator) -> Schema {
     or_variable(json!({ "type": "string", "pattern": r"^[^.]+(\.[^.]+)+$" }))
 }
 
+pub(crate) fn routes(_: &mut SchemaGenerator) -> Schema {
+    let table = json!({ "type": "string", "pattern": r"^[^.]+(\.[^.]+)+$" });
+    json_schema!({ "type": "object", "additionalProperties": table })
+}
+
 pub(crate) fn table_or_off(_: &mut SchemaGenerator) -> Schema {
     or_variable(json!({ "type": "string", "pattern": r"^(off|[^.]+(\.[^.]+)+)$" }))
 }

@@ -21,12 +21,13 @@ const TOP_KEYS: [&str; 8] = [
 ];
 
 /// The keys of a job.
-const JOB_KEYS: [&str; 15] = [
+const JOB_KEYS: [&str; 16] = [
     "topics",
     "group_id",
     "starting_offsets",
     "format",
     "table",
+    "routes",
     "dead_letters",
     "event_time",
     "watermark",

@@ -111,7 +111,7 @@ pub fn run(
     interrupt.can_drain();
     let turns = Turns::new(run.shape.workers);
     let turns_watch = turns.watch(&run.settings.name, Arc::clone(&on_failure))?;
-    let table = tables.map(|tables| tables.into_committer(&sources.trouble));
+    let table = tables.map(|tables| tables.into_committer(&sources.trouble, &sources.behind));
     let budget = Budget::new(run.settings.memory / RECORDS_SHARE);
     let metrics = dedup.iter().flatten().next();
     let metrics = metrics.map(|state| Arc::clone(&state.metrics));
@@ -159,13 +159,12 @@ pub fn run(
     account += done;
     let mut reports = Vec::new();
     let settings = &run.settings;
-    for name in [Some(&settings.table), settings.dead_letter_table.as_ref()]
-        .into_iter()
-        .flatten()
-    {
+    let secondaries = settings.secondary_tables();
+    let secondaries = secondaries.iter().map(|secondary| secondary.name);
+    for name in std::iter::once(settings.table.as_str()).chain(secondaries) {
         if let Some(facts) = inspect(&iceberg, name)? {
             reports.push(TableReport {
-                name: name.clone(),
+                name: name.to_owned(),
                 metadata_location: facts.metadata_location,
                 rows: facts.rows,
             });

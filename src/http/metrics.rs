@@ -192,6 +192,18 @@ pub(super) fn text(published: &Published, format: Format) -> String {
         &published.commit_duration,
         commit_bounds(),
     );
+    out.head(
+        "strandline_secondary_pending_files",
+        "gauge",
+        "Data files that a table lacks and the primary table's epochs brought; absent when none does.",
+    );
+    for behind in &status.tables_behind {
+        out.sample(
+            "strandline_secondary_pending_files",
+            &[("table", &behind.table)],
+            behind.files,
+        );
+    }
     out.counter(
         "strandline_restarts",
         "Restarts of the job since it was launched.",

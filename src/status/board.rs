@@ -17,7 +17,7 @@ use super::history::{History, Point};
 use super::job::{
     CommitStatus, Commits, DeadLetterSample, DeadLetters, DedupStatus, End, Epochs, JobState,
     JobStatus, OperatorStatus, PartitionStatus, ProcessStatus, Rates, Restart, RestartsStatus,
-    SettingStatus, WatermarkStatus, WorkerStatus,
+    SettingStatus, TableBehind, WatermarkStatus, WorkerStatus,
 };
 use super::merge::{Merged, merge};
 use crate::engine::interrupt::Interrupt;
@@ -270,6 +270,7 @@ impl Board {
                 failed: inner.carried.failed + first.failed,
                 last: commits_of(first),
             },
+            tables_behind: tables_behind_of(first),
             dead_letters: letters_of(&inner.processes, &merged),
             restarts: RestartsStatus {
                 total: inner.restarts_total,
@@ -329,6 +330,7 @@ impl Board {
                 .committing
                 .map(|(epoch, ms)| (epoch, Duration::from_millis(ms))),
             commit_trouble: merged.first.commit_trouble.as_deref(),
+            tables_behind: &merged.first.tables_behind,
             complaint: merged.complaint.as_deref(),
             has_lost_brokers: merged.has_lost_brokers,
             wall_clock: EventTime::now().0,
@@ -488,6 +490,16 @@ fn commits_of(first: &ProcessFacts) -> Vec<CommitStatus> {
         watermark: commit.watermark.map(time),
     });
     status.collect()
+}
+
+fn tables_behind_of(first: &ProcessFacts) -> Vec<TableBehind> {
+    let behind = first.tables_behind.iter().map(|behind| TableBehind {
+        table: behind.table.clone(),
+        epochs: behind.epochs,
+        files: behind.files,
+        why: behind.why.clone(),
+    });
+    behind.collect()
 }
 
 fn letters_of(processes: &BTreeMap<usize, ProcessFacts>, merged: &Merged) -> DeadLetters {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use strandline_operators::credit::Budget;
 use strandline_operators::dedup::metrics::DedupMetrics;
+use strandline_operators::landing::behind::SecondariesBehind;
 use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::observed::Observed;
 use strandline_operators::observed::seen::{LetterSample, Waits};
@@ -46,6 +47,7 @@ pub(crate) struct Sources {
     pub observed: Arc<Observed>,
     pub causes: Causes,
     pub trouble: CommitTrouble,
+    pub behind: SecondariesBehind,
     pub stop: Arc<AtomicBool>,
     known: Mutex<Known>,
 }
@@ -62,6 +64,7 @@ impl Sources {
             observed,
             causes,
             trouble: CommitTrouble::default(),
+            behind: SecondariesBehind::default(),
             stop,
             known: Mutex::default(),
         }
@@ -160,6 +163,7 @@ impl Sources {
                 .commit_under_way()
                 .map(|(epoch, since)| (epoch.0, millis(since.elapsed()))),
             commit_trouble: self.trouble.last(),
+            tables_behind: self.behind.facts(),
             latency: observed.latency.read(),
             letters: letters
                 .counts()

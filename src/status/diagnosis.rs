@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strandline_operators::landing::behind::{BehindFacts, FILES_MAX};
 
 use super::facts::PartitionFacts;
 
@@ -62,6 +63,8 @@ pub(crate) struct Look<'a> {
     /// The epoch under way to the table, and for how long.
     pub committing: Option<(u64, Duration)>,
     pub commit_trouble: Option<&'a str>,
+    /// Tables that lack rows which the primary table has.
+    pub tables_behind: &'a [BehindFacts],
     pub complaint: Option<&'a str>,
     pub has_lost_brokers: bool,
     /// Our clock, in microseconds since 1970.
@@ -106,6 +109,7 @@ impl Diagnosis {
             self.reading(now, look, &mut found);
             self.watermark(now, look, &mut found);
             commits(look, &mut found);
+            tables(look, &mut found);
             partitions(look, &mut found);
         } else {
             *self = Diagnosis::default();
@@ -253,6 +257,28 @@ fn commits(look: &Look<'_>, found: &mut Vec<Found>) {
         ),
         hint: "see that catalog and warehouse are up, writable and fast; nothing is lost meanwhile"
             .to_owned(),
+    });
+}
+
+fn tables(look: &Look<'_>, found: &mut Vec<Found>) {
+    let Some(first) = look.tables_behind.first() else {
+        return;
+    };
+    let files: usize = look.tables_behind.iter().map(|table| table.files).sum();
+    let others = match look.tables_behind.len() - 1 {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    found.push(Found {
+        kind: "table_behind",
+        severity: Severity::Warning,
+        message: format!(
+            "table {}{others} lacks {} epochs that the primary has: {}",
+            first.table, first.epochs, first.why
+        ),
+        hint: format!(
+            "see that the table can be committed to; nothing is lost, {files} data files wait, and at {FILES_MAX} the job stops"
+        ),
     });
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use strandline_operators::account::Account;
+use strandline_operators::landing::behind::BehindFacts;
 use strandline_operators::observed::histogram::Distribution;
 
 use crate::engine::report::RunReport;
@@ -62,6 +63,8 @@ pub struct ProcessFacts {
     pub committing: Option<(u64, u64)>,
     /// Why the commit under way has not succeeded yet, when it was tried already.
     pub commit_trouble: Option<String>,
+    /// Tables that lack rows which the primary table has.
+    pub tables_behind: Vec<BehindFacts>,
     /// From the broker's timestamp to the durable commit.
     pub latency: Distribution,
     /// Dead letters by kind.

@@ -86,6 +86,8 @@ pub struct JobStatus {
     pub partitions: Vec<PartitionStatus>,
     /// Commits.
     pub commits: Commits,
+    /// Tables that lack rows which the primary table has, because they could not be committed to.
+    pub tables_behind: Vec<TableBehind>,
     /// Dead letters since the last start.
     pub dead_letters: DeadLetters,
     /// Restarts since the start.
@@ -220,6 +222,19 @@ pub struct PartitionStatus {
     pub idle: bool,
     /// Whether it is the one that holds the watermark back.
     pub holds_watermark: bool,
+}
+
+/// A table that lacks rows which the primary table has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TableBehind {
+    /// `namespace.table`.
+    pub table: String,
+    /// Epochs that it lacks.
+    pub epochs: usize,
+    /// Data files that it lacks.
+    pub files: usize,
+    /// Why it could not be committed to the last time.
+    pub why: String,
 }
 
 /// Commits.

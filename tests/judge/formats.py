@@ -69,6 +69,8 @@ class Sent:
 
     def __init__(self):
         self.landed, self.dead, self.duplicates, self.dropped = [], [], 0, 0
+        # What the tables besides have: event ids, by the end of the table's name.
+        self.routed = {}
 
     def dead_letter(self, topic, error_type, value, key=b"bad"):
         topic.send(value, key)
@@ -195,6 +197,18 @@ def produce_typed(bootstrap, url):
     return sent
 
 
+# Event types, and the tables that each goes to besides the first.
+BUSINESS = {
+    "order.placed": ["_orders"],
+    "payment.captured": ["_payments"],
+    "payment.refunded": ["_orders", "_payments"],
+    "shipment.sent": ["_shipments"],
+    "customer.moved": ["_customers"],
+    "orders": [],
+    "stock.counted": [],
+}
+
+
 def produce_business(bootstrap, url):
     from confluent_kafka.schema_registry.json_schema import JSONSerializer
     from confluent_kafka.serialization import MessageField, SerializationContext
@@ -204,10 +218,12 @@ def produce_business(bootstrap, url):
     context = SerializationContext(topic.name, MessageField.VALUE)
     serialize = lambda record: serializer(record, context)  # noqa: E731
     sent = Sent()
+    sent.routed = {suffix: [] for suffixes in BUSINESS.values() for suffix in suffixes}
+    kinds = list(BUSINESS)
     for i in range(RECORDS):
         us = now_us()
         event_time = datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(microseconds=us)
-        event = {"event_id": str(uuid.uuid4()), "event_type": f"type-{i % 4}", "event_time": event_time.isoformat(), "payload": json.dumps({"i": i})}
+        event = {"event_id": str(uuid.uuid4()), "event_type": kinds[i % len(kinds)], "event_time": event_time.isoformat(), "payload": json.dumps({"i": i})}
         op = "cudr"[i % 4]
         old = event | {"payload": "{}"}
         before, after = (None, event) if op in "cr" else (old, event) if op == "u" else (old, None)
@@ -221,6 +237,8 @@ def produce_business(bootstrap, url):
         value = serialize(change)
         topic.send(value)
         row = after or before
+        for suffix in BUSINESS[row["event_type"]]:
+            sent.routed[suffix].append(row["event_id"])
         millis = lambda ms: datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(milliseconds=ms)  # noqa: E731
         sent.landed.append(
             {name: row.get(name) for name in ("event_id", "event_type", "payload")}
@@ -284,7 +302,8 @@ def rows_of(metadata_location):
 
 
 def judge(job, sent, report):
-    tables = {table["name"].rpartition("_dead_letters")[1]: table["metadata_location"] for table in report["tables"]}
+    first = report["tables"][0]["name"]
+    tables = {table["name"].removeprefix(first): table["metadata_location"] for table in report["tables"]}
     found = {}
     wrong = []
     key = "message_id" if job == "crypto-trades-typed" else "event_id"
@@ -307,6 +326,13 @@ def judge(job, sent, report):
             if read != value:
                 wrong.append(f"{expected['event_id']}, {name}: sent {value!r}, read {read!r}")
     wrong += [f"{row_id} landed, but was not sent" for row_id in found]
+    landed = {row[key]: row for row in rows_of(tables[""])}
+    for suffix, expected in sent["routed"].items():
+        rows = rows_of(tables[suffix])
+        read = sorted(row[key] for row in rows)
+        if read != sorted(expected):
+            wrong.append(f"{suffix}: {len(expected)} rows were routed there, {len(read)} are there: expected {sorted(expected)}, read {read}")
+        wrong += [f"{suffix}: {row[key]} is not as in the first table" for row in rows if landed.get(row[key]) != row]
 
     def payload(row):
         text = row["original_payload"]

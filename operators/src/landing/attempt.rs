@@ -7,11 +7,28 @@ use crate::failpoint::{Failpoint, reached};
 use crate::host::Host;
 use crate::landing::table::{Append, Sent, Version, VersionedTable};
 
-/// How often one commit is tried before it is given up.
-const ATTEMPTS_MAX: u32 = 30;
+/// How long one commit is tried before it is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Attempts, at most.
+    attempts: u32,
+    /// Time for all of them together.
+    deadline: Duration,
+}
 
-/// How long one commit may take with all its attempts.
-const COMMIT_DEADLINE: Duration = Duration::from_secs(60);
+impl Patience {
+    /// Of a commit without which nothing goes on.
+    pub const FULL: Patience = Patience {
+        attempts: 30,
+        deadline: Duration::from_secs(60),
+    };
+
+    /// Of a commit that can wait, while others wait for it.
+    pub const BRIEF: Patience = Patience {
+        attempts: 8,
+        deadline: Duration::from_secs(3),
+    };
+}
 
 /// The first pause between attempts; it doubles. A pause also lets compaction, a slow writer, come first.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -64,14 +81,15 @@ struct Refused {
 /// the snapshot, `None` when it was there already.
 ///
 /// # Errors
-/// What `decide` says; a table that cannot be read or changed within a minute.
+/// What `decide` says; a table that cannot be read or changed within the patience.
 pub fn commit<T: VersionedTable>(
     host: &dyn Host,
     table: &mut T,
     around: Around,
+    patience: Patience,
     decide: impl FnMut(&T) -> Result<Verdict>,
 ) -> Result<Option<i64>> {
-    let done = attempt(host, table, around, decide);
+    let done = attempt(host, table, around, patience, decide);
     table.troubled(None);
     done
 }
@@ -80,13 +98,14 @@ fn attempt<T: VersionedTable>(
     host: &dyn Host,
     table: &mut T,
     around: Around,
+    patience: Patience,
     mut decide: impl FnMut(&T) -> Result<Verdict>,
 ) -> Result<Option<i64>> {
-    let deadline = host.now() + COMMIT_DEADLINE;
+    let deadline = host.now() + patience.deadline;
     let mut pauses = Pauses { host, next: PAUSE };
     let mut last = String::new();
     let mut refused = None;
-    for attempt in 0..ATTEMPTS_MAX {
+    for attempt in 0..patience.attempts {
         if attempt > 0 {
             pauses.pause();
             if let Err(e) = table.reload() {

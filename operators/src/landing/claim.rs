@@ -4,7 +4,7 @@ use crate::account::Account;
 use crate::error::{Error, Result};
 use crate::failpoint::Failpoint;
 use crate::host::Host;
-use crate::landing::attempt::{Around, Verdict, commit};
+use crate::landing::attempt::{Around, Patience, Verdict, commit};
 use crate::landing::fence;
 use crate::landing::pending::Marks;
 use crate::landing::summary;
@@ -61,7 +61,7 @@ pub fn claim<T: VersionedTable>(
         send: Failpoint::ClaimSend,
         sent: Failpoint::ClaimSent,
     };
-    commit(host, primary, around, |table| {
+    commit(host, primary, around, Patience::FULL, |table| {
         let version = table.version();
         let name = version.name();
         let mut progress = match fence::read_progress(version, job)? {

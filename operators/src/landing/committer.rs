@@ -6,9 +6,10 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reached};
 use crate::host::Host;
 use crate::io::{Committed, Table, TableIndex, WrittenFile};
-use crate::landing::attempt::{Around, Verdict, commit};
+use crate::landing::attempt::{Around, Patience, Verdict, commit};
+use crate::landing::behind::{Debts, SecondariesBehind};
 use crate::landing::fence;
-use crate::landing::pending::{Pending, commit_secondary};
+use crate::landing::pending::{Owed, Pending, commit_secondary};
 use crate::landing::summary;
 use crate::landing::table::{Append, PendingFiles, Version, VersionedTable};
 use crate::progress::{EpochCommit, Progress};
@@ -18,6 +19,8 @@ use crate::progress::{EpochCommit, Progress};
 pub struct Secondary<T> {
     /// Its index in the job.
     pub index: TableIndex,
+    /// The route that leads there; `None` is the table of dead letters.
+    pub route: Option<String>,
     /// Its name, `namespace.table`.
     pub name: String,
     /// The table.
@@ -32,16 +35,19 @@ pub struct Committer<T> {
     pending_files: Box<dyn PendingFiles>,
     /// As the last commit of this generation left it.
     progress: Progress,
+    debts: Debts,
 }
 
 impl<T: VersionedTable> Committer<T> {
-    /// Commits to these tables from `progress` on, which has just been claimed.
+    /// Commits to these tables from `progress` on, which has just been claimed. Secondaries that fall behind are
+    /// told to `behind`.
     pub fn new(
         host: Arc<dyn Host>,
         primary: T,
         secondaries: Vec<Secondary<T>>,
         pending_files: Box<dyn PendingFiles>,
         progress: Progress,
+        behind: SecondariesBehind,
     ) -> Committer<T> {
         Committer {
             host,
@@ -49,6 +55,7 @@ impl<T: VersionedTable> Committer<T> {
             secondaries,
             pending_files,
             progress,
+            debts: Debts::new(behind),
         }
     }
 
@@ -118,7 +125,8 @@ impl<T: VersionedTable> Committer<T> {
             send: Failpoint::CommitSend,
             sent: Failpoint::CommitSent,
         };
-        let snapshot = commit(&*self.host, &mut self.primary, around, |table| {
+        let patience = Patience::FULL;
+        let snapshot = commit(&*self.host, &mut self.primary, around, patience, |table| {
             let version = table.version();
             let name = version.name();
             let found = fence::read_progress(version, job)?.ok_or_else(|| {
@@ -154,16 +162,69 @@ impl<T: VersionedTable> Committer<T> {
     }
 }
 
+impl<T: VersionedTable> Committer<T> {
+    /// Adds the rows that the epoch brings to routes' tables.
+    fn count_routed(&self, epoch: &EpochCommit, next: &mut Progress) {
+        for secondary in &self.secondaries {
+            let Some(route) = &secondary.route else {
+                continue;
+            };
+            let files = epoch.files.iter().filter(|f| f.table == secondary.index);
+            let rows: u64 = files.map(|f| f.rows).sum();
+            if rows > 0 {
+                *next.routed.entry(route.clone()).or_default() += rows;
+            }
+        }
+    }
+
+    /// Gives the secondaries what they are owed: those that are due, or all of them and with full patience when
+    /// this is the end.
+    fn pay(&mut self, is_end: bool) -> Result<()> {
+        for (table, owed) in self.debts.due(self.host.now(), is_end) {
+            let Some(secondary) = self.secondaries.iter_mut().find(|s| s.name == table) else {
+                continue;
+            };
+            let patience = if is_end {
+                Patience::FULL
+            } else {
+                Patience::BRIEF
+            };
+            let (host, progress) = (&*self.host, &self.progress);
+            let paid = commit_secondary(host, &mut secondary.table, progress, &owed, patience);
+            match paid.map_err(|e| e.context(format!("table {table}, epoch {:?}", progress.epoch)))
+            {
+                Ok(()) => self.debts.paid(&table),
+                Err(error) if is_end => return Err(error),
+                Err(error) => self.debts.failed(&table, error, self.host.now())?,
+            }
+        }
+        Ok(())
+    }
+}
+
 impl<T: VersionedTable> Table for Committer<T> {
     fn commit(&mut self, epoch: &EpochCommit) -> Result<Committed> {
         let consumed_nothing = epoch.partitions.values().all(|p| p.start == p.next);
         if consumed_nothing && epoch.files.is_empty() {
-            return Ok(Committed { snapshot_id: None });
+            return Ok(Committed {
+                snapshot_id: None,
+                is_behind: self.catch_up()?,
+            });
         }
-        let (files, pending) = self.sort_files(epoch)?;
+        let (files, mut pending) = self.sort_files(epoch)?;
+        for (table, owed) in self.debts.iter() {
+            pending.carry(table, owed);
+        }
         let mut next = self.progress.clone();
         next.advance(epoch)?;
+        self.count_routed(epoch, &mut next);
         let done = next.pending.take();
+        let tables = pending.tables();
+        let last = |owed: &Vec<Owed>| owed.last().map(|last| last.epoch);
+        next.pending_tables = tables
+            .iter()
+            .filter_map(|(table, owed)| Some(((*table).to_owned(), last(owed)?)))
+            .collect();
         if !pending.is_empty() {
             reached(&*self.host, Failpoint::PendingWrite)?;
             next.pending = Some(self.pending_files.write(&pending)?);
@@ -180,19 +241,25 @@ impl<T: VersionedTable> Table for Committer<T> {
             reached(&*self.host, Failpoint::PendingDelete)?;
             self.pending_files.delete(&place);
         }
-        for (name, files) in pending.tables() {
-            if let Some(secondary) = self.secondaries.iter_mut().find(|s| s.name == name) {
-                commit_secondary(
-                    &*self.host,
-                    &mut secondary.table,
-                    &self.progress,
-                    epoch.epoch,
-                    files,
-                )
-                .map_err(|e| e.context(format!("epoch {}", epoch.epoch)))?;
+        for (table, owed) in tables {
+            if let Some(new) = owed.into_iter().find(|owed| owed.epoch == epoch.epoch) {
+                self.debts.owe(table, new);
             }
         }
+        let is_behind = self.catch_up()?;
         reached(&*self.host, Failpoint::Durable)?;
-        Ok(Committed { snapshot_id })
+        Ok(Committed {
+            snapshot_id,
+            is_behind,
+        })
+    }
+
+    fn catch_up(&mut self) -> Result<bool> {
+        self.pay(false)?;
+        Ok(self.debts.iter().next().is_some())
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.pay(true)
     }
 }

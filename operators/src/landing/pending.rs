@@ -12,14 +12,17 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reached};
 use crate::host::Host;
 use crate::io::WrittenFile;
-use crate::landing::attempt::{Around, Verdict, commit};
+use crate::landing::attempt::{Around, Patience, Verdict, commit};
 use crate::landing::summary;
 use crate::landing::table::{Append, PendingFiles, Version, VersionedTable};
 use crate::progress::{GenerationRecord, Progress};
 use crate::time::Epoch;
 
-/// The version of pending files and marks that this build writes.
+/// The version of marks that this build writes, and of pending files that list one epoch.
 const VERSION: u32 = 1;
+
+/// The version of pending files that list earlier epochs too, for tables that are behind.
+const VERSION_BEHIND: u32 = 2;
 
 /// What a secondary table says of the job under one primary table, in the property
 /// `strandline.secondary.<job>.<uuid of the primary>`. Another primary has a mark of its own, because it
@@ -122,7 +125,13 @@ impl Marks {
                 .iter()
                 .filter(|m| m.primary_uuid == progress.table_uuid)
         };
-        own().next().is_some() && own().all(|m| Some(m.mark.epoch) == progress.epoch)
+        if progress.pending_tables.is_empty() {
+            return own().next().is_some() && own().all(|m| Some(m.mark.epoch) == progress.epoch);
+        }
+        let is_at = |(table, epoch): (&String, &Epoch)| {
+            own().any(|m| m.table == *table && m.mark.epoch == *epoch)
+        };
+        progress.pending_tables.iter().all(is_at)
     }
 
     /// Where the generations of a new primary go on.
@@ -163,11 +172,11 @@ impl Marks {
             .hint("the primary was restored from an older copy; restore its newest version, or let the job write to new tables"));
         }
         Err(Error::refused(format!(
-            "the dead-letter table `{table}` belongs to another primary table of job `{}`, with UUID {primary_uuid}, \
+            "table `{table}` belongs to another primary table of job `{}`, with UUID {primary_uuid}, \
              not to `{primary}`: {at}",
             progress.job
         ))
-        .hint("set `dead_letters.table` to another table, or `table` to the primary that this one belongs to"))
+        .hint("let the job use another table (`dead_letters.table`, `routes`), or set `table` to the primary that this one belongs to"))
     }
 }
 
@@ -180,7 +189,17 @@ fn is_uuid(text: &str) -> bool {
             .all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
-/// The data files of one epoch's secondaries, by the table's name.
+/// The data files of one epoch for one secondary table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owed {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The files.
+    pub files: Vec<WrittenFile>,
+}
+
+/// The data files of the secondaries, by the table's name: those of one epoch, and for tables that are
+/// behind those of earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     version: u32,
@@ -189,6 +208,9 @@ pub struct Pending {
     /// The epoch.
     pub epoch: Epoch,
     tables: BTreeMap<String, Vec<WrittenFile>>,
+    /// What tables have not got of earlier epochs, the oldest first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    behind: BTreeMap<String, Vec<Owed>>,
 }
 
 impl Pending {
@@ -199,7 +221,14 @@ impl Pending {
             job: job.to_owned(),
             epoch,
             tables: BTreeMap::new(),
+            behind: BTreeMap::new(),
         }
+    }
+
+    /// Takes in what a table has not got of earlier epochs.
+    pub(super) fn carry(&mut self, table: &str, owed: &[Owed]) {
+        self.version = VERSION_BEHIND;
+        self.behind.insert(table.to_owned(), owed.to_vec());
     }
 
     pub(super) fn add(&mut self, table: &str, file: WrittenFile) {
@@ -207,13 +236,23 @@ impl Pending {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.tables.is_empty()
+        self.tables.is_empty() && self.behind.is_empty()
     }
 
-    pub(super) fn tables(&self) -> impl Iterator<Item = (&str, &[WrittenFile])> {
-        self.tables
-            .iter()
-            .map(|(name, files)| (name.as_str(), files.as_slice()))
+    /// What each table has not got, the oldest epoch first; never nothing.
+    pub(super) fn tables(&self) -> BTreeMap<&str, Vec<Owed>> {
+        let mut tables: BTreeMap<&str, Vec<Owed>> = BTreeMap::new();
+        for (name, owed) in &self.behind {
+            tables.entry(name).or_default().extend_from_slice(owed);
+        }
+        for (name, files) in &self.tables {
+            tables.entry(name).or_default().push(Owed {
+                epoch: self.epoch,
+                files: files.clone(),
+            });
+        }
+        tables.retain(|_, owed| !owed.is_empty());
+        tables
     }
 
     /// The file's text.
@@ -233,9 +272,9 @@ impl Pending {
         let pending: Pending = serde_json::from_slice(json).map_err(|e| {
             Error::refused(format!("cannot understand the pending file `{place}`: {e}"))
         })?;
-        if pending.version > VERSION {
+        if pending.version > VERSION_BEHIND {
             return Err(Error::refused(format!(
-                "the pending file `{place}` has version {}, this build reads up to {VERSION}",
+                "the pending file `{place}` has version {}, this build reads up to {VERSION_BEHIND}",
                 pending.version
             ))
             .hint("run the newer build that wrote it"));
@@ -244,7 +283,8 @@ impl Pending {
     }
 }
 
-/// Commits one epoch's files to a secondary table, unless they are there already.
+/// Commits to a secondary table what it has not got yet of `owed`, in one commit; the oldest epoch first,
+/// and at least one.
 ///
 /// # Errors
 /// `Refused` when a newer generation, or a later epoch, holds the table.
@@ -252,9 +292,12 @@ pub fn commit_secondary<T: VersionedTable>(
     host: &dyn Host,
     table: &mut T,
     progress: &Progress,
-    epoch: Epoch,
-    files: &[WrittenFile],
+    owed: &[Owed],
+    patience: Patience,
 ) -> Result<()> {
+    let Some(epoch) = owed.last().map(|last| last.epoch) else {
+        return Ok(());
+    };
     let job = &progress.job;
     let generation = progress.generation();
     let property = Mark::property(job, &progress.table_uuid);
@@ -262,9 +305,10 @@ pub fn commit_secondary<T: VersionedTable>(
         send: Failpoint::SecondarySend,
         sent: Failpoint::SecondarySent,
     };
-    commit(host, table, around, |table| {
+    commit(host, table, around, patience, |table| {
         let version = table.version();
-        if let Some(mark) = Mark::read(version, job, &progress.table_uuid)? {
+        let mark = Mark::read(version, job, &progress.table_uuid)?;
+        if let Some(mark) = mark {
             let name = version.name();
             if mark.epoch == epoch {
                 return Ok(Verdict::Done);
@@ -277,8 +321,19 @@ pub fn commit_secondary<T: VersionedTable>(
                 ))
                 .hint("another process runs this job now; stop one of the two"));
             }
-        } else if table.refers_to_any(files)? {
-            // Someone has removed the mark; the files themselves say that they are there.
+        }
+        let mut files = Vec::new();
+        for owed in owed {
+            let is_there = match mark {
+                Some(mark) => owed.epoch <= mark.epoch,
+                // Someone has removed the mark; the files themselves say whether they are there.
+                None => table.refers_to_any(&owed.files)?,
+            };
+            if !is_there {
+                files.extend_from_slice(&owed.files);
+            }
+        }
+        if files.is_empty() {
             return Ok(Verdict::Done);
         }
         let json = Mark::new(generation, epoch).to_json()?;
@@ -289,7 +344,7 @@ pub fn commit_secondary<T: VersionedTable>(
         ];
         Ok(Verdict::Append(Append {
             job: job.clone(),
-            files: files.to_vec(),
+            files,
             summary: summary
                 .into_iter()
                 .map(|(key, value)| (key.to_owned(), value))
@@ -336,8 +391,8 @@ pub fn roll_forward<T: VersionedTable>(
         .hint("the table's progress or the file was changed by hand; restore both"));
     }
     let mut names = Vec::new();
-    for (name, files) in pending.tables() {
-        commit_secondary(host, &mut open(name)?, progress, pending.epoch, files)?;
+    for (name, owed) in pending.tables() {
+        commit_secondary(host, &mut open(name)?, progress, &owed, Patience::FULL)?;
         names.push(name.to_owned());
     }
     if !names.is_empty() {

@@ -194,9 +194,14 @@ impl Store {
 
     /// The landed rows, in the order of commits.
     pub fn rows(&self) -> Vec<Row> {
+        self.rows_of(TableIndex::PRIMARY)
+    }
+
+    /// The rows of one table, in the order of commits.
+    pub fn rows_of(&self, table: TableIndex) -> Vec<Row> {
         let files = self.commits.iter().flat_map(|c| &c.files);
-        let primary = files.filter(|f| f.table == TableIndex::PRIMARY);
-        primary
+        let of_table = files.filter(|f| f.table == table);
+        of_table
             .flat_map(|f| serde_json::from_str::<Vec<Row>>(&f.description).expect("rows"))
             .collect()
     }
@@ -209,8 +214,8 @@ pub struct FakeFiles {
 impl Files for FakeFiles {
     fn schema(&self, table: TableIndex) -> SchemaRef {
         match table {
-            TableIndex::PRIMARY => bronze_schema(&self.settings.columns),
-            _ => dead_letter_schema(),
+            TableIndex::DEAD_LETTERS => dead_letter_schema(),
+            _ => bronze_schema(&self.settings.columns),
         }
     }
 
@@ -232,7 +237,7 @@ struct FakeFile {
 impl DataFileWriter for FakeFile {
     fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         self.count += rows.num_rows() as u64;
-        if self.key.table != TableIndex::PRIMARY {
+        if self.key.table == TableIndex::DEAD_LETTERS {
             return Ok(());
         }
         let column = |name: &str| rows.column_by_name(name).expect("column");
@@ -295,7 +300,16 @@ impl Table for FakeTable {
         store.commits.push(epoch.clone());
         Ok(Committed {
             snapshot_id: Some(1),
+            is_behind: false,
         })
+    }
+
+    fn catch_up(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -17,8 +17,9 @@ use strandline_operators::dedup::recover::recover;
 use strandline_operators::dedup::shares::IdsByShare;
 use strandline_operators::failpoint::{Failpoint, reached};
 use strandline_operators::flow::{DedupState, Ports, bronze};
-use strandline_operators::io::{AssignedPartition, IdStore, StateMarker, Table, TableIndex};
+use strandline_operators::io::{AssignedPartition, IdStore, StateMarker, Table};
 use strandline_operators::job::JobSettings;
+use strandline_operators::landing::behind::SecondariesBehind;
 use strandline_operators::landing::claim::{Claimant, claim};
 use strandline_operators::landing::committer::{Committer, Secondary};
 use strandline_operators::landing::pending::{Marks, roll_forward};
@@ -37,7 +38,7 @@ use timely::worker::Worker;
 use crate::baton::{Said, Seat, Thread, first_turn, give_way, next_turn};
 use crate::ports::{SimFiles, SimHost, SimLetters, SimLog, SimStore, may_give_way};
 use crate::tables::{SimPending, SimTable};
-use crate::world::{LETTERS, PRIMARY, World};
+use crate::world::{PRIMARY, SECONDARIES, World};
 
 /// Memory of a worker's filters: small, so that they say "maybe" wrongly now and then.
 const FILTER_BYTES: u64 = 1 << 12;
@@ -154,8 +155,23 @@ fn prepare(host: &SimHost, settings: &JobSettings, workers: usize) -> Result<Pre
     let world = &host.world;
     let mut primary = SimTable::open(world, host.life, PRIMARY);
     give_way(Said::Worked);
-    let mut letters = SimTable::open(world, host.life, LETTERS);
-    let marks = Marks::read(std::iter::once(letters.version()), &settings.name)?;
+    let static_name = |name: &str| {
+        let known = SECONDARIES.into_iter().find(|known| *known == name);
+        known.expect("one of the job's tables")
+    };
+    let open = |name: &str| SimTable::open(world, host.life, static_name(name));
+    let mut secondaries: Vec<Secondary<SimTable>> = settings
+        .secondary_tables()
+        .into_iter()
+        .map(|secondary| Secondary {
+            index: secondary.index,
+            route: secondary.route.map(str::to_owned),
+            name: secondary.name.to_owned(),
+            table: open(secondary.name),
+        })
+        .collect();
+    let versions = secondaries.iter().map(|s| s.table.version());
+    let marks = Marks::read(versions, &settings.name)?;
     let claimant = Claimant {
         job: &settings.name,
         fingerprint: &settings.fingerprint(),
@@ -170,13 +186,12 @@ fn prepare(host: &SimHost, settings: &JobSettings, workers: usize) -> Result<Pre
     })?;
     let generation = progress.generation();
     world.lock().generations.insert(host.life, generation);
-    let mut open = |name: &str| {
-        assert_eq!(name, LETTERS);
-        Ok(SimTable::open(world, host.life, LETTERS))
-    };
     let pending_files = SimPending(world.clone());
-    roll_forward(host, &pending_files, &marks, &mut open, &progress)?;
-    letters.reload()?;
+    let mut open_again = |name: &str| Ok(open(name));
+    roll_forward(host, &pending_files, &marks, &mut open_again, &progress)?;
+    for secondary in &mut secondaries {
+        secondary.table.reload()?;
+    }
     let dedup = open_state(host, settings, &progress, workers)?;
     let partitions = assigned(world, &progress);
     world.note(|| {
@@ -187,17 +202,13 @@ fn prepare(host: &SimHost, settings: &JobSettings, workers: usize) -> Result<Pre
             progress.epoch
         )
     });
-    let secondary = Secondary {
-        index: TableIndex::DEAD_LETTERS,
-        name: LETTERS.to_owned(),
-        table: letters,
-    };
     let committer = Committer::new(
         Arc::new(host.clone()),
         primary,
-        vec![secondary],
+        secondaries,
         Box::new(pending_files),
         progress.clone(),
+        SecondariesBehind::default(),
     );
     Ok(Prepared {
         progress,

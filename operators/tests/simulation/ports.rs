@@ -217,8 +217,8 @@ pub struct SimFiles {
 impl Files for SimFiles {
     fn schema(&self, table: TableIndex) -> SchemaRef {
         match table {
-            TableIndex::PRIMARY => bronze_schema(&self.settings.columns),
-            _ => dead_letter_schema(),
+            TableIndex::DEAD_LETTERS => dead_letter_schema(),
+            _ => bronze_schema(&self.settings.columns),
         }
     }
 

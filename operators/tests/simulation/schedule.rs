@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use strandline_operators::ErrorKind;
 use strandline_operators::account::Account;
-use strandline_operators::job::{Job, JobSettings};
+use strandline_operators::job::{Job, JobSettings, Route};
 use strandline_operators::landing::table::Append;
 use strandline_operators::schema::{Column, ColumnType};
 
@@ -15,7 +15,7 @@ use timely::communication::WorkerGuards;
 use crate::baton::{Said, Thread};
 use crate::fakes::{Expected, Record, Seeded, Topic, generate};
 use crate::life::Life;
-use crate::world::{InFlight, LETTERS, Mutation, PRIMARY, Spread, World};
+use crate::world::{EVEN, InFlight, LETTERS, Mutation, PRIMARY, SECONDARIES, Spread, THIRD, World};
 
 const JOB: Job = Job {
     name: "test",
@@ -26,6 +26,18 @@ const JOB: Job = Job {
         Column::optional("input_value", ColumnType::Int),
     ],
     table: PRIMARY,
+    routes: &[
+        Route {
+            name: "even",
+            table: EVEN,
+            takes: |row| row.integer("input_value").is_some_and(|n| n % 2 == 0),
+        },
+        Route {
+            name: "third",
+            table: THIRD,
+            takes: |row| row.integer("input_value").is_some_and(|n| n % 3 == 0),
+        },
+    ],
     dead_letter_topic: Some("t-dlq"),
     dead_letter_table: Some(LETTERS),
     ..Job::BRONZE
@@ -64,6 +76,7 @@ pub struct Summary {
     pub zombies: usize,
     pub commits: u64,
     pub rows: usize,
+    pub routed: usize,
 }
 
 struct Running {
@@ -255,6 +268,12 @@ impl Simulation {
                 commit.table, commit.snapshot_id
             ));
             world.apply(commit);
+        }
+        if world.seeded.below(700) == 0 {
+            let table = SECONDARIES[world.seeded.below(SECONDARIES.len() as u64) as usize];
+            let how_long = Duration::from_millis(world.seeded.below(4_000));
+            world.note(format!("{table} is away for {how_long:?}"));
+            world.is_away_for(table, how_long);
         }
         if world.seeded.below(2_000) == 0 {
             let hours = world.seeded.below(9) as i64 - 4;
@@ -518,6 +537,31 @@ impl Simulation {
                 wrong,
                 "\n  {rows} dead letters, {distinct} distinct, in the table, expected {expected}"
             );
+        }
+        for (table, divisor) in [(EVEN, 2), (THIRD, 3)] {
+            let routed = world.rows(table);
+            let places: Vec<(i32, i64)> = routed.iter().map(|r| (r.partition, r.offset)).collect();
+            let mut sorted = places.clone();
+            sorted.sort_unstable();
+            let landed = rows.iter().map(|row| (row.partition, row.offset));
+            let mut expected: Vec<(i32, i64)> = landed
+                .filter(|place| world.input_value(*place).is_some_and(|n| n % divisor == 0))
+                .collect();
+            expected.sort_unstable();
+            if sorted != expected {
+                let _ = write!(
+                    wrong,
+                    "\n  {table} has {} rows, expected {}: {sorted:?}, expected {expected:?}",
+                    sorted.len(),
+                    expected.len()
+                );
+            }
+            let name = if divisor == 2 { "even" } else { "third" };
+            let counted = world.progress().map_or(0, |p| p.rows_of(Some(name)));
+            if counted != expected.len() as u64 {
+                let _ = write!(wrong, "\n  the progress counts {counted} rows in {table}");
+            }
+            self.summary.routed += expected.len();
         }
         if in_topic != in_table {
             let _ = write!(

@@ -94,6 +94,10 @@ impl SimTable {
         }
     }
 
+    fn is_away(&self) -> bool {
+        self.world.lock().is_away(self.name)
+    }
+
     fn apply(&self, commit: InFlight) -> bool {
         self.world.lock().apply(commit)
     }
@@ -109,7 +113,7 @@ impl VersionedTable for SimTable {
     fn reload(&mut self) -> Result<()> {
         give_way(Said::Worked);
         let what = || format!("life {}: {} cannot be read", self.life, self.name);
-        if self.world.fault(CATALOG_ODDS, what) {
+        if self.is_away() || self.world.fault(CATALOG_ODDS, what) {
             return Err(Error::unreachable("the catalog is away"));
         }
         self.version = SimVersion(Arc::clone(&self.world.lock().tables[self.name]));
@@ -123,6 +127,10 @@ impl VersionedTable for SimTable {
 
     fn append(&mut self, append: &Append) -> Result<Sent> {
         give_way(Said::Worked);
+        if self.is_away() {
+            let error = Error::unreachable("the table is away");
+            return Ok(Sent::Failed(error));
+        }
         let snapshot_id = self.world.lock().new_id();
         let commit = InFlight {
             table: self.name,

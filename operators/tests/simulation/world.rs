@@ -17,6 +17,9 @@ use crate::fakes::{Seeded, Topic};
 
 pub const PRIMARY: &str = "bronze.test";
 pub const LETTERS: &str = "bronze.test_dead_letters";
+pub const EVEN: &str = "bronze.test_even";
+pub const THIRD: &str = "bronze.test_third";
+pub const SECONDARIES: [&str; 3] = [LETTERS, EVEN, THIRD];
 
 /// A rule of the engine that is taken away, to see that the simulation notices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +94,8 @@ pub struct State {
     pub produced: Vec<usize>,
     pub tables: BTreeMap<&'static str, Arc<TableState>>,
     pub in_flight: Vec<InFlight>,
+    /// Secondary tables that cannot be reached, and until when.
+    away: BTreeMap<&'static str, Duration>,
     pub pending_files: BTreeMap<String, Pending>,
     next_id: i64,
     /// Local disks, by the number of workers and the worker.
@@ -127,7 +132,7 @@ impl World {
         faults: u32,
         mutation: Option<Mutation>,
     ) -> World {
-        let tables = [PRIMARY, LETTERS].map(|name| {
+        let tables = [PRIMARY, LETTERS, EVEN, THIRD].map(|name| {
             let state = TableState {
                 name: name.to_owned(),
                 head: None,
@@ -152,6 +157,7 @@ impl World {
             spread,
             tables: tables.into(),
             in_flight: Vec::new(),
+            away: BTreeMap::new(),
             pending_files: BTreeMap::new(),
             next_id: 0,
             stores: BTreeMap::new(),
@@ -210,6 +216,26 @@ impl State {
     pub fn new_id(&mut self) -> i64 {
         self.next_id += 1;
         self.next_id
+    }
+
+    /// From now on a table cannot be reached for a time.
+    pub fn is_away_for(&mut self, table: &'static str, how_long: Duration) {
+        self.away.insert(table, self.elapsed + how_long);
+    }
+
+    /// Whether a table cannot be reached now.
+    pub fn is_away(&self, table: &str) -> bool {
+        self.away
+            .get(table)
+            .is_some_and(|until| self.elapsed < *until)
+    }
+
+    /// What the record at this place says, if it says a number.
+    pub fn input_value(&self, (partition, offset): (i32, i64)) -> Option<i64> {
+        let (records, _) = &self.topic.partitions[partition as usize];
+        let record = records.iter().find(|record| record.offset == offset)?;
+        let value: serde_json::Value = serde_json::from_slice(record.value.as_ref()?).ok()?;
+        value["input_value"].as_i64()
     }
 
     /// The offset that follows everything produced.

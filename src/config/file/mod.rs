@@ -199,6 +199,9 @@ pub(crate) struct JobSection {
     /// The Bronze table, `namespace.table`.
     #[schemars(schema_with = "schema::table", default)]
     pub table: Option<At<String>>,
+    /// The tables of the job's routes, by the route's name.
+    #[schemars(schema_with = "schema::routes", default)]
+    pub routes: BTreeMap<String, At<String>>,
     /// Where records go that cannot land.
     pub dead_letters: Option<DeadLettersSection>,
     /// The column that is the event time.

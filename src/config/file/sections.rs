@@ -6,7 +6,9 @@ use super::bounds::{
     COMMIT_INTERVAL, COMMIT_MAX_BYTES, FROM_ZERO, IDLE_TIMEOUT, MAX_RECORD_BYTES,
     MAX_RESTART_ATTEMPTS, MEMORY, PARTITION_DISCOVERY_INTERVAL, RESTART_DELAY,
 };
-use super::values::{address, read_dedup, read_starting_offsets, read_topics, table, topic};
+use super::values::{
+    address, read_dedup, read_routes, read_starting_offsets, read_topics, table, topic,
+};
 use super::{
     CATALOG_TYPES, CatalogSection, CatalogType, CommitSection, ConfigFile, DeadLettersSection,
     DebeziumSection, FORMATS, INTEGER_TIMESTAMPS, JobSection, KafkaSection, LatenessSection,
@@ -193,6 +195,7 @@ impl JobSection {
                 .section("debezium", problems)
                 .map(|s| DebeziumSection::read(s, problems)),
             table: section.scalar("table", "a table as `namespace.table`", problems, table),
+            routes: read_routes(&mut section, problems),
             dead_letters: section
                 .section("dead_letters", problems)
                 .map(|s| DeadLettersSection::read(s, problems)),

@@ -72,6 +72,28 @@ pub(super) fn read_topics(
     })
 }
 
+/// Tables by the names of routes. Which routes there are is the job's to say.
+pub(super) fn read_routes(
+    section: &mut Section<'_>,
+    problems: &mut Problems,
+) -> BTreeMap<String, At<String>> {
+    let path = section.path_of("routes");
+    let mut routes = section.properties("routes", problems);
+    routes.retain(|name, said| {
+        let is_table = table(&said.value).is_some();
+        if !is_table {
+            problems.reject(
+                &format!("{path}.{name}"),
+                &format!("`{}`", said.value),
+                &said.origin,
+                "a table as `namespace.table`",
+            );
+        }
+        is_table
+    });
+    routes
+}
+
 pub(super) fn read_dedup(
     section: &mut Section<'_>,
     problems: &mut Problems,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use strandline_operators::job::{
     CommitPolicy, DebeziumPolicy, DedupPolicy, Format, Job, JobSettings, LatenessPolicy, Peek,
-    PeekAt, StartingOffsets, WatermarkPolicy,
+    PeekAt, Route, StartingOffsets, WatermarkPolicy,
 };
 
 use super::listing::{Below, Listing};
@@ -97,6 +97,21 @@ pub(super) fn resolve(
         columns: ours.columns,
         derived: ours.derived,
         table: at.pick("table", said.table, ours.table, Origin::JOB, |t| json!(t)),
+        routes: at.within("routes", |at| {
+            let mut said = said.routes;
+            let mut resolve = |route: Route<String>| Route {
+                table: at.pick(
+                    route.name,
+                    said.remove(route.name),
+                    route.table,
+                    Origin::JOB,
+                    |t| json!(t),
+                ),
+                name: route.name,
+                takes: route.takes,
+            };
+            ours.routes.into_iter().map(&mut resolve).collect()
+        }),
         dead_letter_topic: at.within("dead_letters", |at| {
             let whence = whence(job.dead_letter_topic.is_some());
             option(at.pick(

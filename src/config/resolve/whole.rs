@@ -4,7 +4,7 @@ use strandline_operators::job::{Job, StartingOffsets};
 use strandline_operators::schema::ColumnType;
 
 use crate::config::file::{JobSection, Switch};
-use crate::config::origin::At;
+use crate::config::origin::{At, Origin};
 use crate::config::read::Problems;
 use crate::config::units::format_size;
 
@@ -118,31 +118,62 @@ fn check_topics(job: &Job, said: &JobSection, problems: &mut Problems) {
     }
 }
 
+/// No two tables of the job may be one, and every route that the file speaks of must be the job's.
 fn check_tables(job: &Job, said: &JobSection, problems: &mut Problems) {
-    let table = said.table.as_ref().map_or(job.table, |t| t.value.as_str());
-    let letters = said
-        .dead_letters
-        .as_ref()
-        .and_then(|l| l.table.clone())
-        .or_else(|| {
-            let origin = said.table.as_ref()?.origin.clone();
-            Some(At {
-                value: Switch::On(job.dead_letter_table?.to_owned()),
-                origin,
-            })
-        });
+    for (name, table) in &said.routes {
+        if !job.routes.iter().any(|route| route.name == name) {
+            let names: Vec<String> = job.routes.iter().map(|r| r.name.to_owned()).collect();
+            let allowed = match names.as_slice() {
+                [] => "left out: the job has no routes".to_owned(),
+                names => format!("one of the job's routes: {}", listed(names)),
+            };
+            let path = path(job, "routes");
+            problems.reject(&path, &format!("`{name}`"), &table.origin, &allowed);
+        }
+    }
+    let of_code = |name: &str| At {
+        value: name.to_owned(),
+        origin: Origin::JOB,
+    };
+    let table = said.table.clone().unwrap_or_else(|| of_code(job.table));
+    let mut tables = vec![("table".to_owned(), table)];
+    let letters = said.dead_letters.as_ref().and_then(|l| l.table.clone());
+    let letters = letters.or_else(|| {
+        let default = of_code(job.dead_letter_table?);
+        Some(At {
+            value: Switch::On(default.value),
+            origin: default.origin,
+        })
+    });
     if let Some(At {
-        value: Switch::On(letters),
+        value: Switch::On(value),
         origin,
-    }) = &letters
-        && letters == table
+    }) = letters
     {
-        problems.reject(
-            &path(job, "dead_letters.table"),
-            &format!("`{table}`"),
-            origin,
-            "another table than the job's",
-        );
+        tables.push(("dead_letters.table".to_owned(), At { value, origin }));
+    }
+    for route in job.routes {
+        let table = said.routes.get(route.name).cloned();
+        let table = table.unwrap_or_else(|| of_code(route.table));
+        tables.push((format!("routes.{}", route.name), table));
+    }
+    for (i, (key, table)) in tables.iter().enumerate() {
+        let earlier = tables[..i]
+            .iter()
+            .find(|(_, other)| other.value == table.value);
+        let Some((_, other)) = earlier else { continue };
+        // To blame is the one of the two that the file says; two of the code are the job's own fault.
+        let origin = [&table.origin, &other.origin]
+            .into_iter()
+            .find(|o| **o != Origin::JOB);
+        if let Some(origin) = origin {
+            let found = format!("`{}`", table.value);
+            let allowed = match key.as_str() {
+                "dead_letters.table" => "another table than the job's",
+                _ => "a table that the job does not use yet",
+            };
+            problems.reject(&path(job, key), &found, origin, allowed);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use iceberg::table::Table;
 use strandline_operators::account::Account;
 use strandline_operators::arrow_schema::{Field, Schema};
 use strandline_operators::io::{TableIndex, WrittenFile};
-use strandline_operators::job::JobSettings;
+use strandline_operators::job::{JobSettings, SecondaryTable};
 use strandline_operators::landing::attempt::Verdict;
 use strandline_operators::landing::fence::read_progress;
 use strandline_operators::landing::pending::Mark;
@@ -27,6 +27,7 @@ use strandline_operators::progress::{Progress, RestoredTable};
 use strandline_operators::time::Epoch;
 use strandline_operators::{Error, Result};
 
+use super::DEAD_LETTER_DAY;
 use super::catalog::{OpenCatalog, reason};
 use super::location;
 use super::open_table::OpenTable;
@@ -68,15 +69,20 @@ pub(super) fn copy(
     let generation = progress.claim_after(savepoint.progress.generation());
     progress.restored = Some(from.restored(generation, Vec::<RestoredTable>::new()));
 
-    if let Some(name) = &settings.dead_letter_table {
-        match savepoint.secondaries.first() {
-            Some(point) if point.name != *name => {
+    for SecondaryTable { name, route, .. } in settings.secondary_tables() {
+        let same_role = |point: &&TablePoint| point.route.as_deref() == route;
+        match savepoint.secondaries.iter().find(same_role) {
+            Some(point) if point.name != name => {
                 let fills = Filling {
                     catalog,
                     progress: &progress,
                     epoch: savepoint.epoch(),
                 };
-                fills.fill_secondary(point, name)?;
+                let day_of = match route {
+                    Some(_) => &settings.event_time,
+                    None => DEAD_LETTER_DAY,
+                };
+                fills.fill_secondary(point, name, day_of)?;
             }
             // The same one, which goes on.
             Some(_) => require_nothing_later(catalog, settings, savepoint, name)?,
@@ -198,10 +204,10 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
-    fn fill_secondary(&self, point: &TablePoint, name: &str) -> Result<()> {
+    fn fill_secondary(&self, point: &TablePoint, name: &str, day_of: &str) -> Result<()> {
         let source = self.catalog.load(&tables::ident(&point.name)?)?;
         require_snapshot(&source, point)?;
-        let shape = shape_like(&source, name, "failed_at")?;
+        let shape = shape_like(&source, name, day_of)?;
         let target = tables::ensure(self.catalog, &shape)?;
         require_same_columns(&source, &target)?;
         if self.is_filled(&target)? {

@@ -43,10 +43,10 @@ mod version;
 
 use std::sync::Arc;
 
-use strandline_operators::arrow_schema::SchemaRef;
 use strandline_operators::host::{Host, Machine};
 use strandline_operators::io::{Table, TableIndex};
-use strandline_operators::job::JobSettings;
+use strandline_operators::job::{JobSettings, SecondaryTable};
+use strandline_operators::landing::behind::SecondariesBehind;
 use strandline_operators::landing::claim::{ClaimOptions, Claimant, claim};
 use strandline_operators::landing::committer::{Committer, Secondary};
 use strandline_operators::landing::fence::read_progress;
@@ -126,16 +126,22 @@ impl IcebergConnector {
             restore::finish(catalog, &progress).map_err(in_job)?;
         }
         let mut secondaries = Vec::new();
-        let letters = settings
-            .dead_letter_table
-            .as_ref()
-            .map(|name| dead_letter_shape(name, dead_letter_schema()));
-        if let Some(shape) = &letters {
+        let mut shapes = Vec::new();
+        for SecondaryTable { index, route, name } in settings.secondary_tables() {
+            let shape = match route {
+                Some(_) => TableShape {
+                    name: name.to_owned(),
+                    ..shape.clone()
+                },
+                None => dead_letter_shape(name),
+            };
             secondaries.push(Secondary {
-                index: TableIndex::DEAD_LETTERS,
-                name: shape.name.clone(),
-                table: open(shape)?,
+                index,
+                route: route.map(str::to_owned),
+                name: name.to_owned(),
+                table: open(&shape)?,
             });
+            shapes.push(shape);
         }
         self.refuse_rows_without_progress(&primary, settings)
             .map_err(in_job)?;
@@ -159,7 +165,7 @@ impl IcebergConnector {
             secondary.table.reload().map_err(in_job)?;
         }
         primary.write_for(&shape);
-        for (secondary, shape) in secondaries.iter_mut().zip(&letters) {
+        for (secondary, shape) in secondaries.iter_mut().zip(&shapes) {
             secondary.table.write_for(shape);
         }
         let description = TablesDescription {
@@ -168,7 +174,7 @@ impl IcebergConnector {
             primary_uuid: progress.table_uuid.clone(),
             tables: std::iter::once((TableIndex::PRIMARY, &primary))
                 .chain(secondaries.iter().map(|s| (s.index, &s.table)))
-                .zip([Some(&shape), letters.as_ref()].into_iter().flatten())
+                .zip(std::iter::once(&shape).chain(&shapes))
                 .map(|((index, table), shape)| TableDescription::of(index, shape, table.table()))
                 .collect(),
         };
@@ -216,11 +222,14 @@ impl IcebergConnector {
     }
 }
 
-fn dead_letter_shape(name: &str, columns: SchemaRef) -> TableShape {
+/// The column whose day partitions a dead-letter table.
+const DEAD_LETTER_DAY: &str = "failed_at";
+
+fn dead_letter_shape(name: &str) -> TableShape {
     TableShape {
         name: name.to_owned(),
-        columns,
-        day_of: "failed_at".to_owned(),
+        columns: dead_letter_schema(),
+        day_of: DEAD_LETTER_DAY.to_owned(),
     }
 }
 
@@ -251,8 +260,12 @@ impl JobTables {
     }
 
     /// The commit point. There is one, so the tables are given up for it.
-    /// What keeps a commit from succeeding is told to `trouble`.
-    pub fn into_committer(mut self, trouble: &CommitTrouble) -> Box<dyn Table> {
+    /// What keeps a commit from succeeding is told to `trouble`, which of the other tables cannot follow to `behind`.
+    pub fn into_committer(
+        mut self,
+        trouble: &CommitTrouble,
+        behind: &SecondariesBehind,
+    ) -> Box<dyn Table> {
         self.primary.tell(trouble);
         for secondary in &mut self.secondaries {
             secondary.table.tell(trouble);
@@ -264,6 +277,7 @@ impl JobTables {
             self.secondaries,
             Box::new(pending_files),
             self.progress,
+            behind.clone(),
         ))
     }
 }

@@ -10,7 +10,7 @@ use iceberg::table::Table;
 use strandline_operators::failpoint::Failpoint;
 use strandline_operators::host::Machine;
 use strandline_operators::io::WrittenFile;
-use strandline_operators::landing::attempt::{Around, Verdict, commit};
+use strandline_operators::landing::attempt::{Around, Patience, Verdict, commit};
 use strandline_operators::landing::table::{Append, Sent, Version, VersionedTable};
 use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::{Error, Result};
@@ -152,7 +152,11 @@ impl OpenTable {
             send: Failpoint::SecondarySend,
             sent: Failpoint::SecondarySent,
         };
-        commit(&Machine, self, around, |table| decide(table.table())).map(drop)
+        let patience = Patience::FULL;
+        commit(&Machine, self, around, patience, |table| {
+            decide(table.table())
+        })
+        .map(drop)
     }
 
     fn take_unresolved(&mut self, snapshot_id: i64) -> Option<Produced> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use iceberg::table::Table;
 use strandline_operators::account::Account;
-use strandline_operators::job::JobSettings;
+use strandline_operators::job::{JobSettings, SecondaryTable};
 use strandline_operators::landing::claim::ClaimOptions;
 use strandline_operators::landing::fence::read_progress;
 use strandline_operators::landing::pending::Mark;
@@ -268,21 +268,17 @@ fn require_own_secondaries(
                     "table `{}` is not the one that the savepoint was made of",
                     point.name
                 ))
-                .hint("it was dropped or made again; go on into new tables: set `table` and `dead_letters.table`, and give `--savepoint-table`"));
+                .hint("it was dropped or made again; go on into new tables: set `table`, `dead_letters.table` and `routes`, and give `--savepoint-table`"));
             }
         }
     }
-    let Some(name) = &settings.dead_letter_table else {
-        return Ok(());
-    };
-    if savepoint
-        .secondaries
-        .iter()
-        .any(|point| point.name == *name)
-    {
-        return Ok(());
+    for SecondaryTable { name, .. } in settings.secondary_tables() {
+        let is_in_it = savepoint.secondaries.iter().any(|point| point.name == name);
+        if !is_in_it {
+            require_nothing_later(catalog, settings, savepoint, name)?;
+        }
     }
-    require_nothing_later(catalog, settings, savepoint, name)
+    Ok(())
 }
 
 /// Refuses a secondary that has rows of epochs after the savepoint.
@@ -306,7 +302,7 @@ pub(super) fn require_nothing_later(
     Err(Error::refused(format!(
         "table `{name}` holds rows of the job that came after the savepoint, and would get them again"
     ))
-    .hint("set `dead_letters.table` to a new table"))
+    .hint("let the job use a new table instead of it: `dead_letters.table`, or its place in `routes`"))
 }
 
 /// Refuses when others have added rows since, or deleted some: they would be lost, or come back.
@@ -344,7 +340,8 @@ fn count_rows(
     let mut counted = vec![(primary, &savepoint.primary, account.landed)];
     for point in &savepoint.secondaries {
         let table = catalog.load(&tables::ident(&point.name)?)?;
-        counted.push((table, point, account.dead_letters));
+        let known = progress.rows_of(point.route.as_deref());
+        counted.push((table, point, known));
     }
     for (table, point, known) in counted {
         let head = table.metadata().current_snapshot_id();
@@ -356,7 +353,7 @@ fn count_rows(
                  now {foreign} are not: going back would undo what others did since",
                 point.name, point.foreign_rows
             ))
-            .hint("go on into new tables: set `table` and `dead_letters.table`, and give `--savepoint-table`"));
+            .hint("go on into new tables: set `table`, `dead_letters.table` and `routes`, and give `--savepoint-table`"));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@
 //! one version of its metadata. A secondary is at it in the last snapshot before any later epoch of the
 //! job, once the pending file of the epoch is rolled forward.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use iceberg::spec::{ManifestContentType, SnapshotReference, SnapshotRetention, T
 use iceberg::table::Table;
 use iceberg::{TableRequirement, TableUpdate};
 use serde::{Deserialize, Serialize};
-use strandline_operators::job::JobSettings;
+use strandline_operators::job::{JobSettings, SecondaryTable};
 use strandline_operators::landing::attempt::Verdict;
 use strandline_operators::landing::fence::read_progress;
 use strandline_operators::landing::pending::Mark;
@@ -76,6 +76,9 @@ pub struct Savepoint {
 pub struct TablePoint {
     /// `namespace.table`.
     pub name: String,
+    /// The route that leads there; `None` of the primary table and of the dead letters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) route: Option<String>,
     pub(super) uuid: String,
     /// The snapshot that is tagged.
     pub snapshot_id: i64,
@@ -178,6 +181,7 @@ fn point(catalog: &OpenCatalog, table: &Table, snapshot_id: i64, known: u64) -> 
     let rows = rows(catalog, table, snapshot_id)?;
     Ok(TablePoint {
         name: table.identifier().to_string(),
+        route: None,
         uuid: table.metadata().uuid().to_string(),
         snapshot_id,
         rows,
@@ -262,17 +266,17 @@ impl Taking<'_> {
         }
         let account = progress.account();
         let mut secondaries = Vec::new();
-        if let Some(name) = &self.settings.dead_letter_table {
+        for SecondaryTable { name, route, .. } in self.settings.secondary_tables() {
             let Some(secondary) = self.find_secondary(name, &progress)? else {
                 return Ok(None);
             };
             let (table, snapshot_id) = secondary;
-            secondaries.push(point(
-                self.catalog,
-                &table,
-                snapshot_id,
-                account.dead_letters,
-            )?);
+            let known = progress.rows_of(route);
+            let point = point(self.catalog, &table, snapshot_id, known)?;
+            secondaries.push(TablePoint {
+                route: route.map(str::to_owned),
+                ..point
+            });
         }
         let savepoint = Savepoint {
             version: VERSION,
@@ -286,6 +290,7 @@ impl Taking<'_> {
             progress: Progress {
                 // Rolled forward, and deleted by the job's next commit.
                 pending: None,
+                pending_tables: BTreeMap::new(),
                 ..progress
             },
         };
@@ -322,15 +327,12 @@ impl Taking<'_> {
     fn settle(&self, primary: &Table, progress: &Progress) -> Result<bool> {
         let deadline = Instant::now() + SECONDARY_PATIENCE;
         while Instant::now() < deadline {
-            if let Some(name) = &self.settings.dead_letter_table
-                && let Some(table) = self.catalog.load_if_there(&tables::ident(name)?)?
-                && let Some(mark) = Mark::read(
-                    &TableVersion::of(&table),
-                    &progress.job,
-                    &progress.table_uuid,
-                )?
-                && Some(mark.epoch) >= progress.epoch
-            {
+            let mut lacking = false;
+            for (name, epoch) in &progress.pending_tables {
+                lacking |= !self.has_epoch(name, *epoch, progress)?;
+            }
+            // Earlier builds did not say which tables a pending file is for.
+            if !lacking && !progress.pending_tables.is_empty() {
                 return Ok(true);
             }
             std::thread::sleep(PAUSE);
@@ -347,6 +349,16 @@ impl Taking<'_> {
                 }
             }
         }
+    }
+
+    /// Whether a secondary has come to an epoch.
+    fn has_epoch(&self, name: &str, epoch: Epoch, progress: &Progress) -> Result<bool> {
+        let Some(table) = self.catalog.load_if_there(&tables::ident(name)?)? else {
+            return Ok(false);
+        };
+        let version = TableVersion::of(&table);
+        let mark = Mark::read(&version, &progress.job, &progress.table_uuid)?;
+        Ok(mark.is_some_and(|mark| mark.epoch >= epoch))
     }
 
     /// The secondary, and its snapshot of the progress' epoch; `None` when it cannot be told (any more).

@@ -1,6 +1,7 @@
 //! The connector's guarantees, on a SQLite catalog and a warehouse in a temporary folder.
 
 mod others;
+mod routes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -116,6 +117,7 @@ struct Run {
     generation: u32,
     files: Arc<dyn Files>,
     table: Box<dyn Table>,
+    behind: SecondariesBehind,
     next_offset: i64,
     next_epoch: Epoch,
 }
@@ -127,11 +129,13 @@ impl Run {
 
     fn of(tables: JobTables) -> Run {
         let next_offset = tables.progress().partition(&source()).map_or(0, |p| p.next);
+        let behind = SecondariesBehind::default();
         Run {
+            behind: behind.clone(),
             generation: tables.generation(),
             next_epoch: Epoch::first_of(tables.generation()),
             files: open_files(tables.description()).expect("files"),
-            table: tables.into_committer(&CommitTrouble::default()),
+            table: tables.into_committer(&CommitTrouble::default(), &behind),
             next_offset,
         }
     }
@@ -204,7 +208,17 @@ fn texts(values: impl Iterator<Item = String>) -> ArrayRef {
 }
 
 fn write_rows(files: &dyn Files, epoch: Epoch, first: i64, rows: i64) -> WrittenFile {
-    let offsets = || first..first + rows;
+    write_rows_to(files, TableIndex::PRIMARY, epoch, first..first + rows)
+}
+
+/// Rows of these offsets for the primary table or a route's.
+fn write_rows_to(
+    files: &dyn Files,
+    table: TableIndex,
+    epoch: Epoch,
+    rows: std::ops::Range<i64>,
+) -> WrittenFile {
+    let offsets = || rows.clone();
     let columns: Vec<ArrayRef> = vec![
         texts(offsets().map(|o| format!("id-{o}"))),
         times(offsets().map(event_time)),
@@ -227,7 +241,7 @@ fn write_rows(files: &dyn Files, epoch: Epoch, first: i64, rows: i64) -> Written
     write(
         files,
         FileKey {
-            table: TableIndex::PRIMARY,
+            table,
             day: DAY,
             epoch,
             worker: 0,
@@ -540,7 +554,9 @@ fn a_pending_file_is_rolled_forward() {
     let dying = place.through(|inner| Arc::new(RefusesLetters { inner }));
     let mut run = Run::start(&dying);
     let epoch = run.stage(5, 2);
-    run.table.commit(&epoch).expect_err("the secondary failed");
+    let committed = run.table.commit(&epoch).expect("the primary goes on");
+    assert!(committed.is_behind);
+    run.table.settle().expect_err("the secondary is still away");
     assert_eq!(
         (
             landed(&place.connector).len(),

@@ -205,10 +205,7 @@ fn a_zombie_cannot_put_its_letters_into_a_table_that_was_taken_back() {
     // It dies, or is stopped, between its primary and its secondary.
     let mut zombie = Run::start(&dying(&place, LETTERS, false));
     let epoch = zombie.stage(1, 1);
-    zombie
-        .table
-        .commit(&epoch)
-        .expect_err("the secondary failed");
+    zombie.table.commit(&epoch).expect("the primary goes on");
     let stale = facts(&place.connector).progress[JOB.name].clone();
 
     // The return itself does not go through `prepare`, which would delete the pending file.
@@ -231,7 +228,7 @@ fn a_savepoint_between_primary_and_secondary_rolls_the_secondary_forward() {
     let place = Place::new();
     let mut run = Run::start(&dying(&place, LETTERS, false));
     let epoch = run.stage(3, 2);
-    run.table.commit(&epoch).expect_err("the secondary failed");
+    run.table.commit(&epoch).expect("the primary goes on");
     let made = savepoint(&place.connector, "s");
     assert_eq!(made.secondaries[0].rows, 2);
     assert_eq!(letters(&place.connector), vec![3, 4]);
