@@ -6,6 +6,7 @@ pub mod crypto_binance;
 pub mod crypto_kraken;
 pub mod crypto_trades_typed;
 pub mod roman_numerals;
+pub mod stdout;
 pub mod user_events;
 
 use strandline_operators::job::Job;
@@ -19,6 +20,7 @@ pub const ALL: &[Job] = &[
     business_events::BUSINESS_EVENTS,
     bid_events::BID_EVENTS,
     user_events::USER_EVENTS,
+    stdout::STDOUT,
 ];
 
 #[cfg(test)]

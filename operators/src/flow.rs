@@ -25,7 +25,7 @@ use crate::dedup::metrics::DedupMetrics;
 use crate::dedup::operator::{DedupConfig, Deduplicate};
 use crate::error::{Error, Result};
 use crate::io::{DeadLetterTopic, Files, IdStore, Log, Schemas, Table, TableIndex};
-use crate::job::JobSettings;
+use crate::job::{JobSettings, Sink};
 use crate::record::EventBatch;
 use crate::route::{Route, Router};
 use crate::source::Read;
@@ -96,7 +96,9 @@ pub fn bronze(worker: &mut Worker, context: &Context, ports: Ports) -> Result<()
         let table = TableIndex::of_route(place);
         router.with_route(table, ports.files.schema(table), route.takes)
     });
-    let letter_rows = settings.dead_letter_table.as_ref().map(|_| {
+    // A terminal shows what cannot land too.
+    let keeps_letters = settings.dead_letter_table.is_some() || settings.sink == Sink::Terminal;
+    let letter_rows = keeps_letters.then(|| {
         let job = settings.name.clone();
         Box::new(move |letters: &[_], epoch| crate::dead_letter::to_rows(letters, &job, epoch))
             as LetterRows

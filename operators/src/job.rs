@@ -280,6 +280,16 @@ impl TooLate {
     }
 }
 
+/// Where a job's rows go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// Into its Iceberg tables, exactly once.
+    Tables,
+    /// To standard output, one JSON object a record. Nothing remembers them: every run reads from
+    /// `starting_offsets`.
+    Terminal,
+}
+
 /// What happens when Kafka no longer holds what should be read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -367,7 +377,9 @@ pub struct Job {
     pub columns: &'static [Column],
     /// Those of the columns that are derived from others instead of decoded.
     pub derived: &'static [Derived],
-    /// The Bronze table it lands in, `namespace.table`.
+    /// Where its rows go.
+    pub sink: Sink,
+    /// The Bronze table it lands in, `namespace.table`; none with [`Sink::Terminal`].
     pub table: &'static str,
     /// The tables that some of its rows go to as well: a row to none, one or several of them.
     pub routes: &'static [Route<&'static str>],
@@ -413,6 +425,7 @@ impl Job {
         },
         columns: &[],
         derived: &[],
+        sink: Sink::Tables,
         table: "",
         routes: &[],
         dead_letter_topic: None,
@@ -452,15 +465,25 @@ impl Job {
         if self.name.is_empty() || !self.name.chars().all(name_fits) {
             return invalid("its name must be lower-case letters, digits and hyphens".to_owned());
         }
-        if self.topics.is_empty() {
+        // A terminal shows what it is asked for.
+        if self.topics.is_empty() && self.sink == Sink::Tables {
             return invalid("it reads no topic".to_owned());
         }
         let routes = self.routes.iter();
-        let tables: Vec<&str> = [Some(self.table), self.dead_letter_table]
+        let tables: Vec<&str> = (self.sink == Sink::Tables)
+            .then_some(self.table)
             .into_iter()
-            .flatten()
+            .chain(self.dead_letter_table)
             .chain(routes.map(|route| route.table))
             .collect();
+        if self.sink == Sink::Terminal {
+            let table = Some(self.table).filter(|table| !table.is_empty());
+            if let Some(table) = table.or(tables.first().copied()) {
+                return invalid(format!(
+                    "it goes to the terminal, and not to table `{table}`"
+                ));
+            }
+        }
         for (i, name) in tables.iter().enumerate() {
             if name.split('.').count() < 2 || name.split('.').any(str::is_empty) {
                 return invalid(format!("its table `{name}` must be `namespace.table`"));
@@ -544,6 +567,7 @@ impl Job {
             debezium: self.debezium,
             columns: self.columns.to_vec(),
             derived: self.derived.to_vec(),
+            sink: self.sink,
             table: self.table.to_owned(),
             routes: self
                 .routes
@@ -595,6 +619,8 @@ pub struct JobSettings {
     pub columns: Vec<Column>,
     /// Those of the columns that are derived from others instead of decoded.
     pub derived: Vec<Derived>,
+    /// Where its rows go.
+    pub sink: Sink,
     /// The Bronze table.
     pub table: String,
     /// The tables that some of its rows go to as well.

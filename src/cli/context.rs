@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use strandline_operators::Result;
-use strandline_operators::job::Job;
+use strandline_operators::job::{Job, Sink};
+use strandline_operators::{Error, Result};
 
 use crate::config::{Config, Draft, Sources, unknown_job};
 
@@ -40,6 +40,21 @@ impl Context {
             .iter()
             .find(|j| j.name == name)
             .ok_or_else(|| unknown_job(name, self.jobs.iter().map(|j| j.name)))
+    }
+
+    /// The job of this name, which lands in tables.
+    ///
+    /// # Errors
+    /// As [`Context::job`]; or it goes to the terminal.
+    pub fn job_with_tables(&self, name: &str) -> Result<&'static Job> {
+        let job = self.job(name)?;
+        match job.sink {
+            Sink::Tables => Ok(job),
+            Sink::Terminal => Err(Error::configuration(format!(
+                "job `{name}` goes to the terminal, it has no tables"
+            ))
+            .hint(format!("`strandline run {name}` shows its records"))),
+        }
     }
 
     /// The configuration file in use: what a child process is given with `-c`.

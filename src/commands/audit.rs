@@ -61,6 +61,7 @@ struct PartitionAudit {
 /// # Errors
 /// The table cannot be read, or, once everything is printed, the account is not proved.
 pub fn run(context: &Context, args: &AuditArgs) -> Result<()> {
+    context.job_with_tables(&args.job)?;
     let config = context.config_for(&args.job, &[])?;
     let Some(settings) = config.engine.jobs.get(&args.job) else {
         return Err(Error::internal(format!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use strandline_operators::decode;
-use strandline_operators::job::JobSettings;
+use strandline_operators::job::{JobSettings, Sink};
 use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 
@@ -95,12 +95,18 @@ pub fn run(context: &Context, args: &CheckArgs) -> Result<()> {
             args.job
         )));
     };
-    let iceberg = IcebergConnector::open(&catalog_settings(&config));
-    let iceberg = findings.look("catalog", iceberg);
     // `None` when the tables could not be read, `Some(None)` when they hold no progress.
-    let progress = iceberg
-        .as_ref()
-        .and_then(|iceberg| check_tables(&mut findings, iceberg, settings));
+    let progress = match settings.sink {
+        Sink::Tables => {
+            let iceberg = IcebergConnector::open(&catalog_settings(&config));
+            let iceberg = findings.look("catalog", iceberg);
+            iceberg.and_then(|iceberg| check_tables(&mut findings, &iceberg, settings))
+        }
+        Sink::Terminal => {
+            findings.add(Verdict::Ok, "terminal", "its records go to standard output");
+            Some(None)
+        }
+    };
     let kafka = kafka_settings(&config);
     let registry = check_registry(&mut findings, &config, settings);
     check_kafka(

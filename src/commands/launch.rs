@@ -16,6 +16,7 @@ use crate::engine::supervise::{Launch, supervise};
 /// # Errors
 /// The failure of the last attempt.
 pub fn run(context: &Context, args: &LaunchArgs) -> Result<()> {
+    context.job_with_tables(&args.job)?;
     // Read here too, so that a wrong configuration is one error and not one a process.
     let config = context.config_for(&args.job, &args.set)?;
     let mut arguments = Vec::new();

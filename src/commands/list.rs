@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 use strandline_operators::Result;
+use strandline_operators::job::Sink;
 
 use crate::cli::arguments::ListArgs;
 use crate::cli::{Context, output};
@@ -39,7 +40,10 @@ pub fn run(context: &Context, args: &ListArgs) -> Result<()> {
             job.name.to_owned(),
             runs.to_owned(),
             settings.topics.join(","),
-            settings.table.clone(),
+            match settings.sink {
+                Sink::Tables => settings.table.clone(),
+                Sink::Terminal => "(terminal)".to_owned(),
+            },
             job.description.to_owned(),
         ]);
     }

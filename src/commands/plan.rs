@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 use serde_json::json;
 use strandline_operators::Result;
-use strandline_operators::job::{JobSettings, TooLate};
+use strandline_operators::job::{JobSettings, Sink, TooLate};
 
 use crate::cli::arguments::PlanArgs;
 use crate::cli::{Context, output};
@@ -79,6 +79,9 @@ fn in_force<'a>(draft: &'a Draft, job: &str) -> Vec<&'a Setting> {
 }
 
 fn tables(settings: &JobSettings) -> Vec<(&str, String)> {
+    if settings.sink == Sink::Terminal {
+        return Vec::new();
+    }
     let mut tables = vec![(
         settings.table.as_str(),
         "primary: its commit is the commit point; partitioned by day(event_time)".to_owned(),
@@ -209,7 +212,11 @@ fn draw(text: &mut String, settings: &JobSettings, operators: &[Operator]) {
             let _ = writeln!(text, "{aside}--> [dead letters]");
         }
     }
-    let _ = writeln!(text, "    |\n    v\n  Iceberg: {}", settings.table);
+    let sink = match settings.sink {
+        Sink::Tables => format!("Iceberg: {}", settings.table),
+        Sink::Terminal => "standard output".to_owned(),
+    };
+    let _ = writeln!(text, "    |\n    v\n  {sink}");
     for route in &settings.routes {
         let _ = writeln!(
             text,

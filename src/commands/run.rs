@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
+use strandline_operators::job::Sink;
 use strandline_operators::observed::Observed;
 use strandline_operators::{Error, Result};
 
@@ -38,6 +39,9 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<()> {
 
 fn run_job(context: &Context, args: &RunArgs) -> Result<()> {
     let config = context.config_for(&args.job, &args.set)?;
+    if args.from_savepoint.is_some() {
+        context.job_with_tables(&args.job)?;
+    }
     let shape = shape(&args.cluster, args.workers)?;
     let mut run = job_run(&config, &args.job, shape, args.until_caught_up)?;
     run.accept_new_fingerprint = args.accept_new_fingerprint;
@@ -53,7 +57,7 @@ fn run_job(context: &Context, args: &RunArgs) -> Result<()> {
         let tell: Tell = Arc::new(|facts| supervised::tell(&facts));
         let report = run_process(&run, &interrupt, observed, tell, end_process())?;
         if let Some(report) = report {
-            print_report(&report, args.json)?;
+            print_end(&run, &report, args.json)?;
         }
         context.ended_with(interrupt.exit_code());
         return Ok(());
@@ -72,9 +76,19 @@ fn run_job(context: &Context, args: &RunArgs) -> Result<()> {
     let done = run_process(&run, &interrupt, observed, tell, shown.on_failure());
     shown.end(&done, interrupt.exit_code().unwrap_or(0));
     if let Some(report) = done? {
-        print_report(&report, args.json)?;
+        print_end(&run, &report, args.json)?;
     }
     context.ended_with(interrupt.exit_code());
+    Ok(())
+}
+
+/// Prints the account, last; beside the records that went to standard output, not among them.
+fn print_end(run: &JobRun, report: &RunReport, json: bool) -> Result<()> {
+    if run.settings.sink == Sink::Tables {
+        return print_report(report, json);
+    }
+    // Nobody who reads this far minds when the rest cannot be told.
+    let _ = report.print(&mut std::io::stderr().lock(), json);
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use crate::http::SavepointAction;
 /// # Errors
 /// A name that is in use, a job that has not run yet, a catalog that is away.
 pub fn run(context: &Context, args: &SavepointArgs) -> Result<()> {
+    context.job_with_tables(&args.job)?;
     let config = context.config_for(&args.job, &args.set)?;
     let settings = config.engine.job(&args.job)?;
     let savepoint = make(&catalog_settings(&config), settings, args.name.clone())?;

@@ -4,3 +4,4 @@ pub mod iceberg;
 pub mod kafka;
 pub mod rocksdb;
 pub mod schema_registry;
+pub mod terminal;

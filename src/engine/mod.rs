@@ -18,6 +18,7 @@ pub mod report;
 pub mod restarts;
 pub mod run;
 mod silence;
+mod sink;
 pub mod start;
 pub mod state;
 pub mod supervise;

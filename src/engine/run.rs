@@ -7,28 +7,21 @@ use strandline_operators::context::OnFailure;
 use strandline_operators::credit::Budget;
 use strandline_operators::decode::decoder;
 use strandline_operators::observed::Observed;
-use strandline_operators::{Error, ErrorKind, Result};
+use strandline_operators::{Error, Result};
 
-use crate::connectors::iceberg::{IcebergConnector, TableFacts, open_files};
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::engine::cluster::{Agreement, Cluster};
 use crate::engine::failpoints;
 use crate::engine::heartbeat::Heartbeats;
 use crate::engine::interrupt::Interrupt;
-use crate::engine::report::{RunReport, TableReport};
-use crate::engine::start;
+use crate::engine::report::RunReport;
+use crate::engine::sink::OpenSink;
 use crate::engine::state::{self, FILTER_SHARE};
 use crate::engine::turns::Turns;
 use crate::engine::watch::{Causes, Watch};
 use crate::engine::workers::{RECORDS_SHARE, WorkerParts, work};
 use crate::engine::{JobRun, lock, lock::Lock, start::StartingPoint};
 use crate::status::collect::{Sources, Tell, Teller};
-
-/// How long a report waits for a catalog that cannot be reached.
-const REPORT_PATIENCE: Duration = Duration::from_secs(30);
-
-/// The pause between two tries.
-const REPORT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs the job in this process until it has drained: caught up if so asked, or by a signal. Process 0
 /// returns the report, the others `None`, as it does when a signal came before its peers were there. What the
@@ -54,7 +47,7 @@ pub fn run(
     let teller = Teller::start(Arc::clone(&sources), tell)?;
     let registry = schema_registry(run)?;
     let host = failpoints::host()?;
-    let iceberg = IcebergConnector::open(&run.catalog)?.on(Arc::clone(&host));
+    let sink = OpenSink::open(run, &host)?;
     let agreement = Agreement {
         job: run.settings.name.clone(),
         configuration: format!("{:?}", run.settings),
@@ -70,7 +63,7 @@ pub fn run(
         &mut heartbeats,
         || {
             met = Some(started.elapsed());
-            let (start, prepared) = start::prepare(run, &iceberg)?;
+            let (start, prepared) = sink.prepare(run)?;
             tables = Some(prepared);
             Ok(start)
         },
@@ -80,11 +73,10 @@ pub fn run(
     };
     let claimed = started.elapsed();
     sources.claimed(&start.progress);
-    let files = open_files(&start.tables)?;
+    let files = sink.files(run, &start)?;
     // Beside the load of the state, which it does not delay.
     let dedup = std::thread::scope(|scope| {
-        let agreed =
-            (run.shape.process != 0).then(|| scope.spawn(|| start::agree(run, &iceberg, &start)));
+        let agreed = (run.shape.process != 0).then(|| scope.spawn(|| sink.agree(run, &start)));
         let dedup = state::open(run, &start, &*host);
         if let Some(agreed) = agreed {
             agreed.join().map_err(|_| {
@@ -111,7 +103,7 @@ pub fn run(
     interrupt.can_drain();
     let turns = Turns::new(run.shape.workers);
     let turns_watch = turns.watch(&run.settings.name, Arc::clone(&on_failure))?;
-    let table = tables.map(|tables| tables.into_committer(&sources.trouble, &sources.behind));
+    let table = tables.map(|tables| tables.into_table(&sources.trouble, &sources.behind));
     let budget = Budget::new(run.settings.memory / RECORDS_SHARE);
     let metrics = dedup.iter().flatten().next();
     let metrics = metrics.map(|state| Arc::clone(&state.metrics));
@@ -157,19 +149,8 @@ pub fn run(
     let done = observed.committed_view().account;
     let mut account = before;
     account += done;
-    let mut reports = Vec::new();
     let settings = &run.settings;
-    let secondaries = settings.secondary_tables();
-    let secondaries = secondaries.iter().map(|secondary| secondary.name);
-    for name in std::iter::once(settings.table.as_str()).chain(secondaries) {
-        if let Some(facts) = inspect(&iceberg, name)? {
-            reports.push(TableReport {
-                name: name.to_owned(),
-                metadata_location: facts.metadata_location,
-                rows: facts.rows,
-            });
-        }
-    }
+    let reports = sink.reports(settings)?;
     let report = RunReport::new(&settings.name, account, done, reports, started.elapsed());
     sources.ended(&report);
     drop(teller);
@@ -196,18 +177,4 @@ fn schema_registry(run: &JobRun) -> Result<Option<SchemaRegistry>> {
     decoder(&run.settings, settings.is_some())?;
     let opened = settings.map(SchemaRegistry::open).transpose();
     opened.map_err(|error| error.context(format!("job {}", run.settings.name)))
-}
-
-/// Looks at a table for the report. Everything is committed by now: a catalog that is away for a moment
-/// should not make a failure of it.
-fn inspect(iceberg: &IcebergConnector, table: &str) -> Result<Option<TableFacts>> {
-    let deadline = Instant::now() + REPORT_PATIENCE;
-    loop {
-        match iceberg.inspect(table) {
-            Err(e) if e.kind() == ErrorKind::Unreachable && Instant::now() < deadline => {
-                std::thread::sleep(REPORT_PAUSE);
-            }
-            done => return done,
-        }
-    }
 }

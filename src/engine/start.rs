@@ -12,7 +12,7 @@ use crate::connectors::iceberg::{IcebergConnector, JobTables, TablesDescription}
 use crate::connectors::kafka::discovery::{
     Discovered, Known, KnownTopic, Looking, Workers, discover,
 };
-use crate::connectors::kafka::metadata::Cluster as KafkaCluster;
+use crate::connectors::kafka::metadata::{Cluster as KafkaCluster, TopicMetadata};
 use crate::connectors::kafka::positions::{self, Position};
 use crate::engine::{JobRun, lock};
 
@@ -202,6 +202,73 @@ pub fn prepare(run: &JobRun, iceberg: &IcebergConnector) -> Result<(StartingPoin
         iceberg.restore(settings, options, from, &mut examine)?;
     }
     let tables = iceberg.prepare(settings, options, &mut examine)?;
+    let start = StartingPoint {
+        progress: tables.progress().clone(),
+        partitions: assign(run, &topics, positions)?,
+        tables: tables.description().clone(),
+    };
+    Ok((start, tables))
+}
+
+/// The same for a job without tables: nothing is known, and nothing will be.
+///
+/// # Errors
+/// No topic is named; whatever is missing outside.
+pub fn prepare_without_tables(run: &JobRun) -> Result<StartingPoint> {
+    let settings = &run.settings;
+    if settings.topics.is_empty() {
+        return Err(Error::configuration(format!(
+            "job `{}` is told no topic to read",
+            settings.name
+        ))
+        .hint(format!(
+            "add `--set topics=[TOPIC]`, or `topics` to `jobs.{}` in the configuration",
+            settings.name
+        )));
+    }
+    let kafka = KafkaCluster::connect(&run.kafka)?;
+    let topics = settings
+        .topics
+        .iter()
+        .map(|topic| kafka.topic(topic))
+        .collect::<Result<Vec<_>>>()?;
+    let mut progress = Progress::new(&settings.name, "", 0, &settings.fingerprint());
+    let facts = kafka.facts(&topics, &settings.group_id, &settings.starting_offsets)?;
+    let positions = positions::decide(
+        Some(kafka.id()),
+        &topics,
+        &facts,
+        &progress,
+        &settings.starting_offsets,
+        settings.on_gap,
+    )?;
+    progress.cluster_id = Some(kafka.id().to_owned());
+    for topic in &topics {
+        let known = progress.topics.entry(topic.name.clone()).or_default();
+        known.topic_id.clone_from(&topic.id);
+    }
+    for position in &positions {
+        progress.begin(&position.assigned.source, position.assigned.start);
+    }
+    let generation = progress.claim();
+    Ok(StartingPoint {
+        progress,
+        partitions: assign(run, &topics, positions)?,
+        tables: TablesDescription {
+            job: settings.name.clone(),
+            generation,
+            primary_uuid: String::new(),
+            tables: Vec::new(),
+        },
+    })
+}
+
+/// Gives each partition to a worker, and says where it is read from and why.
+fn assign(
+    run: &JobRun,
+    topics: &[TopicMetadata],
+    positions: Vec<Position>,
+) -> Result<Vec<StartingPosition>> {
     let peers = run.shape.peers();
     let mut partitions = Vec::with_capacity(positions.len());
     for position in positions {
@@ -216,7 +283,7 @@ pub fn prepare(run: &JobRun, iceberg: &IcebergConnector) -> Result<(StartingPoin
                 ))
             })?;
         let worker = positions::worker_of(topic, source.partition, peers);
-        tracing::info!(job = settings.name, worker, "{}", position.reason);
+        tracing::info!(job = run.settings.name, worker, "{}", position.reason);
         partitions.push(StartingPosition {
             assigned: position.assigned,
             read_from: position.read_from,
@@ -224,10 +291,5 @@ pub fn prepare(run: &JobRun, iceberg: &IcebergConnector) -> Result<(StartingPoin
             worker,
         });
     }
-    let start = StartingPoint {
-        progress: tables.progress().clone(),
-        partitions,
-        tables: tables.description().clone(),
-    };
-    Ok((start, tables))
+    Ok(partitions)
 }

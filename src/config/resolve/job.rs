@@ -96,6 +96,7 @@ pub(super) fn resolve(
         }),
         columns: ours.columns,
         derived: ours.derived,
+        sink: ours.sink,
         table: at.pick("table", said.table, ours.table, Origin::JOB, |t| json!(t)),
         routes: at.within("routes", |at| {
             let mut said = said.routes;

@@ -1,0 +1,115 @@
+//! Where the rows of a run go, and what has to be done for it at start and at the end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use strandline_operators::host::Host;
+use strandline_operators::io::{Files, Table};
+use strandline_operators::job::{JobSettings, Sink};
+use strandline_operators::landing::behind::SecondariesBehind;
+use strandline_operators::landing::trouble::CommitTrouble;
+use strandline_operators::{ErrorKind, Result};
+
+use crate::connectors::iceberg::{IcebergConnector, JobTables, TableFacts, open_files};
+use crate::connectors::terminal::{TerminalFiles, TerminalTable};
+use crate::engine::JobRun;
+use crate::engine::report::TableReport;
+use crate::engine::start::{self, StartingPoint};
+
+/// How long a report waits for a catalog that cannot be reached.
+const REPORT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The pause between two tries.
+const REPORT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The sink of a run, opened.
+pub(crate) enum OpenSink {
+    Tables(IcebergConnector),
+    Terminal,
+}
+
+/// What the process has prepared that commits.
+pub(crate) enum Prepared {
+    Tables(Box<JobTables>),
+    Terminal,
+}
+
+impl OpenSink {
+    pub fn open(run: &JobRun, host: &Arc<dyn Host>) -> Result<OpenSink> {
+        Ok(match run.settings.sink {
+            Sink::Tables => {
+                OpenSink::Tables(IcebergConnector::open(&run.catalog)?.on(Arc::clone(host)))
+            }
+            Sink::Terminal => OpenSink::Terminal,
+        })
+    }
+
+    /// Decides where reading starts, and claims it. Only one process does this.
+    pub fn prepare(&self, run: &JobRun) -> Result<(StartingPoint, Prepared)> {
+        match self {
+            OpenSink::Tables(iceberg) => {
+                let (start, tables) = start::prepare(run, iceberg)?;
+                Ok((start, Prepared::Tables(Box::new(tables))))
+            }
+            OpenSink::Terminal => Ok((start::prepare_without_tables(run)?, Prepared::Terminal)),
+        }
+    }
+
+    /// Whether this process sees what process 0 sees.
+    pub fn agree(&self, run: &JobRun, start: &StartingPoint) -> Result<()> {
+        match self {
+            OpenSink::Tables(iceberg) => start::agree(run, iceberg, start),
+            OpenSink::Terminal => Ok(()),
+        }
+    }
+
+    pub fn files(&self, run: &JobRun, start: &StartingPoint) -> Result<Arc<dyn Files>> {
+        match self {
+            OpenSink::Tables(_) => open_files(&start.tables),
+            OpenSink::Terminal => Ok(Arc::new(TerminalFiles::new(&run.settings))),
+        }
+    }
+
+    /// The tables as they are at the end.
+    pub fn reports(&self, settings: &JobSettings) -> Result<Vec<TableReport>> {
+        let OpenSink::Tables(iceberg) = self else {
+            return Ok(Vec::new());
+        };
+        let secondaries = settings.secondary_tables();
+        let secondaries = secondaries.iter().map(|secondary| secondary.name);
+        let mut reports = Vec::new();
+        for name in std::iter::once(settings.table.as_str()).chain(secondaries) {
+            if let Some(facts) = inspect(iceberg, name)? {
+                reports.push(TableReport {
+                    name: name.to_owned(),
+                    metadata_location: facts.metadata_location,
+                    rows: facts.rows,
+                });
+            }
+        }
+        Ok(reports)
+    }
+}
+
+impl Prepared {
+    pub fn into_table(self, trouble: &CommitTrouble, behind: &SecondariesBehind) -> Box<dyn Table> {
+        match self {
+            Prepared::Tables(tables) => tables.into_committer(trouble, behind),
+            Prepared::Terminal => Box::new(TerminalTable),
+        }
+    }
+}
+
+/// Looks at a table for the report. Everything is committed by now: a catalog that is away for a moment
+/// should not make a failure of it.
+fn inspect(iceberg: &IcebergConnector, table: &str) -> Result<Option<TableFacts>> {
+    let deadline = Instant::now() + REPORT_PATIENCE;
+    loop {
+        match iceberg.inspect(table) {
+            Err(e) if e.kind() == ErrorKind::Unreachable && Instant::now() < deadline => {
+                std::thread::sleep(REPORT_PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
