@@ -15,7 +15,10 @@ fn message(partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Message 
         partition,
         key: key.map(<[u8]>::to_vec),
         value: value.map(<[u8]>::to_vec),
-        headers: vec![("trace".to_owned(), Some(b"t-1".to_vec())), ("none".to_owned(), None)],
+        headers: vec![
+            ("trace".to_owned(), Some(b"t-1".to_vec())),
+            ("none".to_owned(), None),
+        ],
         ..Message::default()
     }
 }
@@ -40,12 +43,28 @@ fn every_record_of_a_topic_is_one_object_on_standard_output() {
     fs::write(folder.path().join("strandline.yaml"), config).expect("write the configuration");
     let topics = format!("topics=[{}]", topic.name);
     let shown = |more: &[&str]| -> Vec<Value> {
-        let mut args = vec!["run", "stdout", "--until-caught-up", "-w", "2", "--set", &topics];
+        let mut args = vec![
+            "run",
+            "stdout",
+            "--until-caught-up",
+            "-w",
+            "2",
+            "--set",
+            &topics,
+        ];
         args.extend(more);
         let ended = spawn(folder.path(), &args).wait(DEADLINE).expect_exit(0);
-        let lines = ended.stdout.lines().map(|line| serde_json::from_str(line).expect(line));
+        let lines = ended
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect(line));
         let mut lines: Vec<Value> = lines.collect();
-        lines.sort_by_key(|line| (line["kafka_partition"].as_i64(), line["kafka_offset"].as_i64()));
+        lines.sort_by_key(|line| {
+            (
+                line["kafka_partition"].as_i64(),
+                line["kafka_offset"].as_i64(),
+            )
+        });
         for line in &mut lines {
             let of_record = line.as_object_mut().expect("an object");
             assert!(of_record.remove("kafka_timestamp").is_some());
@@ -55,9 +74,7 @@ fn every_record_of_a_topic_is_one_object_on_standard_output() {
     };
     let all = shown(&[]);
     let headers = json!({"trace": "t-1", "none": null});
-    let row = |partition, offset, value: Value| {
-        json!({"kafka_partition": partition, "kafka_offset": offset, "kafka_headers": headers, "value": value})
-    };
+    let row = |partition, offset, value: Value| json!({"kafka_partition": partition, "kafka_offset": offset, "kafka_headers": headers, "value": value});
     let with_key = |mut row: Value, key: &str| {
         row["kafka_key"] = json!(key);
         row
@@ -79,6 +96,12 @@ fn every_record_of_a_topic_is_one_object_on_standard_output() {
     topic.produce([message(1, None, Some(b"later"))]);
     let group = ["--set", "starting_offsets=group"];
     assert_eq!(shown(&group), [row(1, 1, json!("later"))]);
-    assert_eq!(shown(&["--set", "starting_offsets=latest"]), [] as [Value; 0]);
-    assert!(!folder.path().join("catalog.db").exists(), "no catalog is opened");
+    assert_eq!(
+        shown(&["--set", "starting_offsets=latest"]),
+        [] as [Value; 0]
+    );
+    assert!(
+        !folder.path().join("catalog.db").exists(),
+        "no catalog is opened"
+    );
 }

@@ -86,6 +86,24 @@ impl EpochCommit {
     }
 }
 
+/// That the offset of a partition was set by a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffsetReset {
+    /// When, the last time: RFC 3339.
+    pub at: String,
+    /// By whom, the last time: process and host.
+    pub by: String,
+    /// What would have been read next before it.
+    pub from: i64,
+    /// What was to be read next after it.
+    pub to: i64,
+    /// Offsets that all resets of the partition have passed over; below zero where reading went back further
+    /// than it went ahead.
+    pub skipped: i64,
+    /// How far reading had come before any of them: rows have offsets up to here.
+    pub read_up_to: i64,
+}
+
 /// What the table knows of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionProgress {
@@ -100,6 +118,26 @@ pub struct PartitionProgress {
     pub max_event_time: Option<EventTime>,
     /// What became of all its records since `start`.
     pub account: Account,
+    /// That its offset was set by a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<OffsetReset>,
+}
+
+impl PartitionProgress {
+    /// Whether every offset passed is accounted for: `next - start = consumed + gaps`, and what resets passed
+    /// over.
+    pub fn is_accounted(&self) -> bool {
+        let passed = i128::from(self.account.consumed) + i128::from(self.account.gaps);
+        let skipped = self.reset.as_ref().map_or(0, |reset| reset.skipped);
+        self.account.is_balanced()
+            && i128::from(self.next) - i128::from(self.start) == passed + i128::from(skipped)
+    }
+
+    /// The offset after the last one that a row may have.
+    pub fn read_up_to(&self) -> i64 {
+        let reset = self.reset.as_ref();
+        reset.map_or(self.next, |reset| reset.read_up_to.max(self.next))
+    }
 }
 
 /// What the table knows of one topic.
@@ -313,7 +351,37 @@ impl Progress {
                 leader_epoch: None,
                 max_event_time: None,
                 account: Account::default(),
+                reset: None,
             });
+    }
+
+    /// Sets what is read next of a partition, at the time `at` and by `by`. The account stays: what is passed
+    /// over is written down beside it. Where reading goes back the partition's watermark begins anew, so that
+    /// what is read again is judged as if it had not been read.
+    pub fn reset(&mut self, source: &TopicPartition, to: i64, at: &str, by: &str) {
+        self.begin(source, to);
+        let known = self.topics.get_mut(&*source.topic);
+        let Some(partition) = known.and_then(|t| t.partitions.get_mut(&source.partition)) else {
+            return;
+        };
+        let from = partition.next;
+        let earlier = partition.reset.take();
+        let start = partition.start.min(to);
+        let skipped = earlier.as_ref().map_or(0, |reset| reset.skipped);
+        partition.reset = Some(OffsetReset {
+            at: at.to_owned(),
+            by: by.to_owned(),
+            from,
+            to,
+            skipped: skipped + (to - from) + (partition.start - start),
+            read_up_to: earlier.map_or(from, |reset| reset.read_up_to.max(from)),
+        });
+        partition.start = start;
+        partition.next = to;
+        partition.leader_epoch = None;
+        if to < from {
+            partition.max_event_time = None;
+        }
     }
 
     /// Adds what an epoch did.
@@ -455,6 +523,55 @@ mod tests {
         progress
             .advance(&commit(Epoch::first_of(1), 100, 5200))
             .expect("from where it began");
+    }
+
+    #[test]
+    fn an_offset_that_was_set_is_gone_on_from_and_the_account_still_adds_up() {
+        let mut progress = claimed();
+        let source = TopicPartition::new("t", 0);
+        let first = Epoch::first_of(1);
+        progress.advance(&commit(first, 100, 200)).expect("first");
+        let mut epoch = first;
+        let mut then = |progress: &mut Progress, to: i64| {
+            progress.reset(&source, to, "2026-11-21T20:00:00Z", "pid 7 on h");
+            let at = progress.partition(&source).expect("known").clone();
+            assert!(at.is_accounted(), "{at:?}");
+            assert_eq!((at.next, at.leader_epoch), (to, None));
+            epoch = epoch.next();
+            progress
+                .advance(&commit(epoch, to, to + 10))
+                .expect("from there");
+            let at = progress.partition(&source).expect("known").clone();
+            assert!(at.is_accounted(), "{at:?}");
+            at
+        };
+        let ahead = then(&mut progress, 250);
+        assert_eq!((ahead.start, ahead.read_up_to()), (100, 260));
+        let back = then(&mut progress, 40);
+        assert_eq!((back.start, back.next, back.read_up_to()), (40, 50, 260));
+        assert_eq!(back.reset.as_ref().map(|r| (r.from, r.to)), Some((260, 40)));
+        let again = then(&mut progress, 1000);
+        assert_eq!((again.start, again.read_up_to()), (40, 1010));
+        assert_eq!(again.account.consumed, 130);
+        let json = progress.to_json().expect("json");
+        assert_eq!(Progress::parse(&json).expect("parse"), progress);
+        let mut broken = again;
+        broken.next += 1;
+        assert!(!broken.is_accounted());
+    }
+
+    #[test]
+    fn a_partition_that_is_set_back_is_judged_anew_and_one_that_is_set_ahead_goes_on() {
+        let source = TopicPartition::new("t", 0);
+        for (to, kept) in [(5, false), (10, true), (15, true)] {
+            let mut progress = claimed();
+            progress
+                .advance(&commit(Epoch::first_of(1), 0, 10))
+                .expect("first");
+            progress.reset(&source, to, "now", "me");
+            let at = progress.partition(&source).expect("known");
+            assert_eq!(at.max_event_time.is_some(), kept, "to {to}");
+        }
     }
 
     #[test]

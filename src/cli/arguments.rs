@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap_complete::Shell;
 use strandline_operators::{Error, Result};
 
-use super::typed::{TypedCommand, TypedConfigAction, TypedFromSavepoint, TypedRun};
+use super::typed::{
+    TypedCommand, TypedConfigAction, TypedFromSavepoint, TypedOffsetsAction, TypedRun,
+};
 use crate::connectors::iceberg::{FromSavepoint, validate_savepoint_name};
 
 /// A command and its arguments.
@@ -29,6 +31,8 @@ pub enum Command {
     Cancel(StopArgs),
     /// `savepoint`
     Savepoint(SavepointArgs),
+    /// `offsets`
+    Offsets(OffsetsArgs),
     /// `check`
     Check(CheckArgs),
     /// `peek`
@@ -151,6 +155,43 @@ pub struct SavepointArgs {
     pub set: Vec<String>,
     /// Whether to print JSON.
     pub json: bool,
+}
+
+/// What `offsets` is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetsArgs {
+    /// The job's name, as typed.
+    pub job: String,
+    /// The reset; `None` to show.
+    pub reset: Option<ResetArgs>,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+/// What `offsets reset` is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResetArgs {
+    /// Where to.
+    pub to: ResetTo,
+    /// Only these topics, or partitions of them; all when there are none.
+    pub only: Vec<(String, Option<i32>)>,
+    /// Whether to do it.
+    pub execute: bool,
+}
+
+/// Where offsets are set to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetTo {
+    /// The oldest record that the broker holds.
+    Earliest,
+    /// The end.
+    Latest,
+    /// Where the consumer group stands.
+    Group,
+    /// This offset.
+    Offset(i64),
+    /// The first record with this timestamp or a later one, in milliseconds since 1970.
+    Timestamp(i64),
 }
 
 /// What `check` is asked to do.
@@ -294,6 +335,7 @@ impl Command {
                     json: t.json,
                 })
             }
+            TypedCommand::Offsets(t) => Command::Offsets(offsets_args(t.action)?),
             TypedCommand::Check(t) => Command::Check(CheckArgs {
                 job: t.job,
                 json: t.json,
@@ -370,6 +412,58 @@ fn run_args(t: TypedRun) -> Result<RunArgs> {
         supervised: t.supervised,
         json: t.json,
     })
+}
+
+fn offsets_args(action: TypedOffsetsAction) -> Result<OffsetsArgs> {
+    let t = match action {
+        TypedOffsetsAction::Show(t) => {
+            return Ok(OffsetsArgs {
+                job: t.job,
+                reset: None,
+                json: t.json,
+            });
+        }
+        TypedOffsetsAction::Reset(t) => t,
+    };
+    let only = |text: &String| {
+        let partition = |(topic, partition): (&str, &str)| {
+            let partition = partition.parse().ok().filter(|p: &i32| *p >= 0)?;
+            Some((topic.to_owned(), Some(partition)))
+        };
+        match text.rsplit_once(':') {
+            // No topic has a colon in its name.
+            Some(parts) => partition(parts).ok_or_else(|| {
+                Error::configuration(format!("`--only {text}` names no partition"))
+                    .hint("write `--only TOPIC:PARTITION` or `--only TOPIC`")
+            }),
+            None => Ok((text.clone(), None)),
+        }
+    };
+    Ok(OffsetsArgs {
+        job: t.job,
+        reset: Some(ResetArgs {
+            to: reset_to(&t.to)?,
+            only: t.only.iter().map(only).collect::<Result<_>>()?,
+            execute: t.execute,
+        }),
+        json: t.json,
+    })
+}
+
+fn reset_to(text: &str) -> Result<ResetTo> {
+    let time = || chrono::DateTime::parse_from_rfc3339(text).ok();
+    match text {
+        "earliest" => Ok(ResetTo::Earliest),
+        "latest" => Ok(ResetTo::Latest),
+        "group" => Ok(ResetTo::Group),
+        _ => match (text.parse::<i64>(), time()) {
+            (Ok(offset), _) if offset >= 0 => Ok(ResetTo::Offset(offset)),
+            (_, Some(time)) => Ok(ResetTo::Timestamp(time.timestamp_millis())),
+            _ => Err(Error::configuration(format!("cannot reset to `{text}`")).hint(
+                "write `earliest`, `latest`, `group`, an offset, or a time such as `2026-01-31T12:00:00Z`",
+            )),
+        },
+    }
 }
 
 fn from_savepoint(t: TypedFromSavepoint) -> Result<Option<FromSavepoint>> {

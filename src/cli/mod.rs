@@ -53,6 +53,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<()> {
         Command::Cancel(args) => commands::stop::cancel(context, args),
         Command::Top(args) => commands::top::run(context, args),
         Command::Savepoint(args) => commands::savepoint::run(context, args),
+        Command::Offsets(args) => commands::offsets::run(context, args),
         Command::Check(args) => commands::check::run(context, args),
         Command::Peek(args) => commands::peek::run(context, args),
         Command::Audit(args) => commands::audit::run(context, args),

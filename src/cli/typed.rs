@@ -50,6 +50,8 @@ pub enum TypedCommand {
     Cancel(TypedJob),
     /// Tag every table of a job at one point, from which `run --from-savepoint` goes on; it may run meanwhile
     Savepoint(TypedSavepoint),
+    /// Show where a job stands in its topics, or set it on purpose
+    Offsets(TypedOffsets),
     /// Find out whether a job can run: Kafka, topic, catalog, warehouse, a sample
     Check(TypedJob),
     /// Print records, decoded; touches no state
@@ -182,6 +184,43 @@ pub struct TypedSavepoint {
     /// Override a setting, as in `--set table=bronze.other`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `offsets`.
+#[derive(Debug, Args)]
+pub struct TypedOffsets {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: TypedOffsetsAction,
+}
+
+/// `offsets show|reset`.
+#[derive(Debug, Subcommand)]
+pub enum TypedOffsetsAction {
+    /// By partition: begin, end, what is committed in the table, the group, the lag, the last reset
+    Show(TypedJob),
+    /// Set what is read next, in a commit of its own; the job must not run
+    Reset(TypedOffsetsReset),
+}
+
+/// `offsets reset`.
+#[derive(Debug, Args)]
+pub struct TypedOffsetsReset {
+    /// The job
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// Where to: earliest, latest, group, an offset, or a time such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "earliest|latest|group|OFFSET|TIME")]
+    pub to: String,
+    /// Only this topic or partition; may be repeated [default: all]
+    #[arg(long, value_name = "TOPIC[:PARTITION]")]
+    pub only: Vec<String>,
+    /// Do it; without this it is only shown
+    #[arg(long)]
+    pub execute: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

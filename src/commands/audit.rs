@@ -129,13 +129,13 @@ fn examine(
                 offsets.windows(2).filter(|pair| pair[0] == pair[1]).count() as u64;
             let outside = offsets
                 .iter()
-                .filter(|&&o| o < at.start || o >= at.next)
+                .filter(|&&o| o < at.start || o >= at.read_up_to())
                 .count() as u64;
             rows_out_of_range += outside;
-            let passed = (at.next - at.start) as u64;
-            if !at.account.is_balanced() || passed != at.account.consumed + at.account.gaps {
+            if !at.is_accounted() {
                 problems.push(format!(
-                    "{source}: {passed} offsets were passed, its account says otherwise"
+                    "{source}: {} offsets were passed, its account says otherwise",
+                    at.next - at.start
                 ));
             }
             if offsets.len() as u64 - outside != at.account.landed {

@@ -7,6 +7,7 @@ pub mod config;
 pub mod demo;
 pub mod launch;
 pub mod list;
+pub mod offsets;
 mod operate;
 pub mod peek;
 pub mod plan;

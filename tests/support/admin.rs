@@ -7,7 +7,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -102,6 +102,21 @@ impl Topic {
         for element in deleted.elements() {
             element.error().expect("records deleted");
         }
+    }
+
+    /// Has a consumer group stand at an offset, as another consumer of it would leave it.
+    #[track_caller]
+    pub fn commit_group(&self, group: &str, partition: i32, offset: i64) {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .create()
+            .expect("a Kafka consumer");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.name, partition, Offset::Offset(offset))
+            .expect("a partition");
+        consumer.commit(&list, CommitMode::Sync).expect("commit");
     }
 
     /// Waits until a broker leads all partitions.

@@ -12,6 +12,30 @@ pub const GENERATION: &str = "strandline.generation";
 /// The epoch that the table is at.
 pub const EPOCH: &str = "strandline.epoch";
 
+/// What `offsets reset` did, in the snapshot that it made: JSON, topic to partition to `[from, to]`.
+pub const RESET: &str = "strandline.offsets-reset";
+
+/// The resets that are the last of all, for at most as many partitions as offsets are written for.
+pub fn resets(progress: &Progress) -> String {
+    let all = || {
+        let topics = progress.topics.iter();
+        topics.flat_map(|(topic, of)| {
+            let resets = of.partitions.iter();
+            resets.filter_map(move |(p, at)| Some((topic, *p, at.reset.as_ref()?)))
+        })
+    };
+    let last = all().map(|(_, _, reset)| &reset.at).max();
+    let mut resets: BTreeMap<&str, BTreeMap<String, [i64; 2]>> = BTreeMap::new();
+    for (topic, partition, reset) in all()
+        .filter(|(_, _, reset)| Some(&reset.at) == last)
+        .take(OFFSETS_PARTITIONS_MAX)
+    {
+        let of_topic = resets.entry(topic).or_default();
+        of_topic.insert(partition.to_string(), [reset.from, reset.to]);
+    }
+    serde_json::to_string(&resets).unwrap_or_default()
+}
+
 /// Offsets are written for up to so many partitions; more would swell every snapshot.
 const OFFSETS_PARTITIONS_MAX: usize = 64;
 

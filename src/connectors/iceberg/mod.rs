@@ -32,6 +32,7 @@ mod pending;
 mod pointer;
 mod producer;
 mod readback;
+mod reset;
 mod rest;
 mod restore;
 mod savepoint;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use strandline_operators::job::StartingOffsets;
@@ -340,6 +340,34 @@ impl Cluster {
                 _ => None,
             })
             .collect())
+    }
+
+    /// Puts a consumer group at these offsets. For people and lag tools; no job reads them but once, with
+    /// `starting_offsets: group`.
+    ///
+    /// # Errors
+    /// Unreachable when the broker does not take them: also when the group has members of its own.
+    pub fn set_group_offsets(
+        &self,
+        offsets: &BTreeMap<TopicPartition, i64>,
+        group_id: &str,
+    ) -> Result<()> {
+        let diagnosis = Arc::new(Diagnosis::default());
+        let consumer = self
+            .settings
+            .metadata_consumer(Some(group_id), Arc::clone(&diagnosis))?;
+        let what = format!("cannot set the offsets of group `{group_id}`");
+        let failed = |error: KafkaError| {
+            serve(&consumer);
+            unreachable(&what, &self.settings, &diagnosis, Some(&error), TIMEOUT)
+        };
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (source, offset) in offsets {
+            let offset = Offset::Offset(*offset);
+            list.add_partition_offset(&source.topic, source.partition, offset)
+                .map_err(failed)?;
+        }
+        consumer.commit(&list, CommitMode::Sync).map_err(failed)
     }
 
     /// How long the next question may take.

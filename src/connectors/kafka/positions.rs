@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use strandline_operators::io::AssignedPartition;
 use strandline_operators::job::{OnGap, StartingOffsets};
-use strandline_operators::progress::Progress;
+use strandline_operators::progress::{OffsetReset, Progress};
 use strandline_operators::record::TopicPartition;
 use strandline_operators::{Error, Result};
 
@@ -125,6 +125,14 @@ pub(super) fn check_topic_id(name: &str, then: Option<&str>, now: Option<&str>) 
     Ok(())
 }
 
+/// Refuses when cluster or topics are others than those that the table was filled from.
+///
+/// # Errors
+/// `Refused`, with what has changed.
+pub fn check_same(cluster_id: &str, topics: &[TopicMetadata], progress: &Progress) -> Result<()> {
+    check_identity(Some(cluster_id), topics, progress)
+}
+
 fn check_identity(
     cluster_id: Option<&str>,
     topics: &[TopicMetadata],
@@ -195,12 +203,16 @@ fn from_progress(fact: &PartitionFacts, progress: &Progress, on_gap: OnGap) -> R
     let known = progress
         .partition(source)
         .ok_or_else(|| Error::internal(format!("no progress for partition {source}")))?;
-    let by = match progress.epoch {
-        Some(epoch) => format!(
-            "committed by generation {} (epoch {epoch})",
-            epoch.generation()
+    let by = match (progress.epoch, &known.reset) {
+        (_, Some(reset)) if reset.to == known.next => reset_from(reset),
+        (Some(epoch), reset) => format!(
+            "committed by generation {} (epoch {epoch}){}",
+            epoch.generation(),
+            reset
+                .as_ref()
+                .map_or_else(String::new, |reset| format!("; {}", reset_from(reset)))
         ),
-        None => "committed".to_owned(),
+        (None, _) => "committed".to_owned(),
     };
     let (read_from, lost) = held_from(fact, known.next, &by, on_gap)?;
     let reason = match lost {
@@ -222,6 +234,17 @@ fn from_progress(fact: &PartitionFacts, progress: &Progress, on_gap: OnGap) -> R
         known.max_event_time,
         reason,
     ))
+}
+
+/// What a person did, for a person.
+fn reset_from(reset: &OffsetReset) -> String {
+    format!(
+        "reset from {} to {} at {} by {} (`offsets reset`)",
+        grouped(reset.from),
+        grouped(reset.to),
+        reset.at,
+        reset.by
+    )
 }
 
 fn from_setting(
@@ -414,6 +437,7 @@ mod tests {
         progress.epoch = Some(Epoch(Epoch::first_of(7).0 + 31));
         progress.cluster_id = Some("cluster".to_owned());
         let partition = PartitionProgress {
+            reset: None,
             start: 0,
             next,
             leader_epoch: None,
