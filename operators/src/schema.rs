@@ -7,6 +7,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, MapArray, StructArray};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
+use crate::job::IntegerTimestamps;
+
 /// The most digits that a decimal column may have (Iceberg's limit, and what 128 bits hold).
 pub const MAX_DECIMAL_PRECISION: u8 = 38;
 
@@ -146,6 +148,9 @@ pub struct Column {
     pub required: bool,
     /// Other names that the field has in Avro schemas, earlier or later ones.
     pub aliases: &'static [&'static str],
+    /// What an integer counts that stands for a time, where it is another unit than the job's. Looked at by
+    /// Debezium's formats, where no Connect schema says it.
+    pub counts: Option<IntegerTimestamps>,
 }
 
 impl Column {
@@ -156,6 +161,7 @@ impl Column {
             column_type,
             required: false,
             aliases: &[],
+            counts: None,
         }
     }
 
@@ -166,12 +172,22 @@ impl Column {
             column_type,
             required: true,
             aliases: &[],
+            counts: None,
         }
     }
 
     /// The same column, which Avro schemas may call by these names too.
     pub const fn aliases(self, aliases: &'static [&'static str]) -> Column {
         Column { aliases, ..self }
+    }
+
+    /// The same column, whose integers count this. By default Debezium counts milliseconds in columns of at most
+    /// three digits (`timestamp(3)`) and microseconds in others.
+    pub const fn counts(self, counts: IntegerTimestamps) -> Column {
+        Column {
+            counts: Some(counts),
+            ..self
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer
 
 use super::bytes::{BytesBuilder, MapsBuilder};
 use super::strings::{ColumnFull, StringsBuilder};
+use crate::job::IntegerTimestamps;
 use crate::schema::ColumnType;
 
 /// The values of one column, by type.
@@ -47,6 +48,8 @@ pub(super) struct Reading {
     pub base64_decimals: Option<Option<i32>>,
     /// `"true"` and `"false"` in quotes are booleans too.
     pub quoted_booleans: bool,
+    /// An object or array is text: its JSON.
+    pub nested_text: bool,
 }
 
 impl Reading {
@@ -55,6 +58,7 @@ impl Reading {
         unit: Unit::Millis,
         base64_decimals: None,
         quoted_booleans: false,
+        nested_text: false,
     };
 }
 
@@ -64,6 +68,16 @@ pub(super) enum Unit {
     Millis,
     Micros,
     Nanos,
+}
+
+impl From<IntegerTimestamps> for Unit {
+    fn from(counts: IntegerTimestamps) -> Unit {
+        match counts {
+            IntegerTimestamps::Millis => Unit::Millis,
+            IntegerTimestamps::Micros => Unit::Micros,
+            IntegerTimestamps::Nanos => Unit::Nanos,
+        }
+    }
 }
 
 impl Unit {

@@ -83,10 +83,15 @@ impl ColumnBuilder {
         let reading = self.reading;
         match &mut self.values {
             Values::Strings(strings) => {
-                if !is_string {
+                if is_string {
+                    json.string(|part| strings.push(part))?;
+                } else if reading.nested_text && matches!(first, Some(b'{' | b'[')) {
+                    let start = json.at;
+                    json.skip_value(1)?;
+                    strings.push(json.between(start, json.at));
+                } else {
                     return Err(PLAIN_MISFIT);
                 }
-                json.string(|part| strings.push(part))?;
                 strings.close_row().map_err(|_| COLUMN_FULL)?;
                 if strings.ends_empty() {
                     return Ok(Appended::EmptyString);

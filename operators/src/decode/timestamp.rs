@@ -74,6 +74,8 @@ pub(super) fn parse(text: &[u8]) -> Result<i64, &'static str> {
 /// Parses a day, `YYYY-MM-DD`, years 0001 to 9999, to days since 1970-01-01.
 pub(super) fn parse_date(text: &[u8]) -> Result<i32, &'static str> {
     const SHAPE: &str = "not `YYYY-MM-DD`";
+    // Debezium's `isostring` writes dates with a `Z`.
+    let text = text.strip_suffix(b"Z").unwrap_or(text);
     let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else {
         return Err(SHAPE);
     };

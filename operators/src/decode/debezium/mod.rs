@@ -45,7 +45,7 @@ use super::message::{Failure, excerpt};
 use super::{Decode, Decoded, SchemaIds};
 use crate::error::Result;
 use crate::io::SchemaAnswer;
-use crate::job::{IntegerTimestamps, JobSettings, QuotedDecimals};
+use crate::job::{JobSettings, QuotedDecimals};
 use crate::record::{ErrorType, RawBatch};
 use crate::schema::{Column, ColumnType, decoded_schema};
 use envelope::{Envelope, Kind};
@@ -131,13 +131,10 @@ impl DebeziumDecoder {
             })
             .collect();
         let plain = Reading {
-            unit: match settings.debezium.timestamps {
-                IntegerTimestamps::Millis => Unit::Millis,
-                IntegerTimestamps::Micros => Unit::Micros,
-                IntegerTimestamps::Nanos => Unit::Nanos,
-            },
+            unit: Unit::from(settings.debezium.timestamps),
             base64_decimals: (settings.debezium.decimals == QuotedDecimals::Base64).then_some(None),
             quoted_booleans: true,
+            nested_text: true,
         };
         let required = |(place, column): (usize, &Column)| {
             let own = Some(place) == event_id || place == event_time;

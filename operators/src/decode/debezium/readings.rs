@@ -12,8 +12,8 @@ const MAX_SCHEMAS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Readings {
     columns: Vec<&'static str>,
-    /// Without a schema.
-    plain: Reading,
+    /// Without a schema, by column.
+    plain: Vec<Reading>,
     known: Vec<(Box<str>, Vec<Reading>)>,
     /// The one in force in the builders, in `known`; `None` for the plain one.
     current: Option<usize>,
@@ -23,9 +23,13 @@ pub(super) struct Readings {
 
 impl Readings {
     pub fn new(columns: &[Column], plain: Reading) -> Readings {
+        let of_column = |column: &Column| Reading {
+            unit: column.counts.map_or(plain.unit, Unit::from),
+            ..plain
+        };
         Readings {
             columns: columns.iter().map(|column| column.name).collect(),
-            plain,
+            plain: columns.iter().map(of_column).collect(),
             known: Vec::new(),
             current: None,
             is_set: false,
@@ -48,7 +52,7 @@ impl Readings {
         for (place, builder) in builders.iter_mut().enumerate() {
             builder.reading = match self.current {
                 Some(schema) => self.known[schema].1[place],
-                None => self.plain,
+                None => self.plain[place],
             };
         }
     }
@@ -76,9 +80,10 @@ impl Readings {
             .unwrap_or(top.clone());
         self.columns
             .iter()
-            .map(|name| {
+            .zip(&self.plain)
+            .map(|(name, plain)| {
                 let field = row.iter().find(|field| field["field"] == *name);
-                field.map_or(self.plain, reading)
+                field.map_or(*plain, reading)
             })
             .collect()
     }
@@ -99,5 +104,6 @@ fn reading(field: &Value) -> Reading {
         },
         base64_decimals: (name == "org.apache.kafka.connect.data.Decimal").then(scale),
         quoted_booleans: true,
+        nested_text: true,
     }
 }
