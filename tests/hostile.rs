@@ -8,8 +8,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use support::{
-    DEADLINE, RomanNumerals, Running, address, http, load, served, status, wait_until,
-    wait_until_consumed,
+    DEADLINE, RomanNumerals, Running, address, http, load, served, status, thread_seconds,
+    wait_until, wait_until_consumed,
 };
 
 /// Connections that are held at once, where the limit of open files allows.
@@ -32,23 +32,9 @@ fn resident_mib(running: &Running) -> u64 {
     kib.expect("VmRSS") / 1024
 }
 
-/// Seconds of processor time that the process' thread for HTTP has used.
+/// Seconds that the process' thread for HTTP has run.
 fn http_seconds(running: &Running) -> f64 {
-    // `getconf CLK_TCK` is 100 on every Linux.
-    const TICKS: f64 = 100.0;
-    let tasks = fs::read_dir(format!("/proc/{}/task", running.pid())).expect("threads");
-    let stat = tasks
-        .flatten()
-        .filter_map(|task| fs::read_to_string(task.path().join("stat")).ok())
-        .find(|stat| stat.contains("(http)"))
-        .expect("a thread named `http`");
-    let (_, fields) = stat.rsplit_once(')').expect("a name");
-    // utime and stime are the 14th and the 15th; two stand before the bracket.
-    let times = fields.split_whitespace().skip(11).take(2);
-    times
-        .map(|ticks| ticks.parse::<f64>().expect("a number"))
-        .sum::<f64>()
-        / TICKS
+    thread_seconds(running.pid(), |name| name == "http")
 }
 
 /// How many files this process may have open.
@@ -104,6 +90,7 @@ fn ten_thousand_idle_connections_take_nothing_away() {
     }
     assert!(clients.len() > 500, "{} connections", clients.len());
     let (since, spent) = (Instant::now(), http_seconds(&running));
+    assert!(spent > 0.0, "the thread is found");
     assert!(
         status(&job).is_some(),
         "the socket in the state folder answers"

@@ -26,7 +26,7 @@ pub use clients::{client, in_repository, look, promtool, screenshots};
 pub use events::{events, every_kind_of_bad_input, later_events};
 pub use judge::{judge, program};
 pub use load::{Steady, load};
-pub use processes::{children, go_on, is_alive, stop};
+pub use processes::{children, go_on, is_alive, stop, thread_seconds};
 pub use refusing::refusing_server;
 pub use roman_numerals::{Catalog, RomanNumerals};
 pub use run::{Finished, Running, signal, spawn};

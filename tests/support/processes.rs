@@ -20,6 +20,20 @@ pub fn is_alive(pid: u32) -> bool {
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").starts_with(" Z"))
 }
 
+/// Seconds that threads of a process have run on a processor, those of the names that `counts`. To the nanosecond:
+/// the ticks of `stat` miss whoever runs for a moment at a time.
+pub fn thread_seconds(pid: u32, counts: impl Fn(&str) -> bool) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+    let seconds = threads.flatten().filter_map(|thread| {
+        // A thread may end meanwhile.
+        let name = fs::read_to_string(thread.path().join("comm")).ok()?;
+        let ran = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let nanoseconds: f64 = ran.split_whitespace().next()?.parse().ok()?;
+        counts(name.trim()).then_some(nanoseconds / 1e9)
+    });
+    seconds.sum()
+}
+
 /// Stops a process (SIGSTOP): its sockets stay open, and it says nothing any more.
 #[track_caller]
 pub fn stop(pid: u32) {
