@@ -557,7 +557,9 @@ fn each_cause_has_its_name() {
     decoder.learn(99, &SchemaAnswer::Denied("no such schema".to_owned()));
     let with = |id: u8, more: &[u8]| Some(framed(id, &[0], &[&SMALL[..5], more].concat()));
     use ErrorType as E;
-    let cases: Vec<(Option<Vec<u8>>, Option<(E, &str)>)> = vec![
+    /// A record, and what it fails with, if it does.
+    type Case = (Option<Vec<u8>>, Option<(E, &'static str)>);
+    let cases: Vec<Case> = vec![
         (with(1, &[0x18, 7]), None),
         (None, Some((E::NullValue, "null"))),
         (Some(vec![]), Some((E::Malformed, "empty"))),
