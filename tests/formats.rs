@@ -129,6 +129,18 @@ fn protobuf_of_confluents_serializer_lands() {
     setting.lands("protobuf", "crypto-trades-typed");
 }
 
+/// As Python's csv module writes it: delimiters, line breaks and quotes in quotes.
+#[test]
+fn rows_of_csv_land() {
+    let setting = Setting::new();
+    setting.configure_trades(
+        &setting.stack.description().registry_url,
+        "topics: [typed.csv], format: csv, csv: { delimiter: ';', columns: \
+         [message_id, event_time, note, symbol, price, quantity, side, is_buyer_maker] }",
+    );
+    setting.lands("csv", "crypto-trades-typed");
+}
+
 #[test]
 fn while_the_registry_is_away_records_are_held_back_and_none_is_a_dead_letter() {
     let setting = Setting::new();

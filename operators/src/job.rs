@@ -26,6 +26,8 @@ pub enum Format {
     AvroSr,
     /// The schema registry's header, Confluent's message indexes, then Protobuf of the schema it names.
     ProtobufSr,
+    /// One row of CSV a record.
+    Csv,
     /// Any bytes, kept as they are; id and event time are peeked.
     Raw,
     /// Changes of a database as Debezium writes them in JSON.
@@ -43,6 +45,7 @@ impl Format {
             Format::Avro => "avro",
             Format::AvroSr => "avro_sr",
             Format::ProtobufSr => "protobuf_sr",
+            Format::Csv => "csv",
             Format::Raw => "raw",
             Format::DebeziumJson => "debezium_json",
             Format::DebeziumJsonSr => "debezium_json_sr",
@@ -126,6 +129,25 @@ impl Peek<String> {
             self.event_time.text()
         )
     }
+}
+
+/// How rows of `format: csv` are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CsvPolicy {
+    /// The names of a row's cells, in order; none means the job's columns. Those that are no column of the job
+    /// are skipped.
+    pub columns: &'static [&'static str],
+    /// What stands between two cells: ASCII, no quote and no line break.
+    pub delimiter: u8,
+}
+
+/// The same, as it is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvSettings {
+    /// As [`CsvPolicy::columns`].
+    pub columns: Vec<String>,
+    /// As [`CsvPolicy::delimiter`].
+    pub delimiter: u8,
 }
 
 /// An optional boolean column that is derived from a string column, null where that is null.
@@ -327,6 +349,8 @@ pub struct Job {
     pub peek: Option<Peek<&'static str>>,
     /// How Debezium was told to write; for its formats.
     pub debezium: DebeziumPolicy,
+    /// How rows are written; for `format: csv`.
+    pub csv: CsvPolicy,
     /// The columns decoded from a record.
     pub columns: &'static [Column],
     /// Those of the columns that are derived from others instead of decoded.
@@ -372,6 +396,10 @@ impl Job {
         debezium: DebeziumPolicy {
             timestamps: IntegerTimestamps::Micros,
             decimals: QuotedDecimals::Base64,
+        },
+        csv: CsvPolicy {
+            columns: &[],
+            delimiter: b',',
         },
         columns: &[],
         derived: &[],
@@ -486,6 +514,10 @@ impl Job {
                 event_time: peek.event_time.to_owned(),
             }),
             debezium: self.debezium,
+            csv: CsvSettings {
+                columns: self.csv.columns.iter().map(|&c| c.to_owned()).collect(),
+                delimiter: self.csv.delimiter,
+            },
             columns: self.columns.to_vec(),
             derived: self.derived.to_vec(),
             table: self.table.to_owned(),
@@ -526,6 +558,8 @@ pub struct JobSettings {
     pub peek: Option<Peek<String>>,
     /// How Debezium was told to write; for its formats.
     pub debezium: DebeziumPolicy,
+    /// How rows are written; for `format: csv`.
+    pub csv: CsvSettings,
     /// The columns decoded from a record.
     pub columns: Vec<Column>,
     /// Those of the columns that are derived from others instead of decoded.

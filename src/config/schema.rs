@@ -94,6 +94,17 @@ pub(crate) fn topics(_: &mut SchemaGenerator) -> Schema {
     ] })
 }
 
+pub(crate) fn csv_columns(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [
+        { "type": "array", "items": { "type": "string", "minLength": 1 }, "uniqueItems": true },
+        { "type": "string", "minLength": 1 },
+    ] })
+}
+
+pub(crate) fn csv_delimiter(_: &mut SchemaGenerator) -> Schema {
+    or_variable(json!({ "type": "string", "pattern": r#"^[^"\r\n]$"# }))
+}
+
 pub(crate) fn table(_: &mut SchemaGenerator) -> Schema {
     or_variable(json!({ "type": "string", "pattern": r"^[^.]+(\.[^.]+)+$" }))
 }

@@ -150,6 +150,7 @@ jobs:
     lateness: { allowed: 3h, too_late: land }
     dedup: { key: order_id, ttl: 48h }
     commit: { interval: 250ms, max_bytes: 64MiB }
+    csv: { columns: [id, at], delimiter: '|' }
     on_gap: record
     partition_discovery_interval: 5s
     memory: 2GiB
@@ -176,6 +177,10 @@ jobs:
             event_id: PeekAt::Field("message_id".to_owned()),
             event_time: PeekAt::Header("at".to_owned()),
         })
+    );
+    assert_eq!(
+        (job.csv.columns.as_slice(), job.csv.delimiter),
+        (["id".to_owned(), "at".to_owned()].as_slice(), b'|')
     );
     assert_eq!(
         (job.debezium.timestamps, job.debezium.decimals),
@@ -610,6 +615,7 @@ fn the_schema_has_the_keys_that_are_read_and_no_others() {
         "jobs.orders",
         "jobs.orders.peek",
         "jobs.orders.debezium",
+        "jobs.orders.csv",
         "jobs.orders.dead_letters",
         "jobs.orders.watermark",
         "jobs.orders.lateness",

@@ -3,7 +3,7 @@
     formats.py produce WHAT BOOTSTRAP REGISTRY SENT   writes records to the topics, and to SENT what must become of them
     formats.py judge WHAT SENT REPORT                 compares the tables of REPORT (what `run --json` printed) with SENT
 
-WHAT is a job, or `protobuf`: trades for the job crypto-trades-typed in another format.
+WHAT is a job, or `protobuf` or `csv`: trades for the job crypto-trades-typed in another format.
 
 None of it is the engine's code: PyIceberg reads the tables. Exit status 1: something is not as it was sent.
 """
@@ -322,6 +322,49 @@ def produce_protobuf(bootstrap, url):
     return sent
 
 
+def produce_csv(bootstrap, _url):
+    import csv
+    import io
+
+    def row(*cells):
+        text = io.StringIO()
+        # It quotes a line break only when its own lines end with one.
+        csv.writer(text, delimiter=";", lineterminator="\r\n").writerow(cells)
+        return text.getvalue().removesuffix("\r\n").encode()
+
+    topic, sent = Topic(bootstrap, "typed.csv"), Sent()
+    notes = ["plain", 'he said "no"', "two\nlines", "a;b", "", "\r\n", '"', "\u00fc\u672c"]
+    for i in range(RECORDS):
+        us, id, note = now_us(), str(uuid.uuid4()), notes[i % len(notes)]
+        event_time = datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(microseconds=us)
+        price, maker = f"{67000 + i}.{i:02}", [True, False, None][i % 3]
+        value = row(id, event_time.isoformat(), "ignored " + note, "BTCUSDT", price, f"-0.{i:03}1", note, {True: "true", False: "F", None: ""}[maker])
+        topic.send(value + (b"", b"\n", b"\r\n")[i % 3])
+        if i == 7:
+            sent.dead_letter(topic, "schema_mismatch", row(id, event_time.isoformat(), "x", "BTCUSDT", price, "1", "BUY"))
+            sent.dead_letter(topic, "schema_mismatch", value + b";one more")
+            sent.dead_letter(topic, "schema_mismatch", row(id, event_time.isoformat(), "", "BTCUSDT", "cheap", "1", "BUY", ""))
+            sent.dead_letter(topic, "malformed", value + b';"not closed')
+            sent.dead_letter(topic, "malformed", value + b"\n" + value)
+            sent.dead_letter(topic, "missing_event_id", b";" + value.partition(b";")[2])
+        sent.landed.append(
+            {
+                "event_id": id,
+                "message_id": id,
+                "event_time": event_time,
+                "exchange": None,
+                "symbol": "BTCUSDT",
+                "trade_id": None,
+                "price": price,
+                "quantity": f"-0.{i:03}1",
+                "side": note or None,
+                "is_buyer_maker": maker,
+            }
+        )
+    topic.flush()
+    return sent
+
+
 def produce_business(bootstrap, url):
     from confluent_kafka.schema_registry.json_schema import JSONSerializer
     from confluent_kafka.serialization import MessageField, SerializationContext
@@ -384,6 +427,7 @@ JOBS = {
     "crypto-trades-typed": produce_typed,
     "business-events": produce_business,
     "protobuf": produce_protobuf,
+    "csv": produce_csv,
 }
 
 
@@ -415,7 +459,7 @@ def judge(job, sent, report):
     tables = {table["name"].rpartition("_dead_letters")[1]: table["metadata_location"] for table in report["tables"]}
     found = {}
     wrong = []
-    key = "message_id" if job in ("crypto-trades-typed", "protobuf") else "event_id"
+    key = "message_id" if job in ("crypto-trades-typed", "protobuf", "csv") else "event_id"
     for row in rows_of(tables[""]):
         if found.setdefault(row[key], row) is not row:
             wrong.append(f"{row[key]} landed twice")

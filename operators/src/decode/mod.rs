@@ -14,6 +14,7 @@ mod avro;
 mod block;
 mod bytes;
 mod columns;
+mod csv;
 mod debezium;
 mod decimal;
 mod derived;
@@ -42,6 +43,7 @@ mod testing;
 mod timestamp;
 
 pub use avro::AvroDecoder;
+pub use csv::CsvDecoder;
 pub use debezium::DebeziumDecoder;
 use derived::DerivingDecoder;
 pub use json::JsonDecoder;
@@ -181,6 +183,7 @@ fn make(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Decode>> {
         }
         Format::AvroSr => Box::new(AvroDecoder::registered(columns, id, time, limit)?),
         Format::ProtobufSr => Box::new(ProtobufDecoder::new(columns, id, time, limit)?),
+        Format::Csv => Box::new(CsvDecoder::new(columns, id, time, limit, &settings.csv)?),
         Format::Avro => {
             let schema = given_schema(settings)?;
             Box::new(AvroDecoder::given(columns, id, time, limit, schema)?)

@@ -22,12 +22,13 @@ use super::schema;
 /// The words of `catalog.type`.
 pub(crate) const CATALOG_TYPES: [(&str, CatalogType); 2] =
     [("sql", CatalogType::Sql), ("rest", CatalogType::Rest)];
-pub(crate) const FORMATS: [(&str, Format); 8] = [
+pub(crate) const FORMATS: [(&str, Format); 9] = [
     ("json", Format::Json),
     ("json_sr", Format::JsonSr),
     ("avro", Format::Avro),
     ("avro_sr", Format::AvroSr),
     ("protobuf_sr", Format::ProtobufSr),
+    ("csv", Format::Csv),
     ("raw", Format::Raw),
     ("debezium_json", Format::DebeziumJson),
     ("debezium_json_sr", Format::DebeziumJsonSr),
@@ -197,6 +198,8 @@ pub(crate) struct JobSection {
     pub peek: Option<PeekSection>,
     /// How Debezium was told to write; for its formats.
     pub debezium: Option<DebeziumSection>,
+    /// How rows are written; for `format: csv`.
+    pub csv: Option<CsvSection>,
     /// The Bronze table, `namespace.table`.
     #[schemars(schema_with = "schema::table", default)]
     pub table: Option<At<String>>,
@@ -256,6 +259,19 @@ pub(crate) struct DebeziumSection {
     /// What stands in quotes for a decimal. Default: base64.
     #[schemars(schema_with = "schema::quoted_decimals", default)]
     pub decimals: Option<At<QuotedDecimals>>,
+}
+
+/// How rows of CSV are written.
+#[derive(Default, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct CsvSection {
+    /// The names of a row's cells, in order; those that are no column of the job are skipped. Default: the
+    /// job's columns.
+    #[schemars(schema_with = "schema::csv_columns", default)]
+    pub columns: Option<At<Vec<String>>>,
+    /// What stands between two cells, one character. Default: a comma.
+    #[schemars(schema_with = "schema::csv_delimiter", default)]
+    pub delimiter: Option<At<u8>>,
 }
 
 /// Where records go that cannot land.

@@ -6,12 +6,15 @@ use super::bounds::{
     COMMIT_INTERVAL, COMMIT_MAX_BYTES, FROM_ZERO, IDLE_TIMEOUT, MAX_RECORD_BYTES,
     MAX_RESTART_ATTEMPTS, MEMORY, PARTITION_DISCOVERY_INTERVAL, RESTART_DELAY,
 };
-use super::values::{address, read_dedup, read_starting_offsets, read_topics, table, topic};
+use super::values::{
+    address, csv_delimiter, read_csv_columns, read_dedup, read_starting_offsets, read_topics,
+    table, topic,
+};
 use super::{
-    CATALOG_TYPES, CatalogSection, CatalogType, CommitSection, ConfigFile, DeadLettersSection,
-    DebeziumSection, FORMATS, INTEGER_TIMESTAMPS, JobSection, KafkaSection, LatenessSection,
-    ON_GAP, PEEK_FORMATS, PeekSection, QUOTED_DECIMALS, RestartSection, SchemaRegistrySection,
-    Switch, TOO_LATE, WatermarkSection,
+    CATALOG_TYPES, CatalogSection, CatalogType, CommitSection, ConfigFile, CsvSection,
+    DeadLettersSection, DebeziumSection, FORMATS, INTEGER_TIMESTAMPS, JobSection, KafkaSection,
+    LatenessSection, ON_GAP, PEEK_FORMATS, PeekSection, QUOTED_DECIMALS, RestartSection,
+    SchemaRegistrySection, Switch, TOO_LATE, WatermarkSection,
 };
 use crate::config::read::{Problems, Section};
 use crate::config::tree::Node;
@@ -192,6 +195,9 @@ impl JobSection {
             debezium: section
                 .section("debezium", problems)
                 .map(|s| DebeziumSection::read(s, problems)),
+            csv: section
+                .section("csv", problems)
+                .map(|s| CsvSection::read(s, problems)),
             table: section.scalar("table", "a table as `namespace.table`", problems, table),
             dead_letters: section
                 .section("dead_letters", problems)
@@ -248,6 +254,22 @@ impl DebeziumSection {
         };
         section.finish(problems);
         debezium
+    }
+}
+
+impl CsvSection {
+    fn read(mut section: Section<'_>, problems: &mut Problems) -> CsvSection {
+        let csv = CsvSection {
+            columns: read_csv_columns(&mut section, problems),
+            delimiter: section.scalar(
+                "delimiter",
+                "one ASCII character that is no quote and no line break, such as `;` or `\\t`",
+                problems,
+                csv_delimiter,
+            ),
+        };
+        section.finish(problems);
+        csv
     }
 }
 

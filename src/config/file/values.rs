@@ -39,35 +39,66 @@ pub(super) fn topic(text: &str) -> Option<String> {
     is_name.then(|| text.to_owned())
 }
 
+/// The character between two cells.
+pub(super) fn csv_delimiter(text: &str) -> Option<u8> {
+    match text.as_bytes() {
+        [b'"' | b'\r' | b'\n'] => None,
+        [byte] => Some(*byte),
+        _ => None,
+    }
+}
+
 pub(super) fn read_topics(
     section: &mut Section<'_>,
     problems: &mut Problems,
 ) -> Option<At<Vec<String>>> {
     const ALLOWED: &str = "a list of topics such as `[orders]`, each of letters, digits, `.`, `_` and `-`, none twice";
-    let path = section.path_of("topics");
-    let node = section.node("topics")?;
-    let mut topics: Vec<String> = Vec::new();
-    // One topic may stand without its brackets.
+    read_names(section, "topics", ALLOWED, false, topic, problems)
+}
+
+pub(super) fn read_csv_columns(
+    section: &mut Section<'_>,
+    problems: &mut Problems,
+) -> Option<At<Vec<String>>> {
+    const ALLOWED: &str = "a list of the names of a row's cells, none twice";
+    let name = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    // None at all means the job's columns, and is shown like that.
+    read_names(section, "columns", ALLOWED, true, name, problems)
+}
+
+/// A list of names, none twice; `name` says whether a text is one.
+fn read_names(
+    section: &mut Section<'_>,
+    key: &'static str,
+    allowed: &str,
+    may_be_empty: bool,
+    name: impl Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) -> Option<At<Vec<String>>> {
+    let path = section.path_of(key);
+    let node = section.node(key)?;
+    let mut names: Vec<String> = Vec::new();
+    // One may stand without its brackets.
     let list = match &node.value {
-        Value::List(list) if !list.is_empty() => list.as_slice(),
+        Value::List(list) if may_be_empty || !list.is_empty() => list.as_slice(),
         Value::Scalar(_) => std::slice::from_ref(node),
         _ => {
-            problems.bad_value(&path, node, ALLOWED);
+            problems.bad_value(&path, node, allowed);
             return None;
         }
     };
     for item in list {
         let name = match &item.value {
-            Value::Scalar(text) => topic(text).filter(|t| !topics.contains(t)),
+            Value::Scalar(text) => name(text).filter(|name| !names.contains(name)),
             _ => None,
         };
         match name {
-            Some(name) => topics.push(name),
-            None => problems.bad_value(&path, item, ALLOWED),
+            Some(name) => names.push(name),
+            None => problems.bad_value(&path, item, allowed),
         }
     }
     Some(At {
-        value: topics,
+        value: names,
         origin: node.origin.clone(),
     })
 }

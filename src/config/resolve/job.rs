@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use strandline_operators::job::{
-    CommitPolicy, DebeziumPolicy, DedupPolicy, Format, Job, JobSettings, LatenessPolicy, Peek,
-    PeekAt, StartingOffsets, WatermarkPolicy,
+    CommitPolicy, CsvSettings, DebeziumPolicy, DedupPolicy, Format, Job, JobSettings,
+    LatenessPolicy, Peek, PeekAt, StartingOffsets, WatermarkPolicy,
 };
 
 use super::listing::{Below, Listing};
@@ -91,6 +91,26 @@ pub(super) fn resolve(
                     ours.decimals,
                     whence(ours.decimals != theirs.decimals),
                     |d| json!(d.name()),
+                ),
+            }
+        }),
+        csv: at.within("csv", |at| {
+            let said = said.csv.unwrap_or_default();
+            let whence = whence(job.csv != bronze.csv);
+            CsvSettings {
+                columns: at.pick(
+                    "columns",
+                    said.columns,
+                    ours.csv.columns,
+                    whence.clone(),
+                    |columns| json!(columns),
+                ),
+                delimiter: at.pick(
+                    "delimiter",
+                    said.delimiter,
+                    ours.csv.delimiter,
+                    whence,
+                    |delimiter| json!(char::from(*delimiter).to_string()),
                 ),
             }
         }),
