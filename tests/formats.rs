@@ -118,15 +118,21 @@ fn each_job_lands_what_confluents_serializers_wrote() {
 }
 
 /// Two messages of one schema, one of them inside of another, with a reference, imports that need none, and a
-/// schema that is registered as a file descriptor in base64.
+/// schema that is registered as a file descriptor in base64. That it is Protobuf only the registry knows.
 #[test]
-fn protobuf_of_confluents_serializer_lands() {
+fn protobuf_of_confluents_serializer_is_recognised_and_lands() {
     let setting = Setting::new();
     setting.configure_trades(
         &setting.stack.description().registry_url,
-        "topics: [typed.protobuf], format: protobuf_sr",
+        "topics: [typed.protobuf], format: auto",
     );
     setting.lands("protobuf", "crypto-trades-typed");
+    let check = spawn(setting.path(), &["check", "crypto-trades-typed"]);
+    let shown = check.wait(DEADLINE).expect_exit(0).stdout;
+    assert!(
+        shown.contains("ok    format: the format of `typed.protobuf` is `protobuf_sr`: "),
+        "{shown}"
+    );
 }
 
 /// As Python's csv module writes it: delimiters, line breaks and quotes in quotes.
@@ -139,6 +145,22 @@ fn rows_of_csv_land() {
          [message_id, event_time, note, symbol, price, quantity, side, is_buyer_maker] }",
     );
     setting.lands("csv", "crypto-trades-typed");
+    // And a topic that is half of it is not guessed at.
+    setting.configure_trades(
+        &setting.stack.description().registry_url,
+        "topics: [typed.mixed], table: bronze.mixed, format: auto, csv: { delimiter: ';', columns: \
+         [message_id, event_time, note, symbol, price, quantity, side, is_buyer_maker] }",
+    );
+    let run = spawn(setting.path(), &["run", "crypto-trades-typed"]);
+    let said = run.wait(DEADLINE).expect_exit(2).stderr;
+    for part in [
+        "`typed.mixed` cannot be told",
+        "5 of 10 records are JSON objects",
+        "`csv`",
+        "`json`",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 #[test]

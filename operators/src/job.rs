@@ -16,6 +16,8 @@ pub const PARTITION_DISCOVERY_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
+    /// Recognised from the first records, and said aloud.
+    Auto,
     /// One JSON object a record.
     Json,
     /// The schema registry's header, then one JSON object.
@@ -40,6 +42,7 @@ impl Format {
     /// The name used in the configuration.
     pub fn name(self) -> &'static str {
         match self {
+            Format::Auto => "auto",
             Format::Json => "json",
             Format::JsonSr => "json_sr",
             Format::Avro => "avro",
@@ -614,7 +617,8 @@ impl JobSettings {
         }
     }
 
-    /// Whether records have a schema registry's header, so that ids can be looked up.
+    /// Whether records have a schema registry's header, so that ids can be looked up; or may have, as long as
+    /// the format is not recognised.
     pub fn has_schema_ids(&self) -> bool {
         let format = match (self.format, &self.peek) {
             (Format::Raw, Some(peek)) => peek.format,
@@ -622,7 +626,11 @@ impl JobSettings {
         };
         matches!(
             format,
-            Format::JsonSr | Format::AvroSr | Format::ProtobufSr | Format::DebeziumJsonSr
+            Format::Auto
+                | Format::JsonSr
+                | Format::AvroSr
+                | Format::ProtobufSr
+                | Format::DebeziumJsonSr
         )
     }
 

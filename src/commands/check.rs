@@ -22,6 +22,7 @@ use crate::connectors::kafka::metadata::{Cluster, TopicMetadata};
 use crate::connectors::kafka::peek::{PeekFrom, records};
 use crate::connectors::kafka::positions;
 use crate::connectors::schema_registry::SchemaRegistry;
+use crate::engine::recognise;
 use crate::engine::report::grouped;
 
 /// Records decoded as a sample.
@@ -352,7 +353,14 @@ fn check_sample(
     settings: &JobSettings,
     registry: Option<&SchemaRegistry>,
 ) {
-    let decoder = decode::decoder(settings, registry.is_some());
+    let recognised = recognise::with_format(settings, kafka, registry);
+    let Some((settings, said)) = findings.look("format", recognised) else {
+        return;
+    };
+    for line in said {
+        findings.add(Verdict::Ok, "format", line);
+    }
+    let decoder = decode::decoder(&settings, registry.is_some());
     let Some(mut decoder) = findings.look("sample", decoder) else {
         return;
     };

@@ -18,6 +18,7 @@ use crate::commands::run::{kafka_settings, registry_settings};
 use crate::config::Config;
 use crate::connectors::kafka::peek::{self, PeekedRecord};
 use crate::connectors::schema_registry::SchemaRegistry;
+use crate::engine::recognise;
 
 /// How long records are waited for.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +69,8 @@ pub fn run(context: &Context, args: &PeekArgs) -> Result<()> {
                 Error::internal(format!("the configuration has no settings for job `{job}`"))
             })?;
             let registry = registry_of(&config, settings)?;
-            let mut decoder = decode::decoder(settings, registry.is_some())?;
+            let (settings, _) = recognise::with_format(settings, &kafka, registry.as_ref())?;
+            let mut decoder = decode::decoder(&settings, registry.is_some())?;
             for topic in &settings.topics {
                 for record in peek::records(&kafka, topic, None, from, count, TIMEOUT)? {
                     let batch = batch(topic, std::slice::from_ref(&record));

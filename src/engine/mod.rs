@@ -14,6 +14,7 @@ pub(crate) mod notify;
 mod outage;
 pub(crate) mod parent;
 pub(crate) mod ports;
+pub mod recognise;
 pub mod report;
 pub mod restarts;
 pub mod run;
@@ -28,7 +29,7 @@ mod workers;
 
 use std::path::PathBuf;
 
-use strandline_operators::job::JobSettings;
+use strandline_operators::job::{Format, JobSettings};
 
 use crate::connectors::iceberg::{CatalogSettings, FromSavepoint};
 use crate::connectors::kafka::client::KafkaSettings;
@@ -59,6 +60,13 @@ pub struct JobRun {
 }
 
 impl JobRun {
+    /// The same, of records of this format.
+    pub fn of_format(&self, format: Format) -> JobRun {
+        let mut run = self.clone();
+        run.settings.format = format;
+        run
+    }
+
     /// The folder of this job's state.
     pub fn job_dir(&self) -> PathBuf {
         self.state_dir.join(&self.settings.name)

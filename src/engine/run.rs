@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use strandline_operators::context::OnFailure;
 use strandline_operators::credit::Budget;
 use strandline_operators::decode::decoder;
+use strandline_operators::job::Format;
 use strandline_operators::observed::Observed;
 use strandline_operators::{Error, ErrorKind, Result};
 
@@ -70,7 +71,7 @@ pub fn run(
         &mut heartbeats,
         || {
             met = Some(started.elapsed());
-            let (start, prepared) = start::prepare(run, &iceberg)?;
+            let (start, prepared) = start::prepare(run, &iceberg, registry.as_ref())?;
             tables = Some(prepared);
             Ok(start)
         },
@@ -78,6 +79,7 @@ pub fn run(
     let Some((mut cluster, start)) = formed else {
         return Ok(None);
     };
+    let run = &run.of_format(start.format);
     let claimed = started.elapsed();
     sources.claimed(&start.progress);
     let files = open_files(&start.tables)?;
@@ -194,7 +196,9 @@ pub fn lock(run: &JobRun) -> Result<Option<Lock>> {
 fn schema_registry(run: &JobRun) -> Result<Option<SchemaRegistry>> {
     let settings = run.registry.as_ref();
     let settings = settings.filter(|_| run.settings.has_schema_ids());
-    decoder(&run.settings, settings.is_some())?;
+    if run.settings.format != Format::Auto {
+        decoder(&run.settings, settings.is_some())?;
+    }
     let opened = settings.map(SchemaRegistry::open).transpose();
     opened.map_err(|error| error.context(format!("job {}", run.settings.name)))
 }

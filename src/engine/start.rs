@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strandline_operators::account::Account;
 use strandline_operators::io::AssignedPartition;
+use strandline_operators::job::Format;
 use strandline_operators::landing::claim::ClaimOptions;
 use strandline_operators::progress::Progress;
 use strandline_operators::time::{Epoch, IngestTime};
@@ -14,7 +15,8 @@ use crate::connectors::kafka::discovery::{
 };
 use crate::connectors::kafka::metadata::Cluster as KafkaCluster;
 use crate::connectors::kafka::positions::{self, Position};
-use crate::engine::{JobRun, lock};
+use crate::connectors::schema_registry::SchemaRegistry;
+use crate::engine::{JobRun, lock, recognise};
 
 /// Everything that a process must know to work in this generation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +25,8 @@ pub struct StartingPoint {
     pub progress: Progress,
     /// The partitions of all workers.
     pub partitions: Vec<StartingPosition>,
+    /// How records are encoded: recognised, when the settings leave it open.
+    pub format: Format,
     /// The tables, so that files can be written without asking the catalog again.
     pub tables: TablesDescription,
 }
@@ -157,7 +161,11 @@ pub fn agree(run: &JobRun, iceberg: &IcebergConnector, start: &StartingPoint) ->
 ///
 /// # Errors
 /// Whatever is missing outside, or refuses to be gone on with.
-pub fn prepare(run: &JobRun, iceberg: &IcebergConnector) -> Result<(StartingPoint, JobTables)> {
+pub fn prepare(
+    run: &JobRun,
+    iceberg: &IcebergConnector,
+    registry: Option<&SchemaRegistry>,
+) -> Result<(StartingPoint, JobTables)> {
     let settings = &run.settings;
     let kafka = KafkaCluster::connect(&run.kafka)?;
     let topics = settings
@@ -165,6 +173,11 @@ pub fn prepare(run: &JobRun, iceberg: &IcebergConnector) -> Result<(StartingPoin
         .iter()
         .map(|topic| kafka.topic(topic))
         .collect::<Result<Vec<_>>>()?;
+    // Before the claim as well: a topic whose format cannot be told costs no generation.
+    let (recognised, said) = recognise::with_format(settings, &run.kafka, registry)?;
+    for line in said {
+        tracing::info!(job = settings.name, "{line}");
+    }
     let options = ClaimOptions {
         accept_new_fingerprint: run.accept_new_fingerprint,
     };
@@ -227,6 +240,7 @@ pub fn prepare(run: &JobRun, iceberg: &IcebergConnector) -> Result<(StartingPoin
     let start = StartingPoint {
         progress: tables.progress().clone(),
         partitions,
+        format: recognised.format,
         tables: tables.description().clone(),
     };
     Ok((start, tables))

@@ -362,6 +362,11 @@ def produce_csv(bootstrap, _url):
             }
         )
     topic.flush()
+    # Half of it is rows, half is objects: nobody can tell its format.
+    mixed = Topic(bootstrap, "typed.mixed")
+    for i in range(10):
+        mixed.send(b'{"message_id": "a"}' if i % 2 else row("a", "2026-01-01T00:00:00Z", *"bcdefg"))
+    mixed.flush()
     return sent
 
 

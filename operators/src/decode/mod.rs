@@ -34,6 +34,7 @@ mod protobuf;
 mod raw;
 #[cfg(test)]
 mod raw_tests;
+pub mod recognise;
 mod scan;
 mod strings;
 mod target;
@@ -177,6 +178,11 @@ fn make(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Decode>> {
     }
     let limit = settings.max_record_bytes;
     Ok(match settings.format {
+        Format::Auto => {
+            return Err(Error::internal(
+                "format `auto` is to be recognised before a decoder is made",
+            ));
+        }
         Format::Json => Box::new(JsonDecoder::new(columns, id, time, limit)?),
         Format::JsonSr => {
             Box::new(JsonDecoder::new(columns, id, time, limit)?.framed(has_registry))

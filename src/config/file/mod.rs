@@ -22,7 +22,8 @@ use super::schema;
 /// The words of `catalog.type`.
 pub(crate) const CATALOG_TYPES: [(&str, CatalogType); 2] =
     [("sql", CatalogType::Sql), ("rest", CatalogType::Rest)];
-pub(crate) const FORMATS: [(&str, Format); 9] = [
+pub(crate) const FORMATS: [(&str, Format); 10] = [
+    ("auto", Format::Auto),
     ("json", Format::Json),
     ("json_sr", Format::JsonSr),
     ("avro", Format::Avro),
@@ -188,7 +189,7 @@ pub(crate) struct JobSection {
     /// Where reading starts in partitions that the table knows nothing of. Default: earliest.
     #[schemars(schema_with = "schema::starting_offsets", default)]
     pub starting_offsets: Option<At<StartingOffsets>>,
-    /// How records are encoded.
+    /// How records are encoded; `auto`: recognised from the first records.
     #[schemars(schema_with = "schema::format", default)]
     pub format: Option<At<Format>>,
     /// The schema of `format: avro`, as JSON; `${file:PATH}` reads it from a file.
