@@ -120,7 +120,9 @@ impl<'scope> DeliverDeadLetters<'scope> for StreamVec<'scope, IngestTime, Letter
                 input.for_each(|time, batches: &mut Vec<Letters>| {
                     let epoch = time.epoch;
                     for letters in batches.drain(..) {
-                        context.observed.dead_letters(&letters.letters);
+                        context
+                            .observed
+                            .dead_letters(&letters.letters, &context.settings);
                         if let Some(rows) = &rows {
                             match rows(&letters.letters, epoch) {
                                 Ok(rows) => {

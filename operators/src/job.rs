@@ -56,6 +56,28 @@ impl Format {
     }
 }
 
+impl Format {
+    /// What a record should be, for a person.
+    pub fn expects(self) -> &'static str {
+        match self {
+            Format::Auto => "a record of a format that can be told",
+            Format::Json => "one JSON object",
+            Format::JsonSr => "a zero byte, four bytes of schema id, then one JSON object",
+            Format::Avro => "Avro of the schema in `avro_schema`, without a header",
+            Format::AvroSr => "a zero byte, four bytes of schema id, then Avro",
+            Format::ProtobufSr => {
+                "a zero byte, four bytes of schema id, message indexes, then Protobuf"
+            }
+            Format::Csv => "one row of CSV",
+            Format::Raw => "any bytes that id and time can be peeked from",
+            Format::DebeziumJson => "a change as Debezium writes it in JSON",
+            Format::DebeziumJsonSr => {
+                "a zero byte, four bytes of schema id, then a change as Debezium writes it in JSON"
+            }
+        }
+    }
+}
+
 /// How a raw job finds the event id and the event time of a record that it keeps as bytes. Columns of the
 /// job other than those of [`RAW_COLUMNS`] are peeked from the fields of their
 /// names.
@@ -620,18 +642,22 @@ impl JobSettings {
     /// Whether records have a schema registry's header, so that ids can be looked up; or may have, as long as
     /// the format is not recognised.
     pub fn has_schema_ids(&self) -> bool {
-        let format = match (self.format, &self.peek) {
-            (Format::Raw, Some(peek)) => peek.format,
-            (format, _) => format,
-        };
         matches!(
-            format,
+            self.read_as().0,
             Format::Auto
                 | Format::JsonSr
                 | Format::AvroSr
                 | Format::ProtobufSr
                 | Format::DebeziumJsonSr
         )
+    }
+
+    /// The format that fields are found by, and the setting that says it: the format itself, or that of `peek`.
+    pub fn read_as(&self) -> (Format, &'static str) {
+        match (self.format, &self.peek) {
+            (Format::Raw, Some(peek)) => (peek.format, "peek.format"),
+            (format, _) => (format, "format"),
+        }
     }
 
     /// Whether records must come with their headers.

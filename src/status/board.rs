@@ -318,6 +318,7 @@ impl Board {
         let settings = &self.about.settings;
         let workers = inner.processes.values().flat_map(|p| &p.workers);
         let waits = |why: &'static str| workers.clone().any(|w| w.waits == why).then_some(why);
+        let samples = inner.processes.values().flat_map(|p| &p.letter_samples);
         let look = Look {
             is_running: state == JobState::Running,
             read: merged.operators.read,
@@ -331,6 +332,10 @@ impl Board {
             commit_trouble: merged.first.commit_trouble.as_deref(),
             complaint: merged.complaint.as_deref(),
             has_lost_brokers: merged.has_lost_brokers,
+            decoded: merged.operators.decoded,
+            letters: merged.letters.clone(),
+            samples: samples.collect(),
+            held_back: merged.held_back,
             wall_clock: EventTime::now().0,
             out_of_orderness_micros: i64::try_from(settings.watermark.out_of_orderness.as_micros())
                 .unwrap_or(i64::MAX),

@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use strandline_operators::credit::Budget;
+use strandline_operators::decode::recognise;
 use strandline_operators::dedup::metrics::DedupMetrics;
 use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::observed::Observed;
@@ -161,6 +162,7 @@ impl Sources {
                 .map(|(epoch, since)| (epoch.0, millis(since.elapsed()))),
             commit_trouble: self.trouble.last(),
             latency: observed.latency.read(),
+            held_back: read(&observed.held_back),
             letters: letters
                 .counts()
                 .map(|(kind, count)| (kind.to_owned(), count))
@@ -283,6 +285,20 @@ fn letter(sample: &LetterSample) -> LetterFacts {
             .as_deref()
             .map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
         payload_bytes: sample.payload_bytes,
+        hex: sample
+            .payload
+            .as_deref()
+            .map(recognise::hex)
+            .unwrap_or_default(),
+        text: sample
+            .payload
+            .as_deref()
+            .map(recognise::text)
+            .unwrap_or_default(),
+        seen: sample.look.as_ref().map(|look| look.seen.clone()),
+        format: sample.format.name().to_owned(),
+        expects: sample.format.expects().to_owned(),
+        setting: sample.setting.clone(),
     }
 }
 

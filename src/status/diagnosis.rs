@@ -3,18 +3,24 @@
 //! A decision over what was seen at successive looks; time is given to it. A stall counts after
 //! [`STALL_AFTER`], so that with the age of the facts it is named within 10 s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::facts::PartitionFacts;
+use super::facts::{LetterFacts, PartitionFacts};
 
 /// What has not moved for this long is stuck.
 pub const STALL_AFTER: Duration = Duration::from_secs(5);
 /// A partition whose events are further ahead of our clock than this has a clock that is wrong.
 const AHEAD_MICROS: i64 = 60 * 1_000_000;
+/// Dead letters are held against the records of this long.
+const LETTERS_WINDOW: Duration = Duration::from_secs(60);
+/// How often within it counts are kept.
+const LETTERS_STEP: Duration = Duration::from_secs(1);
+/// More dead letters than this of a hundred records are told of.
+const LETTERS_PERCENT: u64 = 1;
 /// Partitions that one finding names.
 const NAMED: usize = 3;
 
@@ -64,6 +70,14 @@ pub(crate) struct Look<'a> {
     pub commit_trouble: Option<&'a str>,
     pub complaint: Option<&'a str>,
     pub has_lost_brokers: bool,
+    /// Records decoded since the start, those included that could not be.
+    pub decoded: u64,
+    /// Dead letters since the start, by kind.
+    pub letters: BTreeMap<String, u64>,
+    /// The last of each kind.
+    pub samples: Vec<&'a LetterFacts>,
+    /// Batches that wait for the schema registry.
+    pub held_back: u64,
     /// Our clock, in microseconds since 1970.
     pub wall_clock: i64,
     pub out_of_orderness_micros: i64,
@@ -88,6 +102,9 @@ struct Holder {
 pub(crate) struct Diagnosis {
     read: Option<(u64, Instant)>,
     holder: Option<Holder>,
+    /// Records decoded and dead letters by kind, of the last minute, the oldest first.
+    counts: VecDeque<(Instant, u64, BTreeMap<String, u64>)>,
+    held_back_since: Option<Instant>,
     since: BTreeMap<&'static str, Instant>,
 }
 
@@ -107,6 +124,8 @@ impl Diagnosis {
             self.watermark(now, look, &mut found);
             commits(look, &mut found);
             partitions(look, &mut found);
+            self.dead_letters(now, look, &mut found);
+            self.held_back(now, look, &mut found);
         } else {
             *self = Diagnosis::default();
         }
@@ -125,6 +144,79 @@ impl Diagnosis {
                     .as_secs(),
             })
             .collect()
+    }
+
+    /// More than one in a hundred of the last minute's records cannot land.
+    fn dead_letters(&mut self, now: Instant, look: &Look<'_>, found: &mut Vec<Found>) {
+        let is_new_run = self
+            .counts
+            .back()
+            .is_some_and(|(_, n, _)| *n > look.decoded);
+        if is_new_run || self.counts.is_empty() {
+            // A run counts from nothing.
+            self.counts.clear();
+            self.counts.push_back((now, 0, BTreeMap::new()));
+        }
+        let Some((before, letters_before)) = self.counts.front().map(|(_, n, by)| (*n, by.clone()))
+        else {
+            return;
+        };
+        let newer: BTreeMap<&str, u64> = look
+            .letters
+            .iter()
+            .map(|(kind, count)| {
+                let before = letters_before.get(kind).copied().unwrap_or(0);
+                (kind.as_str(), count.saturating_sub(before))
+            })
+            .collect();
+        let (letters, decoded) = (newer.values().sum::<u64>(), look.decoded - before);
+        if letters * 100 > decoded * LETTERS_PERCENT
+            && let Some((&kind, &of_kind)) = newer.iter().max_by_key(|(_, count)| **count)
+        {
+            let sample = look.samples.iter().filter(|s| s.error_type == kind);
+            let sample = sample.max_by_key(|sample| sample.at);
+            let (cause, hint) = sample.map_or_else(Default::default, |sample| explain(sample));
+            found.push(Found {
+                kind: "dead_letters",
+                severity: Severity::Warning,
+                message: format!(
+                    "{letters} of the last {decoded} records are dead letters, {of_kind} of them `{kind}`{cause}"
+                ),
+                hint,
+            });
+        }
+        let is_due = |(last, ..): &(Instant, _, _)| now.duration_since(*last) >= LETTERS_STEP;
+        if self.counts.back().is_none_or(is_due) {
+            self.counts
+                .push_back((now, look.decoded, look.letters.clone()));
+        }
+        // What stays at the front is the last that is a minute old.
+        while self
+            .counts
+            .get(1)
+            .is_some_and(|(at, ..)| now.duration_since(*at) >= LETTERS_WINDOW)
+        {
+            self.counts.pop_front();
+        }
+    }
+
+    fn held_back(&mut self, now: Instant, look: &Look<'_>, found: &mut Vec<Found>) {
+        if look.held_back == 0 {
+            self.held_back_since = None;
+            return;
+        }
+        let held = now.duration_since(*self.held_back_since.get_or_insert(now));
+        if held >= STALL_AFTER {
+            found.push(Found {
+                kind: "waits_for_schema",
+                severity: Severity::Stalled,
+                message: format!(
+                    "records wait for their schemas: the schema registry has not answered for {} s",
+                    held.as_secs()
+                ),
+                hint: "see that the registry at `schema_registry.url` is up; the log says what it answers; the job goes on by itself, and nothing is lost meanwhile".to_owned(),
+            });
+        }
     }
 
     fn reading(&mut self, now: Instant, look: &Look<'_>, found: &mut Vec<Found>) {
@@ -225,6 +317,44 @@ impl Diagnosis {
             hint: format!("see what writes to {name}; `watermark.idle_timeout` says when a silent partition no longer counts"),
         });
     }
+}
+
+/// A dead letter as the cause, and the next step.
+fn explain(letter: &LetterFacts) -> (String, String) {
+    let payload = match letter.payload_bytes {
+        0 => String::new(),
+        bytes => format!(
+            "; its {bytes} bytes begin with {}, as text {}",
+            letter.hex, letter.text
+        ),
+    };
+    let cause = format!(
+        "; the last one, at offset {} of {}[{}]: {}{payload}",
+        letter.offset, letter.topic, letter.partition, letter.message
+    );
+    let of_format = || {
+        let expected = format!("format `{}` expects {}", letter.format, letter.expects);
+        match (&letter.seen, &letter.setting) {
+            (Some(seen), Some(setting)) => {
+                format!("{expected}; it looks like {seen}, for which {setting} would fit")
+            }
+            (Some(seen), None) => {
+                format!(
+                    "{expected}; it looks like {seen}: compare the record with the job's columns"
+                )
+            }
+            _ => expected,
+        }
+    };
+    let hint = match letter.error_type.as_str() {
+        "too_late" => "`lateness.allowed` says how late an event may be, and `lateness.too_late` what becomes of those that are later".to_owned(),
+        "future_event_time" => "correct the producer's clock; `watermark.max_future_skew` says how far ahead an event may be".to_owned(),
+        "too_large" => "`max_record_bytes` says how long a record may be".to_owned(),
+        "null_value" => "records without a value are tombstones of a compacted topic; the Debezium formats drop them".to_owned(),
+        "unknown_schema" => "see that `schema_registry.url` is the registry that the producers use".to_owned(),
+        _ => of_format(),
+    };
+    (cause, hint)
 }
 
 /// The partition whose watermark is the smallest of those that are not idle; one without a watermark counts
@@ -506,5 +636,109 @@ mod tests {
             after(0, |_| empty(9), |_| {}).0.is_empty(),
             "it has read before"
         );
+    }
+
+    /// Looks once a second; `at` says how many records were decoded, and the dead letters of each kind.
+    fn letters(
+        seconds: u64,
+        at: impl Fn(u64) -> (u64, &'static [(&'static str, u64)]),
+        sample: &LetterFacts,
+    ) -> Vec<Option<Finding>> {
+        let (start, mut diagnosis) = (Instant::now(), Diagnosis::default());
+        let partitions = [partition(0, 10, 10)];
+        let looks = 0..=seconds;
+        let looks = looks.map(|second| {
+            let (decoded, letters) = at(second);
+            let letters = letters.iter().map(|&(kind, n)| (kind.to_owned(), n));
+            let look = Look {
+                decoded,
+                letters: letters.collect(),
+                samples: vec![sample],
+                ..look(&partitions)
+            };
+            let found = diagnosis.look(start + Duration::from_secs(second), &look);
+            found.into_iter().find(|f| f.kind == "dead_letters")
+        });
+        looks.collect()
+    }
+
+    fn sample() -> LetterFacts {
+        LetterFacts {
+            topic: "t".to_owned(),
+            offset: 17,
+            error_type: "malformed".to_owned(),
+            message: "not JSON".to_owned(),
+            payload_bytes: 7,
+            hex: "00 00 01 86 BA".to_owned(),
+            text: "`{}`".to_owned(),
+            format: "json".to_owned(),
+            expects: "one JSON object".to_owned(),
+            seen: Some(
+                "JSON objects behind a schema registry header (schema id 100026)".to_owned(),
+            ),
+            setting: Some("`format: json_sr`".to_owned()),
+            ..LetterFacts::default()
+        }
+    }
+
+    #[test]
+    fn more_than_one_dead_letter_in_a_hundred_is_told_of_with_the_setting_that_would_fit() {
+        let just = |_| (1000, &[("malformed", 10)][..]);
+        assert_eq!(letters(3, just, &sample()), vec![None; 4]);
+        let more = |_| (1000, &[("malformed", 8), ("too_late", 3)][..]);
+        let found = letters(0, more, &sample()).remove(0).expect("a finding");
+        assert_eq!(found.severity, Severity::Warning);
+        assert_eq!(
+            found.message,
+            "11 of the last 1000 records are dead letters, 8 of them `malformed`; the last one, at offset 17 of t[0]: not JSON; its 7 bytes begin with 00 00 01 86 BA, as text `{}`"
+        );
+        assert_eq!(
+            found.hint,
+            "format `json` expects one JSON object; it looks like JSON objects behind a schema registry header (schema id 100026), for which `format: json_sr` would fit"
+        );
+        let late = LetterFacts {
+            error_type: "too_late".to_owned(),
+            ..sample()
+        };
+        let found = letters(0, |_| (10, &[("too_late", 3)]), &late).remove(0);
+        assert!(
+            found
+                .expect("a finding")
+                .hint
+                .contains("`lateness.allowed`")
+        );
+    }
+
+    #[test]
+    fn dead_letters_are_held_against_the_records_of_the_last_minute() {
+        // A hundred bad ones at the start, then a thousand good ones a second: they are under 1 % after 10 s.
+        let begin = |second| (100 + second * 1000, &[("malformed", 100)][..]);
+        let found = letters(12, begin, &sample());
+        assert!(found[9].is_some() && found[10].is_none(), "{found:?}");
+        // Long good, then bad: the minute counts, not the whole run.
+        let late = |second| match second {
+            0..200 => (second * 1000, &[][..]),
+            _ => (200_000 + (second - 200) * 1000, &[("malformed", 700)][..]),
+        };
+        let found = letters(300, late, &sample());
+        assert!(found[199].is_none() && found[200].is_some(), "{found:?}");
+        assert!(found[262].is_none(), "a minute later they are forgotten");
+        // A new run counts from nothing again.
+        let restarted = |second| match second {
+            0..5 => (1_000_000, &[][..]),
+            _ => (100, &[("malformed", 2)][..]),
+        };
+        let found = letters(5, restarted, &sample());
+        assert!(found[4].is_none() && found[5].is_some(), "{found:?}");
+    }
+
+    #[test]
+    fn records_that_wait_for_the_registry_are_told_of() {
+        let waiting = |_| vec![partition(0, 10, 10)];
+        let held = |look: &mut Look<'_>| look.held_back = 3;
+        assert!(after(4, waiting, held).0.is_empty());
+        let (kinds, message) = after(5, waiting, held);
+        assert_eq!(kinds, ["waits_for_schema"]);
+        assert!(message.ends_with("for 5 s"), "{message}");
     }
 }

@@ -64,6 +64,8 @@ pub struct ProcessFacts {
     pub commit_trouble: Option<String>,
     /// From the broker's timestamp to the durable commit.
     pub latency: Distribution,
+    /// Batches that wait for the schema registry.
+    pub held_back: u64,
     /// Dead letters by kind.
     pub letters: BTreeMap<String, u64>,
     /// The last dead letters of each kind.
@@ -179,4 +181,16 @@ pub struct LetterFacts {
     pub payload: Option<String>,
     /// Bytes of the whole payload.
     pub payload_bytes: usize,
+    /// The payload's first bytes in hexadecimal, and its first characters in backticks; empty when it was null.
+    pub hex: String,
+    /// As [`LetterFacts::hex`] says.
+    pub text: String,
+    /// The format that it should have had, and what that expects.
+    pub format: String,
+    /// As [`LetterFacts::format`] says.
+    pub expects: String,
+    /// What the payload looks like; `None` when that could not be told.
+    pub seen: Option<String>,
+    /// The setting that would fit what it looks like, when that is not the job's.
+    pub setting: Option<String>,
 }

@@ -14,6 +14,7 @@ pub(crate) struct Merged {
     pub operators: OperatorCounts,
     pub partitions: Vec<PartitionFacts>,
     pub latency: strandline_operators::observed::histogram::Distribution,
+    pub held_back: u64,
     pub letters: BTreeMap<String, u64>,
     pub dedup_entries: u64,
     pub dedup_answers: BTreeMap<String, u64>,
@@ -46,6 +47,7 @@ pub(crate) fn merge(processes: &BTreeMap<usize, ProcessFacts>) -> Merged {
         sum.waited_for_commit_us += of.waited_for_commit_us;
         merged.latency.add(&facts.latency);
         merged.dedup_entries += facts.dedup_entries;
+        merged.held_back += facts.held_back;
         add(&mut merged.letters, &facts.letters);
         add(&mut merged.dedup_answers, &facts.dedup_answers);
         add(&mut merged.memory, &facts.memory);

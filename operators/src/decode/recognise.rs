@@ -52,12 +52,12 @@ impl Look {
         }
     }
 
-    /// The setting that would fit, such as `format: json_sr`; `None` when none is known.
-    pub fn setting(&self) -> Option<String> {
+    /// The setting of `key` that would fit, such as `format: json_sr`; `None` when none is known.
+    pub fn setting(&self, key: &str) -> Option<String> {
         let names: Vec<String> = self
             .formats
             .iter()
-            .map(|format| format!("`format: {}`", format.name()))
+            .map(|format| format!("`{key}: {}`", format.name()))
             .collect();
         (!names.is_empty()).then(|| names.join(" or "))
     }
@@ -141,9 +141,10 @@ pub fn recognise<'v>(
     })
 }
 
-/// What one record looks like, of a job with these settings, when the registry is not asked.
+/// What one record looks like, of a job with these settings, when neither the registry nor a given schema of Avro
+/// is asked.
 pub fn look(value: &[u8], settings: &JobSettings) -> Look {
-    RecordReader::new(settings).look(value, &mut |_| None)
+    RecordReader::of_rows(settings).look(value, &mut |_| None)
 }
 
 /// The first bytes of a record in hexadecimal.
@@ -176,6 +177,14 @@ impl RecordReader {
     fn new(settings: &JobSettings) -> RecordReader {
         RecordReader {
             avro: given_avro(settings),
+            ..RecordReader::of_rows(settings)
+        }
+    }
+
+    /// Without the schema of Avro that is given.
+    fn of_rows(settings: &JobSettings) -> RecordReader {
+        RecordReader {
+            avro: None,
             delimiter: settings.csv.delimiter,
             cells: match settings.csv.columns.len() {
                 0 => decoded_columns(settings).len(),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::account::Account;
 use crate::io::Committed;
+use crate::job::JobSettings;
 use crate::progress::EpochCommit;
 use crate::record::{DeadLetter, TopicPartition};
 use crate::time::{Epoch, EventTime};
@@ -180,8 +181,8 @@ impl Observed {
     }
 
     /// Records became dead letters.
-    pub fn dead_letters(&self, letters: &[DeadLetter]) {
-        lock(&self.letters).add(letters);
+    pub fn dead_letters(&self, letters: &[DeadLetter], settings: &JobSettings) {
+        lock(&self.letters).add(letters, settings);
     }
 
     /// The dead letters that are remembered, and how many there were.

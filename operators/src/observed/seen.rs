@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::account::Account;
+use crate::decode::recognise::{self, Look};
+use crate::job::{Format, JobSettings};
 use crate::record::{DeadLetter, ErrorType, TopicPartition};
 use crate::time::{Epoch, EventTime};
 
@@ -70,6 +72,8 @@ pub struct CommitSeen {
 const SAMPLES_OF_A_KIND: usize = 4;
 /// The longest payload that a sample keeps, in bytes.
 const SAMPLE_BYTES: usize = 512;
+/// The longest payload whose format is told.
+const LOOKED_AT_BYTES: usize = 1 << 20;
 
 /// A dead letter, as people are shown it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +92,12 @@ pub struct LetterSample {
     pub payload: Option<Vec<u8>>,
     /// The length of the whole payload.
     pub payload_bytes: usize,
+    /// What the payload looks like; `None` when it is null, empty or very long.
+    pub look: Option<Look>,
+    /// The format that it should have had.
+    pub format: Format,
+    /// The setting that would fit what it looks like, when that is another format.
+    pub setting: Option<String>,
 }
 
 /// The last dead letters of each kind, and how many there were. Bounded, whatever the input does.
@@ -97,8 +107,8 @@ pub struct LettersSeen {
 }
 
 impl LettersSeen {
-    /// Counts letters and keeps the last of each kind.
-    pub fn add(&mut self, letters: &[DeadLetter]) {
+    /// Counts letters of a job with these settings, and keeps the last of each kind.
+    pub fn add(&mut self, letters: &[DeadLetter], settings: &JobSettings) {
         let mut kept: BTreeMap<&'static str, usize> = BTreeMap::new();
         // From the end, so that of many only those are copied that stay.
         for letter in letters.iter().rev() {
@@ -110,7 +120,7 @@ impl LettersSeen {
                 continue;
             }
             *kept += 1;
-            samples.push(LetterSample::of(letter));
+            samples.push(LetterSample::of(letter, settings));
         }
         for (kind, kept) in kept {
             if let Some((_, samples)) = self.kinds.get_mut(kind) {
@@ -135,8 +145,13 @@ impl LettersSeen {
 }
 
 impl LetterSample {
-    fn of(letter: &DeadLetter) -> LetterSample {
+    fn of(letter: &DeadLetter, settings: &JobSettings) -> LetterSample {
         let payload = letter.payload.as_deref();
+        let to_be_told = payload.filter(|bytes| (1..=LOOKED_AT_BYTES).contains(&bytes.len()));
+        let look = to_be_told.map(|bytes| recognise::look(bytes, settings));
+        let (format, key) = settings.read_as();
+        let other = look.as_ref().filter(|look| !look.formats.contains(&format));
+        let setting = other.and_then(|look| look.setting(key));
         let mut message = letter.message.clone();
         message.truncate(message.floor_char_boundary(SAMPLE_BYTES));
         LetterSample {
@@ -147,12 +162,17 @@ impl LetterSample {
             failed_at: letter.failed_at,
             payload: payload.map(|bytes| bytes[..bytes.len().min(SAMPLE_BYTES)].to_vec()),
             payload_bytes: payload.map_or(0, <[u8]>::len),
+            look,
+            format,
+            setting,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::job::{Job, Peek, PeekAt};
+
     use super::*;
 
     fn letter(offset: i64, error_type: ErrorType, bytes: usize) -> DeadLetter {
@@ -169,14 +189,41 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_says_what_it_looks_like_and_the_setting_that_would_fit() {
+        let sample = |payload: &[u8], settings: &JobSettings| {
+            let mut letter = letter(0, ErrorType::Malformed, 1);
+            letter.payload = Some(payload.to_vec());
+            LetterSample::of(&letter, settings)
+        };
+        let mut settings = Job::BRONZE.settings();
+        let found = sample(b"\0\x00\x01\x86\xba{}", &settings);
+        assert_eq!(found.setting.as_deref(), Some("`format: json_sr`"));
+        let seen = found.look.expect("a look").seen;
+        assert!(seen.contains("schema id 100026"), "{seen}");
+        // What has the format that it should have has another fault.
+        assert_eq!(sample(b"{\"a\":1}", &settings).setting, None);
+        assert_eq!(sample(b"{\"a\":", &settings).setting, None);
+        assert_eq!(sample(b"", &settings).look, None);
+        settings.format = Format::Raw;
+        settings.peek = Some(Peek {
+            format: Format::AvroSr,
+            event_id: PeekAt::Key,
+            event_time: PeekAt::Timestamp,
+        });
+        let found = sample(b"{}", &settings);
+        assert_eq!(found.setting.as_deref(), Some("`peek.format: json`"));
+    }
+
+    #[test]
     fn the_last_of_each_kind_are_kept_and_all_are_counted() {
         let mut seen = LettersSeen::default();
-        seen.add(&[letter(0, ErrorType::Malformed, 1)]);
+        let settings = crate::job::Job::BRONZE.settings();
+        seen.add(&[letter(0, ErrorType::Malformed, 1)], &settings);
         let flood: Vec<_> = (1..1000)
             .map(|i| letter(i, ErrorType::TooLate, 100_000))
             .collect();
-        seen.add(&flood);
-        seen.add(&[letter(1000, ErrorType::TooLate, 3)]);
+        seen.add(&flood, &settings);
+        seen.add(&[letter(1000, ErrorType::TooLate, 3)], &settings);
         let counts: Vec<_> = seen.counts().collect();
         assert_eq!(counts, [("malformed", 1), ("too_late", 1000)]);
         let offsets: Vec<_> = seen.samples().map(|s| s.offset).collect();
