@@ -21,10 +21,14 @@ mod derived;
 mod each;
 mod frame;
 mod framing;
+#[cfg(test)]
+mod fuzz_tests;
 mod held;
 pub mod json;
 #[cfg(test)]
 mod json_model;
+#[cfg(test)]
+mod json_suite_tests;
 #[cfg(test)]
 mod json_tests;
 mod json_value;

@@ -371,6 +371,25 @@ proptest! {
     }
 }
 
+proptest! {
+    /// The parser is not ours, and what a registry holds is not either.
+    #[test]
+    fn no_schema_makes_it_panic(
+        is_proto3: bool,
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), 0usize..40, "[a-z{}();=\"<>0-9 ]{0,8}"), 1..6)
+    ) {
+        let mut text = every_kind(is_proto3);
+        for (at, length, insert) in changes {
+            let at = at.index(text.len());
+            let end = (at + length).min(text.len());
+            text.replace_range(at..end, &insert);
+        }
+        let mut decoder = decoder(COLUMNS, &[registered(&text, &[])]);
+        let decoded = decoder.decode(&raw_batch(&[Some(framed(1, &[0], &[0x0a, 1, b'a']))]));
+        prop_assert_eq!(decoded.rows.len() + decoded.failures.len(), 1);
+    }
+}
+
 // Schemas -----------------------------------------------------------------------------------------------
 
 const ID_AND_TIME: &[Column] = &[
