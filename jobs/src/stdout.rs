@@ -1,6 +1,8 @@
 //! Any topic, to the terminal: one JSON object a record.
 //!
-//!     strandline run stdout --set topics=[orders] --set starting_offsets=latest
+//! ```text
+//! strandline run stdout --set topics=[orders] --set starting_offsets=latest
+//! ```
 //!
 //! Reads whatever topics it is told to, of any format. Key, value and headers are shown as the JSON or the text that
 //! they are, else as `hex:` and their bytes; a tombstone is shown as the dead letter that it would be. Guarantee: every
