@@ -56,7 +56,7 @@ pub struct Published {
     pub latency: Distribution,
     /// How long commits took since the start.
     pub commit_duration: Distribution,
-    /// The last point of the history, when it is new.
+    /// The last point of the history, in every publication until the next: of several, one who listens hears only the last.
     pub point: Option<Point>,
 }
 
@@ -643,6 +643,6 @@ fn stage(
 pub struct Event<'a> {
     /// The status.
     pub status: &'a JobStatus,
-    /// A point that was added.
+    /// The last point of the history, told again until there is another.
     pub point: Option<Point>,
 }
