@@ -51,7 +51,8 @@ use strandline_operators::progress::{EpochCommit, PartitionDelta};
 use strandline_operators::record::TopicPartition;
 use strandline_operators::time::Epoch;
 use timely::dataflow::InputHandle;
-use timely::dataflow::operators::{Exchange, Input, Map, Probe};
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Exchange, Input, Probe};
 
 const SEED: u64 = 7;
 const TTL_HOURS: u32 = 24;
