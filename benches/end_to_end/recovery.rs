@@ -9,7 +9,7 @@ use crate::engine::{self, Engine, Work, tail};
 use crate::options::{EngineKind, Options, Scenario};
 use crate::report::{Measurement, Report};
 use crate::table::Seen;
-use crate::topic::{self, Load};
+use crate::topic::{self, Load, Spread};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// What was filled in before must have landed within this.
@@ -39,13 +39,15 @@ fn measure(options: &Options, report: &mut Report, kind: EngineKind) -> Outcome 
         std::process::id(),
         engine::name(kind)
     );
-    let filled = topic::fill(servers, &name, options.ids, options.seed)?;
+    let filled = topic::fill(servers, &name, options.ids, options.seed, Spread::USUAL)?;
     let folder = tempfile::tempdir()?;
     let work = Work {
         topic: name.clone(),
         folder: folder.path().join(engine::name(kind)),
         interval_ms,
         is_bounded: false,
+        processes: options.workers,
+        workers: 1,
         will_be_killed: true,
     };
     let mut engine = engine::of(kind, options, work)?;
