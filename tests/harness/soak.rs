@@ -16,8 +16,9 @@ use crate::support::{Catalog, OwnStack, RomanNumerals};
 
 /// How often memory is looked at.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-/// The part of the run that is not judged: caches, filters and pools fill up.
-const WARM_UP: f64 = 0.25;
+/// The part of the run that is not judged. Up to its half the state grows to the ids of a TTL; then the first of them
+/// expire, and caches and pools have seen everything once.
+const WARM_UP: f64 = 0.55;
 /// A reader catches up within this.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(3600);
 
@@ -82,6 +83,7 @@ pub fn soak(options: &Options, to: &Path) {
         "rss_mib": {
             "first": judged.first().map(|s| s.1),
             "last": judged.last().map(|s| s.1),
+            "by_minute": samples.iter().step_by(60).map(|s| s.1.round()).collect::<Vec<_>>(),
             "highest": samples.iter().map(|s| s.1).fold(0.0, f64::max),
             "slope_per_minute": slope,
             "standard_error": error,
