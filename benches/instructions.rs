@@ -10,7 +10,10 @@ mod fixtures;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use fixtures::{BATCH_RECORDS, BATCHES, raw_batches, rows_of_one_day, tables};
+use fixtures::{
+    BATCH_RECORDS, BATCHES, FILTER_BYTES, TTL_HOURS, judge_new, raw_batches, rows_of_one_day,
+    tables,
+};
 use strandline::connectors::iceberg::open_files;
 use strandline_jobs::roman_numerals::ROMAN_NUMERALS;
 use strandline_operators::Result;
@@ -22,9 +25,6 @@ use strandline_operators::dedup::judge::Judge;
 use strandline_operators::io::{FileKey, Files, TableIndex};
 use strandline_operators::time::Epoch;
 
-/// As large as the filters of a million ids.
-const FILTER_BYTES: u64 = 2 << 20;
-const TTL_HOURS: u32 = 24;
 const SEED: u64 = 7;
 
 fn main() -> ExitCode {
@@ -72,7 +72,7 @@ fn run(stage: &str, repeats: usize) -> Result<usize> {
         }
         "verdict" => {
             let hashes: Vec<Vec<u128>> = decoded.iter().map(hash).collect();
-            (0..repeats).for_each(|_| judge(&hashes));
+            (0..repeats).for_each(|_| judge_new(&mut Judge::new(FILTER_BYTES, TTL_HOURS), &hashes));
         }
         "parquet" => {
             let folder = tempfile::tempdir().map_err(|e| {
@@ -91,27 +91,6 @@ fn run(stage: &str, repeats: usize) -> Result<usize> {
         }
     }
     Ok(rows)
-}
-
-/// Judges every id once, as new.
-fn judge(hashes: &[Vec<u128>]) {
-    let mut judge = Judge::new(FILTER_BYTES, TTL_HOURS);
-    let (mut duplicates, mut questions) = (Vec::new(), Vec::new());
-    for hashes in hashes {
-        let buckets = vec![1000 + TTL_HOURS; hashes.len()];
-        let remember = vec![true; hashes.len()];
-        duplicates.clear();
-        questions.clear();
-        judge.judge(
-            Epoch::first_of(1),
-            hashes,
-            &buckets,
-            &remember,
-            &mut duplicates,
-            &mut questions,
-        );
-        black_box(&duplicates);
-    }
 }
 
 fn write(files: &dyn Files, epoch: u64, rows: &[RecordBatch]) -> Result<()> {

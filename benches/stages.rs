@@ -23,7 +23,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use fixtures::{BATCH_RECORDS, BATCHES, raw_batches, rows_of_one_day, tables};
+use fixtures::{
+    BATCH_RECORDS, BATCHES, FILTER_BYTES, TTL_HOURS, judge_new, raw_batches, rows_of_one_day,
+    tables,
+};
 use strandline::connectors::iceberg::open_files;
 use strandline::connectors::kafka::client::Fetching;
 use strandline::connectors::kafka::embedded::EmbeddedKafka;
@@ -55,7 +58,6 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Exchange, Input, Probe};
 
 const SEED: u64 = 7;
-const TTL_HOURS: u32 = 24;
 const RECORDS: u64 = (BATCH_RECORDS * BATCHES) as u64;
 const WORKERS: usize = 2;
 const PARTITIONS: i32 = 6;
@@ -63,7 +65,6 @@ const PARTITIONS: i32 = 6;
 const FETCHED_RECORDS: u64 = 90_000;
 /// The ids of an epoch at 50,000 a second.
 const EPOCH_IDS: usize = 50_000;
-const FILTER_BYTES: u64 = 2 << 20;
 
 fn decoded() -> Vec<Decoded> {
     let mut decoder = decoder(&ROMAN_NUMERALS.settings(), false).expect("the job's decoder");
@@ -245,24 +246,7 @@ fn verdict(criterion: &mut Criterion) {
     group.bench_function("new ids", |bencher| {
         bencher.iter_batched_ref(
             || Judge::new(FILTER_BYTES, TTL_HOURS),
-            |judge| {
-                let (mut duplicates, mut questions) = (Vec::new(), Vec::new());
-                for hashes in &batches {
-                    duplicates.clear();
-                    questions.clear();
-                    let buckets = vec![1000 + TTL_HOURS; hashes.len()];
-                    let remember = vec![true; hashes.len()];
-                    judge.judge(
-                        Epoch::first_of(1),
-                        hashes,
-                        &buckets,
-                        &remember,
-                        &mut duplicates,
-                        &mut questions,
-                    );
-                    black_box(&duplicates);
-                }
-            },
+            |judge| judge_new(judge, &batches),
             BatchSize::LargeInput,
         );
     });

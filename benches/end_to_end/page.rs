@@ -39,7 +39,7 @@ pub fn of(report: &Value) -> String {
     );
     page.push_str(
         "<p>Medians over all rounds. Each round's tables were read by DuckDB and held exactly the rows that \
-         they must. Ratio: Flink's figure divided by Strandline's.</p>",
+         they must; of recoveries it is counted what was lost or doubled. Ratio: Flink's figure divided by Strandline's.</p>",
     );
     for group in report["comparison"].as_array().into_iter().flatten() {
         group_of(&mut page, group);

@@ -8,7 +8,7 @@ use crate::check;
 use crate::engine::{self, Engine, Work, tail};
 use crate::options::{EngineKind, Options, Scenario};
 use crate::report::{Measurement, Report};
-use crate::table::Seen;
+use crate::table::{Seen, View};
 use crate::topic::{self, Load, Spread};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -54,7 +54,11 @@ fn measure(options: &Options, report: &mut Report, kind: EngineKind) -> Outcome 
     engine.prepare()?;
     engine.start()?;
     let mut seen = Seen::default();
-    wait_for_rows(&mut *engine, &mut seen, filled.ids, FILLING_DEADLINE)?;
+    let view = wait_for_rows(&mut *engine, &mut seen, filled.ids, FILLING_DEADLINE)?;
+    if view.rows() < filled.ids {
+        let (landed, logs) = (view.rows(), tail(&engine.logs()));
+        return Err(format!("{landed} of {} rows have landed\n{logs}", filled.ids).into());
+    }
     eprintln!(
         "{} ids are in the state of {}",
         filled.ids,
@@ -78,10 +82,10 @@ fn measure(options: &Options, report: &mut Report, kind: EngineKind) -> Outcome 
     }
     let produced = load.stop()?;
     let rows = filled.ids + produced;
-    let file = wait_for_rows(&mut *engine, &mut seen, rows, RECOVERY_DEADLINE)?;
+    let view = wait_for_rows(&mut *engine, &mut seen, rows, RECOVERY_DEADLINE)?;
     engine.stop()?;
     // Counted, not only checked: what an engine loses or doubles under kills is a figure of this scenario.
-    let checked = check::count(&file)?;
+    let checked = check::count(&view.metadata_file)?;
     let lost = rows.saturating_sub(checked.ids);
     let doubled = checked.rows - checked.ids;
     seconds.sort_by(f64::total_cmp);
@@ -125,30 +129,29 @@ fn wait_for_recovery(
     }
 }
 
-/// Waits until the table has so many rows; returns its metadata file.
+/// Waits until the table has so many rows, or for so long; returns it as it is then. Whoever has lost rows never gets
+/// there, and that is to be counted.
 fn wait_for_rows(
     engine: &mut dyn Engine,
     seen: &mut Seen,
     rows: u64,
     deadline: Duration,
-) -> Outcome<std::path::PathBuf> {
+) -> Outcome<View> {
     let began = Instant::now();
-    let mut found = 0;
-    loop {
+    let mut newest = None;
+    while began.elapsed() < deadline {
         engine.tend()?;
         if let Some(view) = seen.look(engine.metadata_file()?)? {
-            found = view.rows();
-            if found >= rows {
-                return Ok(view.metadata_file);
+            if view.rows() >= rows {
+                return Ok(view);
             }
-        }
-        if began.elapsed() > deadline {
-            return Err(format!(
-                "{found} of {rows} rows have landed\n{}",
-                tail(&engine.logs())
-            )
-            .into());
+            newest = Some(view);
         }
         std::thread::sleep(LOOK_INTERVAL);
+    }
+    match newest {
+        Some(view) => Ok(view),
+        // Unchanged since an earlier look.
+        None => View::read(&engine.metadata_file()?.ok_or("there is no table")?),
     }
 }

@@ -145,7 +145,7 @@ impl Report {
             .map(|(name, value)| format!("{name} {}", shown(*value)))
             .collect();
         eprintln!(
-            "{} {:?} {} round {}: {}; {} rows, as they must be",
+            "{} {:?} {} round {}: {}; {} rows",
             scenario_name(measurement.scenario),
             measurement.parameters,
             engine::name(measurement.engine),
