@@ -39,6 +39,7 @@ mod raw;
 #[cfg(test)]
 mod raw_tests;
 pub mod recognise;
+mod rows;
 mod scan;
 mod strings;
 mod target;
