@@ -45,7 +45,7 @@ use crate::io::TableIndex;
 use crate::job::TooLate;
 use crate::progress::{LeaderEpoch, PartitionDelta};
 use crate::record::{DeadLetter, ErrorType, EventBatch, TopicPartition};
-use crate::routes::Row;
+use crate::routes::{Columns, Row};
 use crate::schema::{as_of_table, metadata_fields};
 use crate::time::{Epoch, EventTime, IngestTime, MICROS_PER_SECOND};
 use crate::watermark::{Lateness, LatenessJudge};
@@ -249,8 +249,9 @@ impl Router {
         let (rows, days) = self.rows(events, lands, late, epoch)?;
         let mut tables = Vec::new();
         for route in &self.routes {
+            let columns = Columns::of(&rows);
             let taken: Vec<bool> = (0..rows.num_rows())
-                .map(|row| (route.takes)(&Row::new(&rows, row)))
+                .map(|row| (route.takes)(&columns.row(row)))
                 .collect();
             let days: Vec<i32> = days
                 .iter()
