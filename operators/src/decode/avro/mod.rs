@@ -18,6 +18,8 @@
 //! after a fault as if it knew where the next record begins.
 
 mod cursor;
+#[cfg(test)]
+mod nested_tests;
 mod program;
 mod schema;
 #[cfg(test)]
