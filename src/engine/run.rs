@@ -86,10 +86,10 @@ pub fn run(
     let Some((mut cluster, start)) = formed else {
         return Ok(None);
     };
-    let run = &run.of_format(start.format);
+    let run = &run.of_records(start.format, &start.tables.added);
     let claimed = started.elapsed();
     sources.claimed(&start.progress);
-    let files = sink.files(run, &start)?;
+    let (files, columns) = sink.files(run, &start)?;
     // Beside the load of the state, which it does not delay.
     let dedup = std::thread::scope(|scope| {
         let agreed = (run.shape.process != 0).then(|| scope.spawn(|| sink.agree(run, &start)));
@@ -148,6 +148,7 @@ pub fn run(
         start,
         discovered: Mutex::new(discovered.into_iter().map(Some).collect()),
         files,
+        columns,
         registry,
         table: Mutex::new(table),
         dedup: Mutex::new(dedup),

@@ -17,6 +17,7 @@
 //! Neither apache-avro nor arrow-avro decodes here: the one makes a tree of every record, the other goes on
 //! after a fault as if it knew where the next record begins.
 
+mod columns;
 mod cursor;
 #[cfg(test)]
 mod nested_tests;
@@ -35,6 +36,7 @@ use crate::error::{Error, Result};
 use crate::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
 use crate::record::{ErrorType, RawBatch};
 use crate::schema::Column;
+pub(super) use columns::fields;
 use program::Program;
 use schema::Types;
 

@@ -383,7 +383,7 @@ fn uuid_text(bytes: &[u8]) -> String {
 }
 
 /// A type's name, for a person.
-fn name_of(types: &Types, id: TypeId) -> String {
+pub(super) fn name_of(types: &Types, id: TypeId) -> String {
     let found = types.get(id);
     let physical = match &found.physical {
         Physical::Null => "null".to_owned(),

@@ -236,8 +236,8 @@ fn resolve(types: &Types, id: TypeId, column: ColumnType) -> Option<Conversion> 
                 scale,
             };
             match (physical, logical) {
-                (P::Bytes, L::Decimal { scale }) => Conversion::DecimalBytes(of(scale)),
-                (P::Fixed(size), L::Decimal { scale }) => {
+                (P::Bytes, L::Decimal { scale, .. }) => Conversion::DecimalBytes(of(scale)),
+                (P::Fixed(size), L::Decimal { scale, .. }) => {
                     Conversion::DecimalFixed(of(scale), *size)
                 }
                 (P::String, L::None) => Conversion::DecimalText(of(0)),
