@@ -17,7 +17,7 @@ use super::message::MAX_MESSAGE_BYTES;
 use super::testing::raw_batch;
 use super::{Decode, Decoded, JsonDecoder};
 use crate::record::ErrorType;
-use crate::schema::{Column, ColumnType};
+use crate::schema::{Column, ColumnType, decoded_schema};
 
 const COLUMNS: &[Column] = &[
     Column::required("event_id", ColumnType::String),

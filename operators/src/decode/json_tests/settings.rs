@@ -3,7 +3,6 @@
 use super::super::decoder;
 use super::*;
 use crate::job::Job;
-use crate::schema::decoded_schema;
 
 #[test]
 fn without_deduplication_an_id_is_a_column_like_any_other() {
