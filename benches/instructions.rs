@@ -100,7 +100,7 @@ fn write(files: &dyn Files, epoch: u64, rows: &[RecordBatch]) -> Result<()> {
         epoch: Epoch(Epoch::first_of(1).0 + epoch),
         worker: 0,
     };
-    let mut file = files.open(key)?;
+    let mut file = files.open(key, &files.schema(TableIndex::PRIMARY))?;
     for rows in rows {
         file.write(rows)?;
     }

@@ -241,13 +241,14 @@ fn write_file(
     rows: std::ops::Range<u64>,
     ids: u64,
 ) -> Outcome<WrittenFile> {
-    let mut writer = files.open(FileKey {
+    let key = FileKey {
         table: TableIndex::PRIMARY,
         day: DAY,
         epoch,
         worker,
-    })?;
+    };
     let schema = files.schema(TableIndex::PRIMARY);
+    let mut writer = files.open(key, &schema)?;
     let mut next = rows.start;
     while next < rows.end {
         let upto = (next + BATCH_ROWS).min(rows.end);

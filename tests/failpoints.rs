@@ -27,7 +27,8 @@ const ACTIONS: [&str; 4] = ["kill", "error", "delay", "hang"];
 
 #[test]
 fn nothing_is_lost_or_doubled_whatever_step_fails() {
-    let points = Mutex::new(Failpoint::ALL.iter());
+    let points: Vec<Failpoint> = Failpoint::ALL.iter().copied().filter(is_passed).collect();
+    let points = Mutex::new(points.iter());
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
@@ -37,6 +38,11 @@ fn nothing_is_lost_or_doubled_whatever_step_fails() {
             });
         }
     });
+}
+
+/// Whether a job without schemas comes there; `tests/schema_evolution.rs` goes to the others.
+fn is_passed(point: &Failpoint) -> bool {
+    !matches!(point, Failpoint::ColumnsAdd | Failpoint::ColumnsAdded)
 }
 
 fn next<'a>(points: &Mutex<std::slice::Iter<'a, Failpoint>>) -> Option<&'a Failpoint> {

@@ -5,10 +5,10 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use support::{OwnStack, Stack, program, spawn, wait_until};
+use support::{Message, OwnStack, Stack, create_topic, program, spawn, stack, wait_until};
 
 /// Of a run over a few hundred records; generous, for a machine that does other things too.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -161,6 +161,73 @@ fn rows_of_csv_land() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+/// What the job has committed so far, by its own audit of the table.
+fn consumed(folder: &Path, job: &str) -> u64 {
+    let audit = spawn(folder, &["audit", job, "--json"]).wait(DEADLINE);
+    let audit = serde_json::from_str::<Value>(&audit.stdout).unwrap_or_default();
+    audit["account"]["consumed"].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn an_empty_topic_is_waited_for_when_its_format_is_to_be_told() {
+    let bootstrap_servers = stack().bootstrap_servers;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let topic = create_topic("empty", 2);
+    let name = topic.name.as_str();
+    let config = format!(
+        "kafka: {{ bootstrap_servers: '{bootstrap_servers}' }}\n\
+         catalog: {{ type: sql, uri: 'sqlite://./catalog.db', warehouse: ./warehouse }}\n\
+         http: off\n\
+         jobs: {{ user-events: {{ topics: [{name}], format: auto, group_id: {name}, dead_letters: {{ topic: off }} }} }}\n"
+    );
+    fs::write(folder.join("strandline.yaml"), config).expect("write the configuration");
+    let waits = format!("waits for the first records of `{name}`");
+    let start = || {
+        let run = spawn(folder, &["run", "user-events"]);
+        wait_until("the run to say what it waits for", DEADLINE, || {
+            run.stderr().contains(&waits).then_some(())
+        });
+        run
+    };
+    let interrupted = start();
+    interrupted.terminate();
+    interrupted.wait(DEADLINE).expect_exit(143);
+
+    let run = start();
+    let check = spawn(folder, &["check", "user-events"]).wait(DEADLINE);
+    let shown = check.expect_exit(0).stdout;
+    assert!(
+        shown.contains(&format!("topic `{name}` is empty")),
+        "{shown}"
+    );
+    let millis = |time: SystemTime| {
+        time.duration_since(UNIX_EPOCH)
+            .expect("after 1970")
+            .as_millis()
+    };
+    let value = |id| {
+        format!(
+            r#"{{"event_id":"{id}","event_time":{}}}"#,
+            millis(SystemTime::now())
+        )
+    };
+    topic.produce((0..5).map(|id| Message {
+        partition: id % 2,
+        value: Some(value(id).into_bytes()),
+        ..Message::default()
+    }));
+    wait_until("the records to be committed", DEADLINE, || {
+        (consumed(folder, "user-events") == 5).then_some(())
+    });
+    assert!(
+        run.stderr()
+            .contains(&format!("the format of `{name}` is `json`"))
+    );
+    run.terminate();
+    run.wait(DEADLINE).expect_exit(143);
 }
 
 #[test]

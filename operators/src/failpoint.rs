@@ -42,6 +42,10 @@ failpoints! {
     Read = "read",
     /// A batch is about to be decoded.
     Decode = "decode",
+    /// Columns that a schema adds are about to be added to the tables.
+    ColumnsAdd = "columns.add",
+    /// The primary table has them, and nobody else yet.
+    ColumnsAdded = "columns.added",
     /// Hashes are about to be sent to their owners.
     Exchange = "dedup.exchange",
     /// Hashes are about to be judged, and remembered in their epoch's overlay.

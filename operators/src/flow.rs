@@ -24,7 +24,7 @@ use crate::dedup::judge::Judge;
 use crate::dedup::metrics::DedupMetrics;
 use crate::dedup::operator::{DedupConfig, Deduplicate};
 use crate::error::{Error, Result};
-use crate::io::{DeadLetterTopic, Files, IdStore, Log, Schemas, Table, TableIndex};
+use crate::io::{DeadLetterTopic, Files, IdStore, Log, Schemas, Table, TableColumns, TableIndex};
 use crate::job::{JobSettings, Sink};
 use crate::record::EventBatch;
 use crate::route::{Route, Router};
@@ -45,6 +45,8 @@ pub struct Ports {
     pub dead_letter_topic: Option<Box<dyn DeadLetterTopic>>,
     /// The schema registry, if there is one.
     pub schemas: Option<Box<dyn Schemas>>,
+    /// The tables' columns, if they follow the schemas.
+    pub columns: Option<Arc<dyn TableColumns>>,
     /// The state of the deduplication, if the job deduplicates.
     pub dedup: Option<DedupState>,
 }
@@ -87,14 +89,11 @@ pub fn bronze(worker: &mut Worker, context: &Context, ports: Ports) -> Result<()
     });
     let eventize = Eventize::new(context, hash)?;
     let dedup = dedup_config(ports.dedup, context)?;
-    let router = Router::new(
-        ports.files.schema(TableIndex::PRIMARY),
-        LatenessJudge::new(&settings.lateness),
-    );
+    let lateness = LatenessJudge::new(&settings.lateness);
+    let router = Router::new(Arc::clone(&ports.files), lateness);
     let routes = settings.routes.iter().enumerate();
     let router = routes.fold(router, |router, (place, route)| {
-        let table = TableIndex::of_route(place);
-        router.with_route(table, ports.files.schema(table), route.takes)
+        router.with_route(TableIndex::of_route(place), route.takes)
     });
     // A terminal shows what cannot land too.
     let keeps_letters = settings.dead_letter_table.is_some() || settings.sink == Sink::Terminal;
@@ -105,10 +104,8 @@ pub fn bronze(worker: &mut Worker, context: &Context, ports: Ports) -> Result<()
     });
 
     worker.dataflow::<IngestTime, _, _>(|scope| {
-        let events =
-            scope
-                .read(ports.log, context)
-                .decode(decoder, ports.schemas, eventize, context);
+        let records = scope.read(ports.log, context);
+        let events = records.decode(decoder, ports.schemas, ports.columns, eventize, context);
         let judged = match dedup {
             Some(dedup) => events.deduplicate(dedup),
             None => admit_all(events),

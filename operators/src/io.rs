@@ -14,6 +14,7 @@ use crate::credit::Budget;
 use crate::error::Result;
 use crate::progress::EpochCommit;
 use crate::record::{DeadLetter, RawBatch, TopicPartition};
+use crate::schema::AddedColumn;
 use crate::time::{Epoch, EventTime};
 
 /// What one poll of the log gave.
@@ -179,11 +180,24 @@ pub struct FileKey {
 
 /// The store of data files.
 pub trait Files: Send + Sync {
-    /// The Arrow schema that batches for a table must have.
+    /// The Arrow schema of a table's batches. It may come to have more columns; a batch may have fewer.
     fn schema(&self, table: TableIndex) -> SchemaRef;
 
-    /// Opens a new data file.
-    fn open(&self, key: FileKey) -> Result<Box<dyn DataFileWriter>>;
+    /// Opens a new data file for batches of these columns.
+    fn open(&self, key: FileKey, columns: &SchemaRef) -> Result<Box<dyn DataFileWriter>>;
+}
+
+/// The columns of the job's tables, as the fields of new schemas are added to them. Blocks; used from several
+/// threads.
+pub trait TableColumns: Send + Sync {
+    /// Adds columns that the tables lack, and returns those of the given names that they have now, as they are
+    /// in the tables: perhaps of another type, because somebody was quicker. One that cannot be had is not returned.
+    /// After it, [`Files`] takes batches with them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) when a newer generation holds the tables, or a column
+    /// would be one too many; a catalog that cannot be reached.
+    fn add(&self, columns: &[AddedColumn]) -> Result<Vec<AddedColumn>>;
 }
 
 /// One open data file. Dropped without [`DataFileWriter::close`], it leaves at most an orphan file.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::io::TableIndex;
 use crate::routes::Row;
-use crate::schema::{Column, ColumnType, RAW_COLUMNS};
+use crate::schema::{AddedColumn, Column, ColumnType, RAW_COLUMNS};
 
 /// How often a job looks for partitions that were added and for topics created again, when no
 /// configuration says otherwise. A look is two small requests of the process.
@@ -340,6 +340,16 @@ pub enum Sink {
     Terminal,
 }
 
+/// What becomes of fields that a schema of the registry has and the job has no column for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SchemaEvolution {
+    /// They are skipped.
+    Off,
+    /// Each becomes an optional column of the job's tables before a record of that schema lands.
+    AddColumns,
+}
+
 /// What happens when Kafka no longer holds what should be read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -419,6 +429,8 @@ pub struct Job {
     pub format: Format,
     /// The schema of `format: avro`, as JSON.
     pub avro_schema: Option<&'static str>,
+    /// What becomes of fields that the job has no column for.
+    pub schema_evolution: SchemaEvolution,
     /// Where `format: raw` finds event id and event time.
     pub peek: Option<Peek<&'static str>>,
     /// How Debezium was told to write; for its formats.
@@ -470,6 +482,7 @@ impl Job {
         topics: &[],
         format: Format::Json,
         avro_schema: None,
+        schema_evolution: SchemaEvolution::Off,
         peek: None,
         debezium: DebeziumPolicy {
             timestamps: IntegerTimestamps::Micros,
@@ -615,6 +628,7 @@ impl Job {
             starting_offsets: StartingOffsets::Earliest,
             format: self.format,
             avro_schema: self.avro_schema.map(str::to_owned),
+            schema_evolution: self.schema_evolution,
             peek: self.peek.map(|peek| Peek {
                 format: peek.format,
                 event_id: peek.event_id.to_owned(),
@@ -671,6 +685,8 @@ pub struct JobSettings {
     pub format: Format,
     /// The schema of `format: avro`, as JSON.
     pub avro_schema: Option<String>,
+    /// What becomes of fields that the job has no column for.
+    pub schema_evolution: SchemaEvolution,
     /// Where `format: raw` finds event id and event time.
     pub peek: Option<Peek<String>>,
     /// How Debezium was told to write; for its formats.
@@ -716,6 +732,8 @@ impl JobSettings {
     pub fn needs_registry(&self) -> bool {
         match (self.format, &self.peek) {
             (Format::AvroSr | Format::ProtobufSr, _) => true,
+            // The schema says what a field is.
+            (Format::JsonSr, _) => self.adds_columns(),
             (Format::Raw, Some(peek)) => {
                 peek.format == Format::AvroSr
                     && self
@@ -753,6 +771,20 @@ impl JobSettings {
         match (self.format, &self.peek) {
             (Format::Raw, Some(peek)) => (peek.format, "peek.format"),
             (format, _) => (format, "format"),
+        }
+    }
+
+    /// Whether fields without a column become columns.
+    pub fn adds_columns(&self) -> bool {
+        self.schema_evolution == SchemaEvolution::AddColumns
+    }
+
+    /// Has these columns too, behind those that it has. One that it has already is left out.
+    pub fn add_columns(&mut self, added: &[AddedColumn]) {
+        for added in added {
+            if !self.columns.iter().any(|column| column.name == added.name) {
+                self.columns.push(added.column());
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! | in | [`JudgedBatch`]es |
 //! | out | rows of the primary table and of the routes' ([`Landing`]), dead letters, and what became of each record ([`Accounted`]) |
 //! | exchange | none |
-//! | state | none: a pure function of the batch |
+//! | state | none: a pure function of the batch and of its columns in the tables |
 //! | frontier | passed on as it is |
 //! | errors | a defect (columns that do not fit) ends the job |
 //! | metrics | the account, records judged, the age of what lands |
@@ -26,7 +26,7 @@ use arrow_array::{
     ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
     UInt32Array,
 };
-use arrow_schema::SchemaRef;
+use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take_record_batch;
 use serde::{Deserialize, Serialize};
@@ -41,11 +41,11 @@ use crate::context::Context;
 use crate::credit::Credit;
 use crate::dedup::JudgedBatch;
 use crate::error::{Error, Result};
-use crate::io::TableIndex;
+use crate::io::{Files, TableIndex};
 use crate::job::TooLate;
 use crate::progress::{LeaderEpoch, PartitionDelta};
 use crate::record::{DeadLetter, ErrorType, EventBatch, TopicPartition};
-use crate::routes::Row;
+use crate::routes::{Columns, Row};
 use crate::schema::{as_of_table, metadata_fields};
 use crate::time::{Epoch, EventTime, IngestTime, MICROS_PER_SECOND};
 use crate::watermark::{Lateness, LatenessJudge};
@@ -98,61 +98,93 @@ pub struct Routed {
     pub accounted: Accounted,
 }
 
-/// A route's table, as rows are made for it.
+/// A route's table.
 struct RouteTarget {
     table: TableIndex,
-    /// The same columns as the primary's, with ids of its own.
-    schema: SchemaRef,
     takes: fn(&Row<'_>) -> bool,
+}
+
+/// The columns of the tables, for batches of certain decoded columns.
+struct Shape {
+    /// The decoded columns that it is for.
+    decoded: SchemaRef,
+    /// Those of the primary table: the decoded ones, then the metadata columns.
+    primary: SchemaRef,
+    /// The same columns of each route's table, with ids of its own.
+    routes: Vec<SchemaRef>,
 }
 
 /// The pure core: turns a judged batch into what lands, what does not, and the account.
 pub struct Router {
-    schema: SchemaRef,
+    files: Arc<dyn Files>,
     routes: Vec<RouteTarget>,
-    /// The place of the column with the broker's timestamps.
+    /// Of the batch before: the columns seldom change.
+    shape: Option<Shape>,
+    /// How far from the last column that with the broker's timestamps is.
     timestamps: usize,
     lateness: LatenessJudge,
 }
 
 impl Router {
-    /// A router into a table whose Arrow schema is `schema`: the job's columns, then the metadata columns.
-    pub fn new(schema: SchemaRef, lateness: LatenessJudge) -> Router {
-        let columns = metadata_fields().len();
-        let place = metadata_fields()
-            .iter()
-            .position(|field| field.name() == KAFKA_TIMESTAMP);
+    /// A router into the primary table of `files`.
+    pub fn new(files: Arc<dyn Files>, lateness: LatenessJudge) -> Router {
         // The metadata columns are the last ones.
-        let timestamps = schema.fields().len().saturating_sub(columns) + place.unwrap_or(0);
+        let metadata = metadata_fields();
+        let mut from_the_end = metadata.iter().rev();
+        let timestamps = from_the_end.position(|field| field.name() == KAFKA_TIMESTAMP);
         Router {
-            schema,
+            files,
             routes: Vec::new(),
-            timestamps,
+            shape: None,
+            timestamps: timestamps.map_or(0, |place| place + 1),
             lateness,
         }
     }
 
-    /// The same with a route to `table`, whose Arrow schema is `schema`, for the rows that `takes` says yes to.
+    /// The same with a route to `table` for the rows that `takes` says yes to.
     #[must_use]
-    pub fn with_route(
-        mut self,
-        table: TableIndex,
-        schema: SchemaRef,
-        takes: fn(&Row<'_>) -> bool,
-    ) -> Router {
-        self.routes.push(RouteTarget {
-            table,
-            schema,
-            takes,
-        });
+    pub fn with_route(mut self, table: TableIndex, takes: fn(&Row<'_>) -> bool) -> Router {
+        self.routes.push(RouteTarget { table, takes });
         self
+    }
+
+    /// Sees to it that the shape is that of these decoded columns.
+    fn shape(&mut self, decoded: &SchemaRef) -> Result<&Shape> {
+        let known = self
+            .shape
+            .take()
+            .filter(|shape| Arc::ptr_eq(&shape.decoded, decoded) || shape.decoded == *decoded);
+        let shape = match known {
+            Some(shape) => shape,
+            None => Shape {
+                decoded: Arc::clone(decoded),
+                primary: self.columns_of(TableIndex::PRIMARY, decoded)?,
+                routes: self
+                    .routes
+                    .iter()
+                    .map(|route| self.columns_of(route.table, decoded))
+                    .collect::<Result<_>>()?,
+            },
+        };
+        Ok(self.shape.insert(shape))
+    }
+
+    /// The decoded columns and the metadata columns, as a table has them.
+    fn columns_of(&self, table: TableIndex, decoded: &Schema) -> Result<SchemaRef> {
+        let all = self.files.schema(table);
+        let metadata = metadata_fields();
+        let names = decoded.fields().iter().map(|field| field.name().as_str());
+        let names = names.chain(metadata.iter().map(|field| field.name().as_str()));
+        let fields = names.map(|name| all.field_with_name(name).cloned());
+        let fields: Vec<Field> = fields.collect::<std::result::Result<_, _>>().map_err(fit)?;
+        Ok(Arc::new(Schema::new(fields)))
     }
 
     /// Routes a batch that was read in `epoch`.
     ///
     /// # Errors
     /// A defect: columns that do not fit the table's schema.
-    pub fn route(&self, batch: JudgedBatch, epoch: Epoch) -> Result<Routed> {
+    pub fn route(&mut self, batch: JudgedBatch, epoch: Epoch) -> Result<Routed> {
         let JudgedBatch { events, duplicates } = batch;
         let mut account = Account {
             consumed: events.raw.records.len() as u64,
@@ -233,24 +265,28 @@ impl Router {
 
     /// The broker's timestamps of rows that land, in microseconds; records without one are left out.
     fn timestamps<'a>(&self, landing: &'a Landing) -> impl Iterator<Item = i64> + use<'a> {
-        let column = landing.rows.column(self.timestamps);
-        let column = column.as_primitive_opt::<TimestampMicrosecondType>();
+        let place = landing.rows.num_columns().checked_sub(self.timestamps);
+        let column = place.and_then(|place| landing.rows.columns().get(place));
+        let column = column.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
         column.into_iter().flatten().flatten()
     }
 
     /// The rows that land, by table and day.
     fn tables(
-        &self,
+        &mut self,
         events: &EventBatch,
         lands: Vec<bool>,
         late: Vec<bool>,
         epoch: Epoch,
     ) -> Result<Vec<(TableIndex, i32, RecordBatch)>> {
-        let (rows, days) = self.rows(events, lands, late, epoch)?;
+        let shape = self.shape(events.columns.schema_ref())?;
+        let (rows, days) = rows_of(&shape.primary, events, lands, late, epoch)?;
+        let schemas = shape.routes.clone();
         let mut tables = Vec::new();
-        for route in &self.routes {
+        for (route, schema) in self.routes.iter().zip(&schemas) {
+            let columns = Columns::of(&rows);
             let taken: Vec<bool> = (0..rows.num_rows())
-                .map(|row| (route.takes)(&Row::new(&rows, row)))
+                .map(|row| (route.takes)(&columns.row(row)))
                 .collect();
             let days: Vec<i32> = days
                 .iter()
@@ -261,12 +297,12 @@ impl Router {
                 continue;
             }
             let taken = filter_record_batch(&rows, &BooleanArray::from(taken)).map_err(fit)?;
-            let of_table = taken.columns().iter().zip(route.schema.fields());
+            let of_table = taken.columns().iter().zip(schema.fields());
             let columns = of_table
                 .map(|(column, field)| as_of_table(column, field.data_type()))
                 .collect::<std::result::Result<_, _>>()
                 .map_err(fit)?;
-            let taken = RecordBatch::try_new(Arc::clone(&route.schema), columns).map_err(fit)?;
+            let taken = RecordBatch::try_new(Arc::clone(schema), columns).map_err(fit)?;
             let by_day = by_day(taken, &days)?.into_iter();
             tables.extend(by_day.map(|(day, rows)| (route.table, day, rows)));
         }
@@ -274,67 +310,66 @@ impl Router {
         tables.extend(primary.map(|(day, rows)| (TableIndex::PRIMARY, day, rows)));
         Ok(tables)
     }
+}
 
-    /// The rows that land, with the metadata columns, and the day of each.
-    fn rows(
-        &self,
-        events: &EventBatch,
-        lands: Vec<bool>,
-        late: Vec<bool>,
-        epoch: Epoch,
-    ) -> Result<(RecordBatch, Vec<i32>)> {
-        let all_land = late.len() == lands.len();
-        let places: Vec<usize> = (0..lands.len()).filter(|&row| lands[row]).collect();
-        let columns = if all_land {
-            events.columns.clone()
-        } else {
-            filter_record_batch(&events.columns, &BooleanArray::from(lands)).map_err(fit)?
-        };
-        let record = |&row: &usize| &events.raw.records[events.rows[row] as usize];
-        let rows = places.len();
-        let topic = &*events.raw.source.topic;
-        let mut topics = StringBuilder::with_capacity(rows, rows * topic.len());
-        for _ in 0..rows {
-            topics.append_value(topic);
-        }
-        let utc = |array: TimestampMicrosecondArray| -> ArrayRef {
-            Arc::new(array.with_timezone("+00:00"))
-        };
-        let micros = |time: EventTime| time.0;
-        let of_table = columns.columns().iter().zip(self.schema.fields());
-        let mut arrays: Vec<ArrayRef> = of_table
-            .map(|(column, field)| as_of_table(column, field.data_type()))
-            .collect::<std::result::Result<_, _>>()
-            .map_err(fit)?;
-        arrays.push(Arc::new(BooleanArray::from(late)));
-        arrays.push(Arc::new(topics.finish()));
-        arrays.push(Arc::new(Int32Array::from_value(
-            events.raw.source.partition,
-            rows,
-        )));
-        arrays.push(Arc::new(Int64Array::from_iter_values(
-            places.iter().map(|row| record(row).offset),
-        )));
-        arrays.push(utc(places
-            .iter()
-            .map(|row| record(row).timestamp.map(micros))
-            .collect()));
-        arrays.push(utc(TimestampMicrosecondArray::from_value(
-            events.raw.received_at.0,
-            rows,
-        )));
-        arrays.push(Arc::new(Int64Array::from_value(epoch.0 as i64, rows)));
-        arrays.push(utc(places
-            .iter()
-            .map(|&row| events.watermarks[row].map(micros))
-            .collect()));
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(fit)?;
-        let days: Vec<i32> = places
-            .iter()
-            .map(|&row| day_of(events.event_times[row]))
-            .collect();
-        Ok((batch, days))
+/// The rows that land, with the metadata columns, and the day of each.
+fn rows_of(
+    schema: &SchemaRef,
+    events: &EventBatch,
+    lands: Vec<bool>,
+    late: Vec<bool>,
+    epoch: Epoch,
+) -> Result<(RecordBatch, Vec<i32>)> {
+    let all_land = late.len() == lands.len();
+    let places: Vec<usize> = (0..lands.len()).filter(|&row| lands[row]).collect();
+    let columns = if all_land {
+        events.columns.clone()
+    } else {
+        filter_record_batch(&events.columns, &BooleanArray::from(lands)).map_err(fit)?
+    };
+    let record = |&row: &usize| &events.raw.records[events.rows[row] as usize];
+    let rows = places.len();
+    let topic = &*events.raw.source.topic;
+    let mut topics = StringBuilder::with_capacity(rows, rows * topic.len());
+    for _ in 0..rows {
+        topics.append_value(topic);
     }
+    let utc =
+        |array: TimestampMicrosecondArray| -> ArrayRef { Arc::new(array.with_timezone("+00:00")) };
+    let micros = |time: EventTime| time.0;
+    let of_table = columns.columns().iter().zip(schema.fields());
+    let mut arrays: Vec<ArrayRef> = of_table
+        .map(|(column, field)| as_of_table(column, field.data_type()))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(fit)?;
+    arrays.push(Arc::new(BooleanArray::from(late)));
+    arrays.push(Arc::new(topics.finish()));
+    arrays.push(Arc::new(Int32Array::from_value(
+        events.raw.source.partition,
+        rows,
+    )));
+    arrays.push(Arc::new(Int64Array::from_iter_values(
+        places.iter().map(|row| record(row).offset),
+    )));
+    arrays.push(utc(places
+        .iter()
+        .map(|row| record(row).timestamp.map(micros))
+        .collect()));
+    arrays.push(utc(TimestampMicrosecondArray::from_value(
+        events.raw.received_at.0,
+        rows,
+    )));
+    arrays.push(Arc::new(Int64Array::from_value(epoch.0 as i64, rows)));
+    arrays.push(utc(places
+        .iter()
+        .map(|&row| events.watermarks[row].map(micros))
+        .collect()));
+    let batch = RecordBatch::try_new(Arc::clone(schema), arrays).map_err(fit)?;
+    let days: Vec<i32> = places
+        .iter()
+        .map(|&row| day_of(events.event_times[row]))
+        .collect();
+    Ok((batch, days))
 }
 
 fn fit(error: arrow_schema::ArrowError) -> Error {
@@ -419,7 +454,7 @@ pub trait Route<'scope> {
 impl<'scope> Route<'scope> for StreamVec<'scope, IngestTime, JudgedBatch> {
     fn route(
         self,
-        router: Router,
+        mut router: Router,
         context: &Context,
     ) -> (
         StreamVec<'scope, IngestTime, Landing>,
@@ -489,6 +524,7 @@ mod tests {
 
     use super::*;
     use crate::credit::Budget;
+    use crate::io::{DataFileWriter, FileKey};
     use crate::job::Job;
     use crate::record::{DecodeFailure, RawBatch, RawRecord};
     use crate::schema::{Column, ColumnType, bronze_schema};
@@ -504,11 +540,22 @@ mod tests {
         ..Job::BRONZE
     };
 
+    struct Columns;
+
+    impl Files for Columns {
+        fn schema(&self, _table: TableIndex) -> SchemaRef {
+            bronze_schema(JOB.columns)
+        }
+
+        fn open(&self, key: FileKey, _columns: &SchemaRef) -> Result<Box<dyn DataFileWriter>> {
+            Err(Error::internal(format!("no file is written here: {key:?}")))
+        }
+    }
+
     fn router() -> Router {
-        let settings = JOB.settings();
         Router::new(
-            bronze_schema(&settings.columns),
-            LatenessJudge::new(&settings.lateness),
+            Arc::new(Columns),
+            LatenessJudge::new(&JOB.settings().lateness),
         )
     }
 

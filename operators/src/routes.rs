@@ -1,5 +1,7 @@
 //! What a route sees of a row: its columns by name, and where it came from.
 
+use std::cell::RefCell;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, RecordBatch};
@@ -14,30 +16,58 @@ use arrow_array::{Array, RecordBatch};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    rows: &'a RecordBatch,
+    columns: &'a Columns<'a>,
     row: usize,
 }
 
-impl<'a> Row<'a> {
-    /// The row with this place in a batch.
-    pub(crate) fn new(rows: &'a RecordBatch, row: usize) -> Row<'a> {
-        Row { rows, row }
+/// The columns of a batch, each looked for by its name once.
+#[derive(Debug)]
+pub(crate) struct Columns<'a> {
+    rows: &'a RecordBatch,
+    /// By the names in the route's code: as many as stand there.
+    found: RefCell<Vec<(&'static str, Option<&'a dyn Array>)>>,
+}
+
+impl<'a> Columns<'a> {
+    pub fn of(rows: &'a RecordBatch) -> Columns<'a> {
+        Columns {
+            rows,
+            found: RefCell::default(),
+        }
     }
 
+    /// The row with this place in the batch.
+    pub fn row(&'a self, row: usize) -> Row<'a> {
+        Row { columns: self, row }
+    }
+
+    fn named(&self, name: &'static str) -> Option<&'a dyn Array> {
+        let mut found = self.found.borrow_mut();
+        // The same text in the code, not an equal one: nothing is compared but its address.
+        if let Some((_, column)) = found.iter().find(|(known, _)| std::ptr::eq(*known, name)) {
+            return *column;
+        }
+        let column = self.rows.column_by_name(name).map(AsRef::as_ref);
+        found.push((name, column));
+        column
+    }
+}
+
+impl<'a> Row<'a> {
     /// The column, unless it is null here.
-    fn column(&self, name: &str) -> Option<&'a dyn Array> {
-        let column = self.rows.column_by_name(name)?;
-        column.is_valid(self.row).then_some(column.as_ref())
+    fn column(&self, name: &'static str) -> Option<&'a dyn Array> {
+        let column = self.columns.named(name)?;
+        column.is_valid(self.row).then_some(column)
     }
 
     /// A string column; `None` when it is null, or there is no such column of strings.
-    pub fn text(&self, column: &str) -> Option<&'a str> {
+    pub fn text(&self, column: &'static str) -> Option<&'a str> {
         let column = self.column(column)?.as_string_opt::<i32>()?;
         Some(column.value(self.row))
     }
 
     /// An int or long column; `None` when it is null, or there is no such column of integers.
-    pub fn integer(&self, column: &str) -> Option<i64> {
+    pub fn integer(&self, column: &'static str) -> Option<i64> {
         let column = self.column(column)?;
         let long = column.as_primitive_opt::<Int64Type>();
         let int = column.as_primitive_opt::<Int32Type>();
@@ -46,7 +76,7 @@ impl<'a> Row<'a> {
     }
 
     /// A boolean column; `None` when it is null, or there is no such column of booleans.
-    pub fn boolean(&self, column: &str) -> Option<bool> {
+    pub fn boolean(&self, column: &'static str) -> Option<bool> {
         let column = self.column(column)?.as_boolean_opt()?;
         Some(column.value(self.row))
     }
@@ -77,7 +107,8 @@ mod tests {
             ("flag", Arc::new(BooleanArray::from(vec![Some(true), None]))),
         ];
         let rows = RecordBatch::try_from_iter(columns).expect("columns");
-        let (row, nulls) = (Row::new(&rows, 0), Row::new(&rows, 1));
+        let columns = Columns::of(&rows);
+        let (row, nulls) = (columns.row(0), columns.row(1));
         assert_eq!(row.text("text"), Some("a"));
         assert_eq!(
             (row.integer("int"), row.integer("long")),

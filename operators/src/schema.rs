@@ -1,19 +1,26 @@
 //! The columns of a job, and the columns that every Bronze table has besides.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, MapArray, StructArray};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Serialize};
 
 use crate::job::IntegerTimestamps;
 
 /// The most digits that a decimal column may have (Iceberg's limit, and what 128 bits hold).
 pub const MAX_DECIMAL_PRECISION: u8 = 38;
 
+/// Columns that a table may have to have more added to it. A producer that puts data into field names would make a
+/// table that no reader can open; real ones have some hundreds.
+pub const MAX_TABLE_COLUMNS: usize = 1000;
+
 /// The type of a job's column. Iceberg's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ColumnType {
     /// UTF-8 text.
     String,
@@ -187,6 +194,38 @@ impl Column {
         Column {
             counts: Some(counts),
             ..self
+        }
+    }
+}
+
+/// A column that no job's code names: the table has it, or is to have it, because a schema of the registry does.
+/// It may be null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedColumn {
+    /// Its name, also the field's name in the record.
+    pub name: String,
+    /// Its type.
+    pub column_type: ColumnType,
+}
+
+impl AddedColumn {
+    /// As a column of a job.
+    pub fn column(&self) -> Column {
+        Column::optional(column_name(&self.name), self.column_type)
+    }
+}
+
+/// A column's name that lives as long as the process, as those do that stand in a job's code. Each name is kept
+/// once; there are as many as the tables of the process' jobs have columns ([`MAX_TABLE_COLUMNS`]).
+pub(crate) fn column_name(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    match names.get(name) {
+        Some(&known) => known,
+        None => {
+            let kept: &'static str = Box::leak(Box::<str>::from(name));
+            names.insert(kept);
+            kept
         }
     }
 }

@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arrow_schema::SchemaRef;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -55,12 +56,18 @@ impl Command {
 /// An epoch, and its files.
 type Closed = (Epoch, Vec<WrittenFile>);
 
+/// A file, and the columns that it was opened for.
+struct OpenFile {
+    columns: SchemaRef,
+    writer: Box<dyn DataFileWriter>,
+}
+
 /// The encoder of one worker: open files and what is closed of each epoch. No timely in sight.
 pub struct Encoder {
     host: Arc<dyn Host>,
     files: Arc<dyn Files>,
     worker: u32,
-    open: BTreeMap<FileKey, Box<dyn DataFileWriter>>,
+    open: BTreeMap<FileKey, OpenFile>,
     closed: BTreeMap<Epoch, Vec<WrittenFile>>,
 }
 
@@ -87,16 +94,27 @@ impl Encoder {
             epoch,
             worker: self.worker,
         };
+        let columns = landing.rows.schema_ref();
+        // Columns were added since: the rows before them stay in a file of their own.
+        let is_other =
+            |open: &OpenFile| !Arc::ptr_eq(&open.columns, columns) && open.columns != *columns;
+        if self.open.get(&key).is_some_and(is_other) {
+            self.close_file(key)?;
+        }
         if !self.open.contains_key(&key) {
             reached(&*self.host, Failpoint::FileOpen)?;
             if self.open.len() >= MAX_OPEN_FILES {
                 self.close_largest()?;
             }
-            self.open.insert(key, self.files.open(key)?);
+            let open = OpenFile {
+                columns: Arc::clone(columns),
+                writer: self.files.open(key, columns)?,
+            };
+            self.open.insert(key, open);
         }
         reached(&*self.host, Failpoint::FileWrite)?;
         match self.open.get_mut(&key) {
-            Some(file) => file.write(&landing.rows),
+            Some(open) => open.writer.write(&landing.rows),
             None => Err(Error::internal("a file that was just opened is gone")),
         }
     }
@@ -105,7 +123,7 @@ impl Encoder {
         let largest = self
             .open
             .iter()
-            .max_by_key(|(_, file)| file.bytes())
+            .max_by_key(|(_, open)| open.writer.bytes())
             .map(|(key, _)| *key);
         match largest {
             Some(key) => self.close_file(key),
@@ -114,9 +132,9 @@ impl Encoder {
     }
 
     fn close_file(&mut self, key: FileKey) -> Result<()> {
-        if let Some(file) = self.open.remove(&key) {
+        if let Some(open) = self.open.remove(&key) {
             reached(&*self.host, Failpoint::FileClose)?;
-            let written = file.close()?;
+            let written = open.writer.close()?;
             reached(&*self.host, Failpoint::FileClosed)?;
             self.closed.entry(key.epoch).or_default().push(written);
         }

@@ -22,68 +22,14 @@ use strandline_operators::job::{
 };
 use strandline_operators::record::{ErrorType, RawBatch, RawRecord, Span, TopicPartition};
 use strandline_operators::schema::Column;
-use strandline_operators::schema::ColumnType::{
-    Binary, Boolean, Date, Decimal, Double, Float, Int, Long, String as Text, Time, Timestamp,
-    Timestamptz,
-};
 use strandline_operators::time::EventTime;
 
-/// Of tables `full_rows` (`REPLICA IDENTITY FULL`) and `keyed_rows` (the default).
-const COLUMNS: &[Column] = &[
-    Column::required("event_id", Text),
-    Column::required("event_time", Timestamptz),
-    Column::optional("id", Int),
-    Column::optional("c_boolean", Boolean),
-    Column::optional("c_smallint", Int),
-    Column::optional("c_integer", Int),
-    Column::optional("c_bigint", Long),
-    Column::optional("c_real", Float),
-    Column::optional("c_double", Double),
-    Column::optional(
-        "c_numeric",
-        Decimal {
-            precision: 18,
-            scale: 4,
-        },
-    ),
-    Column::optional(
-        "c_numeric_free",
-        Decimal {
-            precision: 38,
-            scale: 20,
-        },
-    ),
-    Column::optional("c_text", Text),
-    Column::optional("c_varchar", Text),
-    Column::optional("c_char", Text),
-    Column::optional("c_bytea", Binary),
-    Column::optional("c_uuid", Text),
-    Column::optional("c_json", Text),
-    Column::optional("c_jsonb", Text),
-    Column::optional("c_date", Date),
-    Column::optional("c_time", Time),
-    Column::optional("c_time_3", Time),
-    Column::optional("c_timetz", Text),
-    Column::optional("c_timestamp", Timestamp),
-    Column::optional("c_timestamp_3", Timestamp),
-    Column::optional("c_timestamptz", Timestamptz),
-    Column::optional("c_interval", Long),
-    Column::optional("c_integers", Text),
-    Column::optional("c_texts", Text),
-    Column::optional("c_toast", Text),
-    Column::optional("a", Text),
-    Column::optional("b", Int),
-    Column::optional("__op", Text),
-    Column::optional("__table", Text),
-    Column::optional("__schema", Text),
-    Column::optional("__db", Text),
-    Column::optional("__ts_ms", Timestamptz),
-    Column::optional("__source_ts_ms", Timestamptz),
-    Column::optional("__lsn", Long),
-    Column::optional("__deleted", Boolean),
-    Column::optional("__before", Text),
-    Column::optional("__unavailable", Text),
-];
+#[path = "../../tests/debezium/columns.rs"]
+mod columns;
+
+use columns::columns;
+
+const COLUMNS: &[Column] = &columns(None);
 
 const TABLES: [&str; 3] = ["full_rows", "keyed_rows", "keyless_rows"];
 

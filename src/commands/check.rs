@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use strandline_operators::decode;
-use strandline_operators::job::{JobSettings, Sink};
+use strandline_operators::job::{Format, JobSettings, Sink};
 use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 
@@ -382,6 +382,20 @@ fn check_sample(
     settings: &JobSettings,
     registry: Option<&SchemaRegistry>,
 ) {
+    if settings.format == Format::Auto {
+        let empty = recognise::empty_topics(settings, kafka);
+        let Some(empty) = findings.look("format", empty) else {
+            return;
+        };
+        if !empty.is_empty() {
+            let topics = empty.join("`, `");
+            let found = format!(
+                "topic `{topics}` is empty: a run waits for the first records, to tell their format"
+            );
+            findings.add(Verdict::Warn, "format", found);
+            return;
+        }
+    }
     let recognised = recognise::with_format(settings, kafka, registry);
     let Some((settings, said)) = findings.look("format", recognised) else {
         return;

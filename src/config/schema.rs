@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::file::bounds::MAX_RESTART_ATTEMPTS;
 use super::file::{
     CATALOG_TYPES, ConfigFile, DedupSection, FORMATS, INTEGER_TIMESTAMPS, ON_GAP, PEEK_FORMATS,
-    QUOTED_DECIMALS, TOO_LATE,
+    QUOTED_DECIMALS, SCHEMA_EVOLUTIONS, TOO_LATE,
 };
 use super::units::{DURATION_PATTERN, SIZE_PATTERN};
 
@@ -146,6 +146,10 @@ pub(crate) fn quoted_decimals(_: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn too_late(_: &mut SchemaGenerator) -> Schema {
     one_of(&TOO_LATE)
+}
+
+pub(crate) fn schema_evolution(_: &mut SchemaGenerator) -> Schema {
+    one_of(&SCHEMA_EVOLUTIONS)
 }
 
 pub(crate) fn on_gap(_: &mut SchemaGenerator) -> Schema {

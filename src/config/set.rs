@@ -36,6 +36,7 @@ const JOB_KEYS: [&str; 16] = [
     "lateness",
     "dedup",
     "commit",
+    "schema_evolution",
     "on_gap",
     "partition_discovery_interval",
     "memory",

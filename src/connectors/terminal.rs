@@ -53,7 +53,7 @@ impl Files for TerminalFiles {
         }
     }
 
-    fn open(&self, key: FileKey) -> Result<Box<dyn DataFileWriter>> {
+    fn open(&self, key: FileKey, _columns: &SchemaRef) -> Result<Box<dyn DataFileWriter>> {
         Ok(Box::new(Printing { key, rows: 0 }))
     }
 }

@@ -31,6 +31,7 @@ mod workers;
 use std::path::PathBuf;
 
 use strandline_operators::job::{Format, JobSettings};
+use strandline_operators::schema::AddedColumn;
 
 use crate::connectors::iceberg::{CatalogSettings, FromSavepoint};
 use crate::connectors::kafka::client::KafkaSettings;
@@ -61,10 +62,11 @@ pub struct JobRun {
 }
 
 impl JobRun {
-    /// The same, of records of this format.
-    pub fn of_format(&self, format: Format) -> JobRun {
+    /// The same, of records of this format, and with columns that the tables have besides those of the job's code.
+    pub fn of_records(&self, format: Format, added: &[AddedColumn]) -> JobRun {
         let mut run = self.clone();
         run.settings.format = format;
+        run.settings.add_columns(added);
         run
     }
 

@@ -1,6 +1,7 @@
 //! `format: auto`: which format the records of a job's topics have, told from the first of them.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use strandline_operators::decode::decoder;
 use strandline_operators::decode::recognise::{Recognised, recognise};
@@ -9,6 +10,7 @@ use strandline_operators::job::{Format, JobSettings};
 use strandline_operators::{Error, Result};
 
 use crate::connectors::kafka::client::KafkaSettings;
+use crate::connectors::kafka::metadata::Cluster;
 use crate::connectors::kafka::peek::{PeekFrom, PeekedRecord, records};
 use crate::connectors::schema_registry::SchemaRegistry;
 
@@ -17,6 +19,73 @@ const SAMPLE_RECORDS: usize = 100;
 
 /// How long they are waited for.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often topics without a record are looked at again: two small requests.
+const EMPTY_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is said that they have none.
+const EMPTY_SAY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The longest that nobody looks whether the wait is to end.
+const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The topics of a job that hold no record.
+///
+/// # Errors
+/// Unreachable: the broker, or a topic that is not there.
+pub fn empty_topics(settings: &JobSettings, kafka: &KafkaSettings) -> Result<Vec<String>> {
+    empty(settings, &Cluster::connect(kafka)?)
+}
+
+fn empty(settings: &JobSettings, kafka: &Cluster) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for topic in &settings.topics {
+        let sources: Vec<_> = kafka.topic(topic)?.sources().collect();
+        let (starts, ends) = (kafka.log_starts(&sources)?, kafka.ends(&sources)?);
+        if sources
+            .iter()
+            .all(|source| starts.get(source) == ends.get(source))
+        {
+            found.push(topic.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// For `format: auto`: waits until every topic of the job holds a record that a format can be told from, and says
+/// which ones it waits for. Whether there are; not, when `stop` was raised before.
+///
+/// # Errors
+/// As [`empty_topics`].
+pub fn wait_for_records(
+    settings: &JobSettings,
+    kafka: &KafkaSettings,
+    stop: &AtomicBool,
+) -> Result<bool> {
+    let kafka = Cluster::connect(kafka)?;
+    let mut said: Option<Instant> = None;
+    loop {
+        let empty = empty(settings, &kafka)?;
+        if empty.is_empty() {
+            return Ok(true);
+        }
+        if said.is_none_or(|at| at.elapsed() >= EMPTY_SAY_INTERVAL) {
+            said = Some(Instant::now());
+            let (job, topics) = (&settings.name, empty.join("`, `"));
+            tracing::warn!(
+                job,
+                "`format: auto` waits for the first records of `{topics}`, to tell their format; set `jobs.{job}.format` to begin without them"
+            );
+        }
+        let looked = Instant::now();
+        while looked.elapsed() < EMPTY_LOOK_INTERVAL {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            std::thread::sleep(STOP_LOOK_INTERVAL);
+        }
+    }
+}
 
 /// The job's settings with a format that can be decoded, and what is to be said of each topic. Settings that name a
 /// format stay as they are, and nothing is said.

@@ -21,7 +21,7 @@ use crate::engine::state::{self, FILTER_SHARE};
 use crate::engine::turns::Turns;
 use crate::engine::watch::{Causes, Watch};
 use crate::engine::workers::{RECORDS_SHARE, WorkerParts, work};
-use crate::engine::{JobRun, lock, lock::Lock, start::StartingPoint};
+use crate::engine::{JobRun, lock, lock::Lock, recognise, start::StartingPoint};
 use crate::status::collect::{Sources, Tell, Teller};
 
 /// Runs the job in this process until it has drained: caught up if so asked, or by a signal. Process 0
@@ -49,6 +49,12 @@ pub fn run(
     let registry = schema_registry(run)?;
     if let Some(registry) = &registry {
         sources.asks(registry.trouble());
+    }
+    // Every process by itself, before they meet: whoever has met waits for the others with a deadline.
+    if waits_for_records(run)
+        && !recognise::wait_for_records(&run.settings, &run.kafka, &interrupt.flag())?
+    {
+        return Ok(None);
     }
     let host = failpoints::host()?;
     let sink = OpenSink::open(run, &host)?;
@@ -80,10 +86,10 @@ pub fn run(
     let Some((mut cluster, start)) = formed else {
         return Ok(None);
     };
-    let run = &run.of_format(start.format);
+    let run = &run.of_records(start.format, &start.tables.added);
     let claimed = started.elapsed();
     sources.claimed(&start.progress);
-    let files = sink.files(run, &start)?;
+    let (files, columns) = sink.files(run, &start)?;
     // Beside the load of the state, which it does not delay.
     let dedup = std::thread::scope(|scope| {
         let agreed = (run.shape.process != 0).then(|| scope.spawn(|| sink.agree(run, &start)));
@@ -142,6 +148,7 @@ pub fn run(
         start,
         discovered: Mutex::new(discovered.into_iter().map(Some).collect()),
         files,
+        columns,
         registry,
         table: Mutex::new(table),
         dedup: Mutex::new(dedup),
@@ -166,6 +173,12 @@ pub fn run(
     sources.ended(&report);
     drop(teller);
     Ok(Some(report))
+}
+
+/// Whether the first records are waited for. A run that ends at the end of the topics would end before them.
+fn waits_for_records(run: &JobRun) -> bool {
+    let settings = &run.settings;
+    settings.format == Format::Auto && settings.peek.is_none() && !run.until_caught_up
 }
 
 /// Takes the lock of a run, which process 0 holds as long as it runs.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strandline_operators::host::Host;
-use strandline_operators::io::{Files, Table};
+use strandline_operators::io::{Files, Table, TableColumns};
 use strandline_operators::job::{JobSettings, Sink};
 use strandline_operators::landing::behind::SecondariesBehind;
 use strandline_operators::landing::trouble::CommitTrouble;
@@ -22,6 +22,9 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The pause between two tries.
 const REPORT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Where rows are written, and what adds columns to it.
+type Written = (Arc<dyn Files>, Option<Arc<dyn TableColumns>>);
 
 /// The sink of a run, opened.
 pub(crate) enum OpenSink {
@@ -71,10 +74,19 @@ impl OpenSink {
         }
     }
 
-    pub fn files(&self, run: &JobRun, start: &StartingPoint) -> Result<Arc<dyn Files>> {
+    /// Where rows are written, and what adds columns to it, if the job's columns follow its schemas.
+    pub fn files(&self, run: &JobRun, start: &StartingPoint) -> Result<Written> {
+        let settings = &run.settings;
         match self {
-            OpenSink::Tables(_) => open_files(&start.tables),
-            OpenSink::Terminal => Ok(Arc::new(TerminalFiles::new(&run.settings))),
+            OpenSink::Tables(iceberg) => {
+                let files = open_files(&start.tables)?;
+                let generation = start.generation();
+                let columns = settings
+                    .adds_columns()
+                    .then(|| iceberg.columns(settings, generation, Arc::clone(&files)));
+                Ok((files, columns))
+            }
+            OpenSink::Terminal => Ok((Arc::new(TerminalFiles::new(settings)), None)),
         }
     }
 

@@ -284,6 +284,7 @@ pub fn prepare_without_tables(
             generation,
             primary_uuid: String::new(),
             tables: Vec::new(),
+            added: Vec::new(),
         },
     })
 }

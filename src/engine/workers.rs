@@ -14,7 +14,7 @@ use strandline_operators::credit::Budget;
 use strandline_operators::dead_letter::to_json;
 use strandline_operators::flow::{DedupState, Ports, bronze};
 use strandline_operators::host::Host;
-use strandline_operators::io::{DeadLetterTopic, Files, Table};
+use strandline_operators::io::{DeadLetterTopic, Files, Table, TableColumns};
 use strandline_operators::observed::Observed;
 use strandline_operators::partitions::WorkerPartitions;
 use strandline_operators::{Error, Result};
@@ -59,6 +59,8 @@ pub struct WorkerParts {
     pub start: StartingPoint,
     /// Where data files are written.
     pub files: Arc<dyn Files>,
+    /// What adds columns to the tables, if the job's columns follow its schemas.
+    pub columns: Option<Arc<dyn TableColumns>>,
     /// The commit point, in process 0.
     pub table: Mutex<Option<Box<dyn Table>>>,
     /// The deduplication state of each local worker, by its index in this process.
@@ -202,6 +204,7 @@ fn ports(worker: &Worker, parts: &WorkerParts) -> Result<Ports> {
         table,
         dead_letter_topic,
         schemas,
+        columns: parts.columns.clone(),
         dedup,
     })
 }

@@ -27,26 +27,31 @@
 //! | timestamptz, timestamp | ISO-8601, or digits of epoch milliseconds |
 //! | binary | base64 |
 
-use arrow_schema::SchemaRef;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
-use super::columns::{ColumnBuilder, Unit, Values, finish};
-use super::each::{NullValue, Outcome, for_each_record};
+use super::columns::{ColumnBuilder, Unit, Values};
 use super::frame;
 use super::message::{Failure, excerpt};
+use super::rows::RowColumns;
 use super::target::{Target, targets};
 use super::{Decode, Decoded, decimal, timestamp};
 use crate::error::{Error, Result};
 use crate::job::CsvSettings;
 use crate::record::{ErrorType, RawBatch};
-use crate::schema::{Column, decoded_schema};
+use crate::schema::Column;
 
 /// A decoder of CSV records; see the module's documentation for what it takes for what.
 #[derive(Debug)]
 pub struct CsvDecoder {
-    schema: SchemaRef,
+    rows: CsvRows,
+    columns: RowColumns,
+}
+
+/// Reads rows into columns.
+#[derive(Debug)]
+struct CsvRows {
     targets: Vec<Target>,
     /// For each cell, its column, if it is one.
     cells: Vec<Option<usize>>,
@@ -56,8 +61,6 @@ pub struct CsvDecoder {
     /// The cells of the record at hand, one behind the other, and where they end.
     text: Vec<u8>,
     ends: Vec<usize>,
-    builders: Vec<ColumnBuilder>,
-    max_record_bytes: u64,
 }
 
 impl CsvDecoder {
@@ -98,7 +101,16 @@ impl CsvDecoder {
         }
         for (place, target) in targets.iter().enumerate() {
             match target.find(|name| names.iter().position(|cell| *cell == name)) {
-                Some(cell) => cells[cell] = Some(place),
+                Some(cell) => match cells[cell].replace(place) {
+                    None => {}
+                    Some(other) => {
+                        return Err(Error::configuration(format!(
+                            "the cell `{}` would be two columns, `{}` and `{}`",
+                            names[cell], columns[other].name, target.column.name
+                        ))
+                        .hint("leave one of them out, or its alias"));
+                    }
+                },
                 None if target.required.is_some() => {
                     return Err(Error::configuration(format!(
                         "`csv.columns` lacks the required column `{}`",
@@ -109,9 +121,7 @@ impl CsvDecoder {
                 None => absent.push(place),
             }
         }
-        let builders = columns.iter().map(|c| ColumnBuilder::new(c.column_type));
-        Ok(CsvDecoder {
-            schema: decoded_schema(columns),
+        let rows = CsvRows {
             targets,
             // One more than there should be, so that a row with more is noticed.
             ends: vec![0; cells.len() + 1],
@@ -119,13 +129,21 @@ impl CsvDecoder {
             absent,
             reader: ReaderBuilder::new().delimiter(csv.delimiter).build(),
             text: Vec::new(),
-            builders: builders.collect(),
-            max_record_bytes,
+        };
+        Ok(CsvDecoder {
+            rows,
+            columns: RowColumns::new(columns, max_record_bytes),
         })
     }
+}
 
+impl CsvRows {
     /// Adds a record as one row; after a failure the columns must be cut back.
-    fn read(&mut self, value: &[u8]) -> std::result::Result<(), Failure> {
+    fn read(
+        &mut self,
+        value: &[u8],
+        builders: &mut [ColumnBuilder],
+    ) -> std::result::Result<(), Failure> {
         let count = split(&mut self.reader, value, &mut self.text, &mut self.ends)?;
         let expected = self.cells.len();
         if count != expected {
@@ -149,14 +167,14 @@ impl CsvDecoder {
                 if target.required.is_some() {
                     return Err(target.missing("is empty"));
                 }
-                self.builders[place].append_null();
+                builders[place].append_null();
                 continue;
             }
-            append(&mut self.builders[place], text)
+            append(&mut builders[place], text)
                 .map_err(|reason| target.mismatch(&format!("{} is {reason}", excerpt(text))))?;
         }
         for &place in &self.absent {
-            self.builders[place].append_null();
+            builders[place].append_null();
         }
         Ok(())
     }
@@ -262,21 +280,8 @@ fn append(builder: &mut ColumnBuilder, text: &str) -> std::result::Result<(), &'
 
 impl Decode for CsvDecoder {
     fn decode(&mut self, batch: &RawBatch) -> Decoded {
-        let mut row = 0;
-        let limit = self.max_record_bytes;
-        let each = for_each_record(batch, limit, NullValue::DeadLetter, |_, value| {
-            match self.read(value) {
-                Ok(()) => {
-                    row += 1;
-                    Ok(Outcome::Row)
-                }
-                Err(failure) => {
-                    self.builders.iter_mut().for_each(|b| b.truncate(row));
-                    Err(failure)
-                }
-            }
-        });
-        each.into_decoded(finish(&self.schema, &mut self.builders))
+        let CsvDecoder { rows, columns } = self;
+        columns.decode(batch, |value, builders| rows.read(value, builders))
     }
 }
 
@@ -330,6 +335,17 @@ mod tests {
             }
         });
         quoted.collect::<Vec<_>>().join(&delimiter.to_string())
+    }
+
+    #[test]
+    fn one_cell_is_not_two_columns() {
+        let columns = [COLUMNS, &[Column::optional("amount", ColumnType::Long)][..]].concat();
+        let names = settings(&["event_id", "event_time", "amount"], b',');
+        let error = new(&columns, &names).expect_err("refused").to_string();
+        assert!(
+            error.contains("two columns, `total` and `amount`"),
+            "{error}"
+        );
     }
 
     proptest! {

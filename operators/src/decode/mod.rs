@@ -19,10 +19,12 @@ mod debezium;
 mod decimal;
 mod derived;
 mod each;
+pub mod evolution;
 mod frame;
 mod framing;
 #[cfg(test)]
 mod fuzz_tests;
+mod growth;
 mod held;
 pub mod json;
 #[cfg(test)]
@@ -39,6 +41,7 @@ mod raw;
 #[cfg(test)]
 mod raw_tests;
 pub mod recognise;
+mod rows;
 mod scan;
 mod strings;
 mod target;
@@ -179,6 +182,9 @@ fn make(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Decode>> {
         .hint(
             "add these lines:\n          schema_registry:\n            url: http://localhost:8081",
         ));
+    }
+    if settings.adds_columns() {
+        evolution::check(settings)?;
     }
     let limit = settings.max_record_bytes;
     Ok(match settings.format {

@@ -5,14 +5,18 @@
 //! | in | [`RawBatch`]es, of one partition each, in offset order |
 //! | out | an [`EventBatch`] for every raw batch, empty ones included: they carry the account |
 //! | exchange | none |
-//! | state | the watermark of every partition of this worker (in [`WorkerPartitions`]); batches whose schemas are not known yet, bounded by the credits that they hold |
+//! | state | the watermark of every partition of this worker (in [`WorkerPartitions`]); batches whose schemas are not known yet, or add columns that the tables lack yet, bounded by the credits that they hold |
 //! | frontier | passed on as it is; held at a batch that waits for a schema |
-//! | errors | a registry that refuses our credentials ends the job; a record that cannot be decoded is a failure of its own, its neighbours go on |
+//! | errors | a registry that refuses our credentials ends the job, and so does a table that columns cannot be added to; a record that cannot be decoded is a failure of its own, its neighbours go on |
 //! | metrics | records decoded; the account counts failures |
 //!
 //! A batch with a schema id that is new waits until the registry has answered, and the later batches of its
 //! partition wait behind it; other partitions go on. While the registry is away nothing is a dead letter:
 //! the source stops when the credits are out.
+//!
+//! With `schema_evolution: add_columns` a batch waits as well until the tables have the columns that its schemas
+//! add. Nothing else waits, and no worker for another: each decodes with the columns that it has learned of, and
+//! a data file says which columns it has.
 //!
 //! [`WorkerPartitions`]: crate::partitions::WorkerPartitions
 
@@ -31,12 +35,13 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::{Capability, Operator};
 
+use super::growth::Growth;
 use super::held::HeldBack;
 use super::{Decode, Decoded, SchemaIds};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::failpoint::Failpoint;
-use crate::io::{SchemaAnswer, Schemas};
+use crate::io::{SchemaAnswer, Schemas, TableColumns};
 use crate::record::{DecodeFailure, ErrorType, EventBatch, RawBatch};
 use crate::time::{EventTime, IngestTime};
 use crate::watermark::{EARLIEST_EVENT_TIME, Implausible, PartitionWatermark};
@@ -180,11 +185,12 @@ fn implausible(record: u32, event_time: EventTime, why: Implausible) -> DecodeFa
 /// Decodes raw batches.
 pub trait DecodeRecords<'scope> {
     /// Decodes every record with `decoder`, in offset order, and follows each partition's watermark.
-    /// `schemas` is asked for the schemas that the decoder lacks.
+    /// `schemas` is asked for the schemas that the decoder lacks, `columns` for the columns that the tables lack.
     fn decode(
         self,
         decoder: Box<dyn Decode>,
         schemas: Option<Box<dyn Schemas>>,
+        columns: Option<Arc<dyn TableColumns>>,
         eventize: Eventize,
         context: &Context,
     ) -> StreamVec<'scope, IngestTime, EventBatch>;
@@ -204,14 +210,31 @@ struct Decoding {
     denied: VecDeque<(Instant, u32)>,
     /// Batches held, as last said.
     counted: u64,
+    /// Adds columns, if the job's columns follow its schemas.
+    growth: Option<Growth>,
 }
 
 impl Decoding {
-    /// Hears the registry's answers; whether there were any.
+    /// Hears the answers of registry and tables; whether there were any.
     fn hear(&mut self) -> Result<bool> {
         let mut heard = false;
+        if let Some(growth) = &mut self.growth
+            && let Some(decoder) = growth.grown()?
+        {
+            // It knows no schema; those in use come again, from the registry's cache.
+            self.decoder = decoder;
+            self.denied.clear();
+            self.asked.retain(|id| !growth.take_waiting(*id));
+            heard = true;
+        }
         if let Some(schemas) = &mut self.schemas {
             while let Some((id, answer)) = schemas.answer()? {
+                if let (Some(growth), SchemaAnswer::Known(schema)) = (&mut self.growth, &answer)
+                    && growth.waits_for_columns(id, schema)
+                {
+                    // It stays asked for until the tables have them.
+                    continue;
+                }
                 self.asked.remove(&id);
                 self.decoder.learn(id, &answer);
                 if matches!(answer, SchemaAnswer::Denied(_)) {
@@ -283,6 +306,7 @@ impl<'scope> DecodeRecords<'scope> for StreamVec<'scope, IngestTime, RawBatch> {
         self,
         decoder: Box<dyn Decode>,
         mut schemas: Option<Box<dyn Schemas>>,
+        columns: Option<Arc<dyn TableColumns>>,
         eventize: Eventize,
         context: &Context,
     ) -> StreamVec<'scope, IngestTime, EventBatch> {
@@ -299,6 +323,19 @@ impl<'scope> DecodeRecords<'scope> for StreamVec<'scope, IngestTime, RawBatch> {
                         let _ = waker.activate();
                     }));
                 }
+                let growth = columns.map(|columns| {
+                    let wake = scope.worker().sync_activator_for(info.address.to_vec());
+                    Growth::start(columns, &context, wake)
+                });
+                let growth = growth.transpose();
+                // What could not be decoded keeps its capability: a frontier never moves because something
+                // failed.
+                let mut failed = None;
+                let mut ended = growth.is_err();
+                let growth = growth.unwrap_or_else(|error| {
+                    context.fail(error);
+                    None
+                });
                 let mut decoding = Decoding {
                     decoder,
                     schemas,
@@ -308,12 +345,9 @@ impl<'scope> DecodeRecords<'scope> for StreamVec<'scope, IngestTime, RawBatch> {
                     missing: SchemaIds::new(),
                     denied: VecDeque::new(),
                     counted: 0,
+                    growth,
                 };
                 let mut held: HeldBack<Capability<IngestTime>> = HeldBack::default();
-                // What could not be decoded keeps its capability: a frontier never moves because something
-                // failed.
-                let mut failed = None;
-                let mut ended = false;
                 move |input, output| {
                     if ended {
                         // What comes is not even taken, and so holds the frontier itself.

@@ -8,9 +8,9 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef};
 use bytes::Bytes;
 
-use super::Decoded;
+use super::{Decode, Decoded};
 use crate::credit::Budget;
-use crate::record::{RawBatch, RawRecord, Span, TopicPartition};
+use crate::record::{ErrorType, RawBatch, RawRecord, Span, TopicPartition};
 use crate::schema::{Column, ColumnType};
 use crate::time::EventTime;
 
@@ -90,4 +90,29 @@ pub(super) fn row(decoded: &Decoded, columns: &[Column], row: usize) -> Vec<Cell
     places
         .map(|(place, column)| cell(decoded.columns.column(place), column.column_type, row))
         .collect()
+}
+
+/// A record, and what it fails with, if it does: the type, and a part of the message.
+pub(super) type Cause = (Option<Vec<u8>>, Option<(ErrorType, &'static str)>);
+
+/// Each record of a batch lands, or fails as it should.
+pub(super) fn each_cause(decoder: &mut dyn Decode, causes: &[Cause]) {
+    let values: Vec<Option<Vec<u8>>> = causes.iter().map(|(value, _)| value.clone()).collect();
+    let decoded = decoder.decode(&raw_batch(&values));
+    let mut failures = decoded.failures.iter();
+    for (place, (_, expected)) in causes.iter().enumerate() {
+        match expected {
+            None => assert!(
+                decoded.rows.contains(&(place as u32)),
+                "record {place} lands"
+            ),
+            Some((error_type, part)) => {
+                let failure = failures.next().expect("a failure");
+                assert_eq!(failure.record, place as u32, "{}", failure.message);
+                assert_eq!(failure.error_type, *error_type, "{}", failure.message);
+                assert!(failure.message.contains(part), "{}", failure.message);
+            }
+        }
+    }
+    assert_eq!(failures.next(), None);
 }

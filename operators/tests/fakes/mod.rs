@@ -219,7 +219,7 @@ impl Files for FakeFiles {
         }
     }
 
-    fn open(&self, key: FileKey) -> Result<Box<dyn DataFileWriter>> {
+    fn open(&self, key: FileKey, _columns: &SchemaRef) -> Result<Box<dyn DataFileWriter>> {
         Ok(Box::new(FakeFile {
             key,
             rows: Vec::new(),
@@ -414,6 +414,7 @@ pub fn run(setup: Setup, store: &Arc<Mutex<Store>>) -> Option<Error> {
                 })
             }),
             schemas: None,
+            columns: None,
             dead_letter_topic: Some(Box::new(FakeLetters {
                 store: Arc::clone(&store),
             })),

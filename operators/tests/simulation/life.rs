@@ -391,6 +391,7 @@ fn build(
             None
         },
         schemas: None,
+        columns: None,
         dead_letter_topic: Some(Box::new(SimLetters {
             world,
             unflushed: Vec::new(),

@@ -222,7 +222,7 @@ impl Files for SimFiles {
         }
     }
 
-    fn open(&self, key: FileKey) -> Result<Box<dyn DataFileWriter>> {
+    fn open(&self, key: FileKey, _columns: &SchemaRef) -> Result<Box<dyn DataFileWriter>> {
         Ok(Box::new(SimFile {
             key,
             rows: Vec::new(),

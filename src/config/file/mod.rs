@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use strandline_operators::job::{
-    Format, IntegerTimestamps, OnGap, PeekAt, QuotedDecimals, StartingOffsets, TooLate,
+    Format, IntegerTimestamps, OnGap, PeekAt, QuotedDecimals, SchemaEvolution, StartingOffsets,
+    TooLate,
 };
 
 use super::origin::{At, Origin};
@@ -53,6 +54,10 @@ pub(crate) const TOO_LATE: [(&str, TooLate); 3] = [
     ("dead_letter", TooLate::DeadLetter),
     ("land", TooLate::Land),
     ("drop", TooLate::Drop),
+];
+pub(crate) const SCHEMA_EVOLUTIONS: [(&str, SchemaEvolution); 2] = [
+    ("off", SchemaEvolution::Off),
+    ("add_columns", SchemaEvolution::AddColumns),
 ];
 pub(crate) const ON_GAP: [(&str, OnGap); 2] = [("stop", OnGap::Stop), ("record", OnGap::Record)];
 
@@ -228,6 +233,10 @@ pub(crate) struct JobSection {
     pub dedup: Option<At<Switch<DedupSection>>>,
     /// When epochs are committed.
     pub commit: Option<CommitSection>,
+    /// What becomes of fields that a schema of the registry has and the job has no column for: `off` (they are
+    /// skipped) or `add_columns` (they become columns of its tables). Default: off.
+    #[schemars(schema_with = "schema::schema_evolution", default)]
+    pub schema_evolution: Option<At<SchemaEvolution>>,
     /// When Kafka no longer holds what should be read next: `stop` or `record`. Default: stop.
     #[schemars(schema_with = "schema::on_gap", default)]
     pub on_gap: Option<At<OnGap>>,

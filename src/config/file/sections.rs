@@ -14,7 +14,7 @@ use super::{
     CATALOG_TYPES, CatalogSection, CatalogType, CommitSection, ConfigFile, CsvSection,
     DeadLettersSection, DebeziumSection, FORMATS, INTEGER_TIMESTAMPS, JobSection, KafkaSection,
     LatenessSection, ON_GAP, PEEK_FORMATS, PeekSection, QUOTED_DECIMALS, RestartSection,
-    SchemaRegistrySection, Switch, TOO_LATE, WatermarkSection,
+    SCHEMA_EVOLUTIONS, SchemaRegistrySection, Switch, TOO_LATE, WatermarkSection,
 };
 use crate::config::read::{Problems, Section};
 use crate::config::tree::Node;
@@ -218,6 +218,7 @@ impl JobSection {
             commit: section
                 .section("commit", problems)
                 .map(|s| CommitSection::read(s, problems)),
+            schema_evolution: section.choice("schema_evolution", &SCHEMA_EVOLUTIONS, problems),
             on_gap: section.choice("on_gap", &ON_GAP, problems),
             partition_discovery_interval: section.duration(
                 "partition_discovery_interval",

@@ -8,7 +8,9 @@ use strandline_operators::job::{
 
 use super::listing::{Below, Listing};
 use super::whole;
-use crate::config::file::{DedupSection, JobSection, ON_GAP, PeekSection, Switch, TOO_LATE};
+use crate::config::file::{
+    DedupSection, JobSection, ON_GAP, PeekSection, SCHEMA_EVOLUTIONS, Switch, TOO_LATE,
+};
 use crate::config::origin::{At, Origin};
 use crate::config::read::Problems;
 use crate::config::units::{format_duration, format_size};
@@ -73,6 +75,13 @@ pub(super) fn resolve(
             }
             None => ours.avro_schema,
         },
+        schema_evolution: at.pick(
+            "schema_evolution",
+            said.schema_evolution,
+            ours.schema_evolution,
+            whence(ours.schema_evolution != bronze.schema_evolution),
+            |e| word(&SCHEMA_EVOLUTIONS, e),
+        ),
         peek: resolve_peek(ours.format, ours.peek, said.peek, &mut at),
         debezium: at.within("debezium", |at| {
             let (ours, theirs) = (ours.debezium, bronze.debezium);

@@ -10,6 +10,7 @@ use iceberg::table::Table;
 use serde::{Deserialize, Serialize};
 use strandline_operators::arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 use strandline_operators::io::TableIndex;
+use strandline_operators::schema::AddedColumn;
 use strandline_operators::{Error, Result};
 
 use super::tables::TableShape;
@@ -25,6 +26,8 @@ pub struct TablesDescription {
     pub primary_uuid: String,
     /// The tables; the primary first.
     pub tables: Vec<TableDescription>,
+    /// Columns that the tables have, and the job's code has not, which records fill all the same.
+    pub added: Vec<AddedColumn>,
 }
 
 /// One table.

@@ -3,16 +3,18 @@
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use iceberg::spec::{SchemaRef as IcebergSchemaRef, StructType};
+use iceberg::table::Table;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use strandline_operators::arrow_array::RecordBatch;
-use strandline_operators::arrow_schema::{DataType, SchemaRef};
+use strandline_operators::arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use strandline_operators::io::{DataFileWriter, FileKey, Files, TableIndex, WrittenFile};
+use strandline_operators::schema::AddedColumn;
 use strandline_operators::time::Epoch;
 use strandline_operators::{Error, Result};
 use uuid::Uuid;
@@ -20,6 +22,7 @@ use uuid::Uuid;
 use super::data_file;
 use super::description::{TableDescription, TablesDescription};
 use super::location;
+use super::tables::TableShape;
 
 /// zstd level: 1 costs half the CPU of 3 and 5 % in size on Bronze rows.
 const ZSTD_LEVEL: i32 = 1;
@@ -81,7 +84,7 @@ impl DataFileName {
 }
 
 /// Opens the store of data files that the description names.
-pub fn open_files(description: &TablesDescription) -> Result<Arc<dyn Files>> {
+pub fn open_files(description: &TablesDescription) -> Result<Arc<ParquetFiles>> {
     let primary = Uuid::parse_str(&description.primary_uuid)
         .map_err(|e| Error::internal(format!("the primary table's UUID is none: {e}")))?;
     let tables = description
@@ -97,12 +100,54 @@ pub fn open_files(description: &TablesDescription) -> Result<Arc<dyn Files>> {
             "the description of the tables does not begin with the primary",
         ));
     }
-    Ok(Arc::new(ParquetFiles { tables }))
+    Ok(Arc::new(ParquetFiles {
+        tables: RwLock::new(tables),
+    }))
 }
 
+/// The store of the data files of a job's tables.
 #[derive(Debug)]
-struct ParquetFiles {
-    tables: Vec<Arc<ParquetTable>>,
+pub struct ParquetFiles {
+    /// As they are by now: columns may be added to them.
+    tables: RwLock<Vec<Arc<ParquetTable>>>,
+}
+
+impl ParquetFiles {
+    fn table(&self, index: TableIndex) -> Option<Arc<ParquetTable>> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        tables.iter().find(|t| t.index == index).map(Arc::clone)
+    }
+
+    /// Takes batches with these columns too from here on, which the table has. Files that are open stay as they are.
+    pub(super) fn grow(
+        &self,
+        index: TableIndex,
+        shape: &TableShape,
+        table: &Table,
+        added: &[AddedColumn],
+    ) -> Result<()> {
+        let known = self
+            .table(index)
+            .ok_or_else(|| Error::internal(format!("the job has no table {}", index.0)))?;
+        let mut fields: Vec<FieldRef> = known.arrow_schema.fields().iter().cloned().collect();
+        for column in added {
+            if known.arrow_schema.field_with_name(&column.name).is_err() {
+                let data_type = column.column_type.data_type();
+                fields.push(Arc::new(Field::new(&column.name, data_type, true)));
+            }
+        }
+        let shape = TableShape {
+            columns: Arc::new(Schema::new(fields)),
+            ..shape.clone()
+        };
+        let description = TableDescription::of(index, &shape, table);
+        let grown = ParquetTable::new(&known.job, known.primary, &description)?;
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        for known in tables.iter_mut().filter(|known| known.index == index) {
+            *known = Arc::clone(&grown);
+        }
+        Ok(())
+    }
 }
 
 /// What all writers of one table share.
@@ -149,6 +194,35 @@ impl ParquetTable {
             partition_type,
         }))
     }
+
+    /// The same for files of these columns only, in their order.
+    fn of_columns(self: Arc<Self>, columns: &SchemaRef) -> Result<Arc<ParquetTable>> {
+        let names = |schema: &SchemaRef| -> Vec<String> {
+            schema.fields().iter().map(|f| f.name().clone()).collect()
+        };
+        let wanted = names(columns);
+        if wanted == names(&self.arrow_schema) {
+            return Ok(self);
+        }
+        let fields = wanted.iter().map(|name| {
+            let field = self.arrow_schema.field_with_name(name).cloned();
+            field.map_err(|e| Error::internal(format!("no column of `{}`: {e}", self.name)))
+        });
+        let arrow_schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
+        Ok(Arc::new(ParquetTable {
+            index: self.index,
+            job: self.job.clone(),
+            primary: self.primary,
+            name: self.name.clone(),
+            location: self.location.clone(),
+            day_of: self.day_of.clone(),
+            properties: writer_properties(&arrow_schema)?,
+            arrow_schema,
+            schema: Arc::clone(&self.schema),
+            spec_id: self.spec_id,
+            partition_type: self.partition_type.clone(),
+        }))
+    }
 }
 
 /// How each column is encoded. Integers and times of neighbouring rows differ little, so they are written
@@ -192,19 +266,18 @@ fn writer_properties(schema: &SchemaRef) -> Result<WriterProperties> {
 impl Files for ParquetFiles {
     fn schema(&self, table: TableIndex) -> SchemaRef {
         // The port cannot fail; an unknown index fails at `open`.
-        self.tables.iter().find(|t| t.index == table).map_or_else(
-            || Arc::new(strandline_operators::arrow_schema::Schema::empty()),
+        self.table(table).map_or_else(
+            || Arc::new(Schema::empty()),
             |t| Arc::clone(&t.arrow_schema),
         )
     }
 
-    fn open(&self, key: FileKey) -> Result<Box<dyn DataFileWriter>> {
+    fn open(&self, key: FileKey, columns: &SchemaRef) -> Result<Box<dyn DataFileWriter>> {
         let table = self
-            .tables
-            .iter()
-            .find(|t| t.index == key.table)
+            .table(key.table)
             .ok_or_else(|| Error::internal(format!("the job has no table {}", key.table.0)))?;
-        Ok(Box::new(ParquetFile::create(Arc::clone(table), key)?))
+        let table = table.of_columns(columns)?;
+        Ok(Box::new(ParquetFile::create(table, key)?))
     }
 }
 

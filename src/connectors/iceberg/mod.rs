@@ -4,6 +4,7 @@
 //! |---|---|
 //! | port `Files` | Parquet data files in the local warehouse, durable when closed: [`open_files`] |
 //! | port `Table` | one epoch into all of the job's tables, exactly once: [`JobTables::into_committer`] |
+//! | port `TableColumns` | columns that schemas add while the job runs: [`IcebergConnector::columns`] |
 //! | start | create or verify tables, claim a generation, roll pending files forward: [`IcebergConnector::prepare`] |
 //! | recovery | rows by epoch and by expiry, streamed: [`read_back`] |
 //! | savepoints | a tag on every table, and the way back to it: [`IcebergConnector::savepoint`], [`IcebergConnector::restore`] |
@@ -18,6 +19,7 @@
 mod blocking;
 mod catalog;
 mod change;
+mod columns;
 mod copy;
 mod data_file;
 mod description;
@@ -55,12 +57,12 @@ use strandline_operators::landing::pending::{Marks, roll_forward};
 use strandline_operators::landing::table::{Version, VersionedTable};
 use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::progress::Progress;
-use strandline_operators::schema::{bronze_schema, dead_letter_schema};
+use strandline_operators::schema::{AddedColumn, bronze_schema, dead_letter_schema};
 use strandline_operators::{Error, Result};
 
 pub use catalog::{CatalogKind, CatalogSettings};
 pub use description::{TableDescription, TablesDescription};
-pub use files::open_files;
+pub use files::{ParquetFiles, open_files};
 pub use inspect::{SnapshotFacts, TableFacts};
 pub use readback::{Visitor, read_back};
 pub use restore::FromSavepoint;
@@ -115,6 +117,10 @@ impl IcebergConnector {
         examine: &mut dyn FnMut(&mut Progress) -> Result<()>,
     ) -> Result<JobTables> {
         let in_job = |e: Error| e.context(format!("job {}", settings.name));
+        let added = self.added_columns(settings).map_err(in_job)?;
+        let mut settings = settings.clone();
+        settings.add_columns(&added);
+        let settings = &settings;
         let shape = TableShape {
             name: settings.table.clone(),
             columns: bronze_schema(&settings.columns),
@@ -181,6 +187,7 @@ impl IcebergConnector {
                 .zip(std::iter::once(&shape).chain(&shapes))
                 .map(|((index, table), shape)| TableDescription::of(index, shape, table.table()))
                 .collect(),
+            added,
         };
         orphans::remove(
             &description,
@@ -199,6 +206,17 @@ impl IcebergConnector {
 }
 
 impl IcebergConnector {
+    /// The columns that the job's primary table has and its code does not, if its columns follow its schemas.
+    fn added_columns(&self, settings: &JobSettings) -> Result<Vec<AddedColumn>> {
+        if !settings.adds_columns() {
+            return Ok(Vec::new());
+        }
+        let table = self
+            .catalog
+            .load_if_there(&tables::ident(&settings.table)?)?;
+        Ok(table.map_or_else(Vec::new, |table| columns::beyond(&table, settings)))
+    }
+
     /// Refuses a table without progress of the job that already holds rows of its topics: they would land a
     /// second time. The job's own snapshots would say so too, but they expire.
     fn refuse_rows_without_progress(

@@ -135,6 +135,29 @@ impl OpenTable {
         ))
     }
 
+    /// Whether files have columns that the version in hand lacks.
+    fn has_unknown_columns(&self, files: &[DataFile]) -> bool {
+        let schema = self.table().metadata().current_schema();
+        let mut ids = files.iter().flat_map(|file| file.value_counts().keys());
+        ids.any(|id| schema.field_by_id(*id).is_none())
+    }
+
+    /// What comes of files with columns that the version in hand lacks: they were added since, or dropped.
+    fn with_columns(&mut self, files: &[DataFile]) -> Result<Sent> {
+        self.reload()?;
+        if self.has_unknown_columns(files) {
+            return Err(Error::refused(format!(
+                "cannot write to table `{}`: a column that was added to it was dropped while the job ran",
+                self.ident
+            ))
+            .hint("start the job again; with `schema_evolution: add_columns` it adds the column anew, empty in the rows that are there"));
+        }
+        Ok(Sent::Conflict {
+            snapshot_id: NO_SNAPSHOT,
+            why: format!("columns were added to `{}`", self.ident),
+        })
+    }
+
     /// Takes over what a commit made that is in the version in hand.
     fn accept(&mut self, produced: Produced) {
         self.manifests = Some((produced.snapshot_id, produced.manifests));
@@ -203,6 +226,9 @@ impl VersionedTable for OpenTable {
             fit.verify(self.table())?;
         }
         let files = self.data_files(&append.files)?;
+        if self.fit.is_some() && self.has_unknown_columns(&files) {
+            return self.with_columns(&files);
+        }
         if let Some(missing) = location::first_missing(files.iter().map(DataFile::file_path)) {
             return self.without(missing);
         }

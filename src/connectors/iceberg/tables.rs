@@ -11,6 +11,7 @@ use iceberg::spec::{
 use iceberg::table::Table;
 use iceberg::{Catalog, ErrorKind, TableCreation, TableIdent, TableRequirement, TableUpdate};
 use strandline_operators::arrow_schema::{DataType, SchemaRef};
+use strandline_operators::schema::{AddedColumn, Column, MAX_TABLE_COLUMNS, decoded_schema};
 use strandline_operators::{Error, Result};
 use uuid::Uuid;
 
@@ -350,15 +351,7 @@ pub(super) fn verify(table: &Table, shape: &TableShape) -> Result<Vec<NestedFiel
             .iter()
             .find(|f| f.name == expected.name)
         else {
-            if let Some(now) =
-                field_id_once(table, &expected.name).and_then(|id| schema.name_by_field_id(id))
-            {
-                return refused(format!(
-                    "its column `{}` was renamed to `{now}`",
-                    expected.name
-                ))
-                .map_err(|e| e.hint("rename it back, or give the job's column the new name"));
-            }
+            refuse_renamed(table, &shape.name, &expected.name)?;
             if expected.required {
                 return refused(format!("it lacks column `{}` ({}, required)", expected.name, expected.field_type))
                     .map_err(|e| e.hint("a required column cannot be added to a table that has rows: make it optional, or use a new table"));
@@ -391,6 +384,64 @@ pub(super) fn verify(table: &Table, shape: &TableShape) -> Result<Vec<NestedFiel
         }
     }
     Ok(missing)
+}
+
+/// Refuses to add a column that the table has under another name by now.
+fn refuse_renamed(table: &Table, name: &str, column: &str) -> Result<()> {
+    let schema = table.metadata().current_schema();
+    match field_id_once(table, column).and_then(|id| schema.name_by_field_id(id)) {
+        None => Ok(()),
+        Some(now) => Err(Error::refused(format!(
+            "cannot write to table `{name}`: its column `{column}` was renamed to `{now}`"
+        ))
+        .hint("rename it back, or give the job's column the new name")),
+    }
+}
+
+/// The change that gives a table, which must be as its shape says, those of the columns that it lacks; `None` when it
+/// lacks none. One whose name differs from that of another column in nothing but case is left out.
+pub(super) fn addition(
+    table: &Table,
+    shape: &TableShape,
+    columns: &[AddedColumn],
+) -> Result<Option<Change>> {
+    if !verify(table, shape)?.is_empty() {
+        // Dropped while the job ran, which the next commit is refused for.
+        return Err(Error::refused(format!(
+            "cannot add columns to table `{}`: columns of the job were dropped",
+            shape.name
+        ))
+        .hint("start the job again: it adds them anew, empty in the rows that are there"));
+    }
+    let metadata = table.metadata();
+    let there = metadata.current_schema().as_struct().fields();
+    let columns: Vec<Column> = columns
+        .iter()
+        .filter(|column| {
+            !there
+                .iter()
+                .any(|f| f.name.eq_ignore_ascii_case(&column.name))
+        })
+        .map(AddedColumn::column)
+        .collect();
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    for column in &columns {
+        refuse_renamed(table, &shape.name, column.name)?;
+    }
+    if there.len() + columns.len() > MAX_TABLE_COLUMNS {
+        return Err(Error::refused(format!(
+            "table `{}` has {} columns, and a schema adds {} more: {MAX_TABLE_COLUMNS} are the most",
+            shape.name,
+            there.len(),
+            columns.len()
+        ))
+        .hint("set `schema_evolution: off` for the job, or have the producer write what varies into a map"));
+    }
+    let missing = fields(&decoded_schema(&columns), metadata.last_column_id() + 1)?;
+    tracing::info!(table = %shape.name, columns = ?names(&missing), "adding columns");
+    add_columns(table, &missing).map(Some)
 }
 
 /// The id of a column that the table no longer has, but had under this name in an earlier schema.

@@ -1,5 +1,6 @@
 //! The connector's guarantees, on a SQLite catalog and a warehouse in a temporary folder.
 
+mod columns;
 mod others;
 mod routes;
 
@@ -281,7 +282,7 @@ fn write_letters(files: &dyn Files, epoch: Epoch, first: i64, rows: i64) -> Writ
 
 fn write(files: &dyn Files, key: FileKey, columns: Vec<ArrayRef>) -> WrittenFile {
     let batch = RecordBatch::try_new(files.schema(key.table), columns).expect("batch");
-    let mut writer = files.open(key).expect("open");
+    let mut writer = files.open(key, batch.schema_ref()).expect("open");
     writer.write(&batch).expect("write");
     writer.close().expect("close")
 }

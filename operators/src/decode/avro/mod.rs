@@ -17,24 +17,26 @@
 //! Neither apache-avro nor arrow-avro decodes here: the one makes a tree of every record, the other goes on
 //! after a fault as if it knew where the next record begins.
 
+mod columns;
 mod cursor;
+#[cfg(test)]
+mod nested_tests;
 mod program;
 mod schema;
 #[cfg(test)]
 mod tests;
 
-use arrow_schema::SchemaRef;
-
-use super::columns::{ColumnBuilder, finish};
-use super::each::{NullValue, Outcome, for_each_record};
+use super::columns::ColumnBuilder;
 use super::frame::{self, KnownSchemas};
 use super::message::Failure;
+use super::rows::RowColumns;
 use super::target::{Target, targets};
 use super::{Decode, Decoded, SchemaIds};
 use crate::error::{Error, Result};
 use crate::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
 use crate::record::{ErrorType, RawBatch};
-use crate::schema::{Column, decoded_schema};
+use crate::schema::Column;
+pub(super) use columns::fields;
 use program::Program;
 use schema::Types;
 
@@ -141,10 +143,8 @@ fn compile(
 /// A decoder of Avro records; see the module's documentation for what it takes for what.
 #[derive(Debug)]
 pub struct AvroDecoder {
-    schema: SchemaRef,
     rows: AvroRows,
-    builders: Vec<ColumnBuilder>,
-    max_record_bytes: u64,
+    columns: RowColumns,
 }
 
 impl AvroDecoder {
@@ -189,37 +189,16 @@ impl AvroDecoder {
     ) -> Result<AvroDecoder> {
         super::check_columns(columns, event_id, Some(event_time))?;
         Ok(AvroDecoder {
-            schema: decoded_schema(columns),
             rows,
-            builders: columns
-                .iter()
-                .map(|column| ColumnBuilder::new(column.column_type))
-                .collect(),
-            max_record_bytes,
+            columns: RowColumns::new(columns, max_record_bytes),
         })
     }
 }
 
 impl Decode for AvroDecoder {
     fn decode(&mut self, batch: &RawBatch) -> Decoded {
-        let AvroDecoder { rows, builders, .. } = self;
-        let mut row = 0;
-        let each = for_each_record(
-            batch,
-            self.max_record_bytes,
-            NullValue::DeadLetter,
-            |_, value| match rows.read(value, builders) {
-                Ok(()) => {
-                    row += 1;
-                    Ok(Outcome::Row)
-                }
-                Err(failure) => {
-                    builders.iter_mut().for_each(|b| b.truncate(row));
-                    Err(failure)
-                }
-            },
-        );
-        each.into_decoded(finish(&self.schema, builders))
+        let AvroDecoder { rows, columns } = self;
+        columns.decode(batch, |value, builders| rows.read(value, builders))
     }
 
     fn missing_schemas(&self, batch: &RawBatch, missing: &mut SchemaIds) {

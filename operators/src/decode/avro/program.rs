@@ -18,7 +18,10 @@
 //! | timestamp | local-timestamp-millis, -micros, -nanos, long of milliseconds, ISO-8601 string |
 //! | binary | bytes, fixed, string |
 //!
-//! A union fits when the branch that was written fits; null fits an optional column.
+//! A union fits when the branch that was written fits; null fits an optional column. A name with dots, such as
+//! `user.id`, is that of a field within a record, which may be null: no name of Avro's has a dot.
+
+mod compile;
 
 use super::super::columns::Unit;
 use super::cursor::{Cursor, Malformed, NO_BRANCH, NO_SYMBOL};
@@ -28,7 +31,6 @@ use crate::decode::message::Failure;
 use crate::decode::target::Target;
 use crate::decode::{decimal, timestamp};
 use crate::record::ErrorType;
-use crate::schema::ColumnType;
 
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
@@ -105,6 +107,13 @@ enum Step {
         target: usize,
         branches: Vec<Branch>,
     },
+    /// A record or null. What is within a record that is never null is read where it stands.
+    OptionalRecord {
+        null: i64,
+        within: Vec<Step>,
+        /// The columns that are null with it.
+        targets: Vec<usize>,
+    },
 }
 
 /// Why a value is not in its column.
@@ -137,92 +146,6 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Resolves a writer's schema to the job's columns.
-    ///
-    /// # Errors
-    /// Why no record of this schema can land.
-    pub fn compile(types: Types, targets: &[Target]) -> Result<Program, Failure> {
-        let mismatch = |message: String| Failure::new(ErrorType::SchemaMismatch, message);
-        let Physical::Record(fields) = types.get(types.root).physical.clone() else {
-            return Err(mismatch(format!(
-                "the schema is a {}, but a record is needed",
-                types.name
-            )));
-        };
-        let mut of_field: Vec<Option<usize>> = vec![None; fields.len()];
-        let mut absent = Vec::new();
-        for (place, target) in targets.iter().enumerate() {
-            let named = |name: &str| fields.iter().position(|(field, _)| field == name);
-            match target.find(named) {
-                Some(field) => of_field[field] = Some(place),
-                None if target.required.is_some() => {
-                    return Err(target.missing(&format!("is not in schema `{}`", types.name)));
-                }
-                None => absent.push(place),
-            }
-        }
-        let mut steps = Vec::with_capacity(fields.len());
-        for (&(_, id), target) in fields.iter().zip(of_field) {
-            let Some(target) = target else {
-                steps.push(Step::Skip(id));
-                continue;
-            };
-            let column = &targets[target].column;
-            let unfit = || {
-                mismatch(format!(
-                    "field `{}` of schema `{}` is {}, which does not fit column `{}` ({})",
-                    targets[target].field(),
-                    types.name,
-                    name_of(&types, id),
-                    column.name,
-                    column.column_type.name()
-                ))
-            };
-            let into = |id| resolve(&types, id, column.column_type);
-            steps.push(match &types.get(id).physical {
-                Physical::Union(branches) => {
-                    let branches: Vec<Branch> = branches
-                        .iter()
-                        .map(|&branch| match types.get(branch).physical {
-                            Physical::Null => Branch::Null,
-                            _ => into(branch).map_or(Branch::Unfit(branch), Branch::Read),
-                        })
-                        .collect();
-                    match branches.as_slice() {
-                        [Branch::Null, Branch::Read(into)] => Step::Optional {
-                            target,
-                            null: 0,
-                            into: into.clone(),
-                        },
-                        [Branch::Read(into), Branch::Null] => Step::Optional {
-                            target,
-                            null: 1,
-                            into: into.clone(),
-                        },
-                        _ if branches.iter().any(|b| matches!(b, Branch::Read(_))) => {
-                            Step::Union { target, branches }
-                        }
-                        _ => return Err(unfit()),
-                    }
-                }
-                // A field that is always null.
-                Physical::Null => Step::Union {
-                    target,
-                    branches: Vec::new(),
-                },
-                _ => Step::Read {
-                    target,
-                    into: into(id).ok_or_else(unfit)?,
-                },
-            });
-        }
-        Ok(Program {
-            types,
-            steps,
-            absent,
-        })
-    }
-
     /// Reads a record into the columns, one row, or says why not; then the columns must be cut back.
     #[inline]
     pub fn read(
@@ -277,6 +200,24 @@ impl Program {
                 }
                 (*target, into.read(cursor, &mut builders[*target]))
             }
+            Step::OptionalRecord {
+                null,
+                within,
+                targets: nulls,
+            } => {
+                if cursor.choice(2, NO_BRANCH)? as i64 != *null {
+                    return within
+                        .iter()
+                        .try_for_each(|step| self.take(step, cursor, targets, builders, failure));
+                }
+                for &target in nulls {
+                    if targets[target].required.is_some() {
+                        failure.get_or_insert_with(|| targets[target].missing("is null"));
+                    }
+                    builders[target].append_null();
+                }
+                return Ok(());
+            }
             Step::Union { target, branches } => {
                 let branch = match branches.as_slice() {
                     [] => &Branch::Null,
@@ -325,72 +266,6 @@ impl Program {
             ),
         )
     }
-}
-
-/// How a type's values are read into a column of another; `None` when they do not fit.
-fn resolve(types: &Types, id: TypeId, column: ColumnType) -> Option<Conversion> {
-    use ColumnType as C;
-    use Logical as L;
-    use Physical as P;
-    let found = types.get(id);
-    Some(match (column, &found.physical, found.logical) {
-        (C::String, P::String, _) => Conversion::String,
-        (C::String, P::Bytes, L::None) => Conversion::BytesAsString,
-        (C::String, P::Enum(symbols), _) => Conversion::Symbol(symbols.clone()),
-        (C::String, P::Fixed(16), L::Uuid) => Conversion::FixedUuid,
-        (C::Int, P::Int, _) => Conversion::Int,
-        (C::Long, P::Int, _) => Conversion::IntAsLong,
-        (C::Long, P::Long, _) => Conversion::Long,
-        (C::Float, P::Int, L::None) => Conversion::IntAsFloat,
-        (C::Float, P::Long, L::None) => Conversion::LongAsFloat,
-        (C::Float, P::Float, _) => Conversion::Float,
-        (C::Double, P::Int, L::None) => Conversion::IntAsDouble,
-        (C::Double, P::Long, L::None) => Conversion::LongAsDouble,
-        (C::Double, P::Float, _) => Conversion::FloatAsDouble,
-        (C::Double, P::Double, _) => Conversion::Double,
-        (C::Boolean, P::Boolean, _) => Conversion::Boolean,
-        (C::Date, P::Int, L::Date) => Conversion::Int,
-        (C::Date, P::String, L::None) => Conversion::TextDate,
-        (C::Time, P::Int, L::TimeMillis) => Conversion::TimeOfDay {
-            unit: Unit::Millis,
-            int: true,
-        },
-        (C::Time, P::Long, L::TimeMicros) => Conversion::TimeOfDay {
-            unit: Unit::Micros,
-            int: false,
-        },
-        (C::Time, P::String, L::None) => Conversion::TextTime,
-        (C::Timestamptz, P::Long, L::TimestampMillis | L::None) => Conversion::Micros(Unit::Millis),
-        (C::Timestamptz, P::Long, L::TimestampMicros) => Conversion::Micros(Unit::Micros),
-        (C::Timestamptz, P::Long, L::TimestampNanos) => Conversion::Micros(Unit::Nanos),
-        (C::Timestamp, P::Long, L::LocalTimestampMillis | L::None) => {
-            Conversion::Micros(Unit::Millis)
-        }
-        (C::Timestamp, P::Long, L::LocalTimestampMicros) => Conversion::Micros(Unit::Micros),
-        (C::Timestamp, P::Long, L::LocalTimestampNanos) => Conversion::Micros(Unit::Nanos),
-        (C::Timestamptz | C::Timestamp, P::String, L::None) => Conversion::TextTimestamp,
-        (C::Binary, P::Bytes, _) => Conversion::Bytes,
-        (C::Binary, P::String, _) => Conversion::StringAsBytes,
-        (C::Binary, P::Fixed(size), _) => Conversion::Fixed(*size),
-        (C::Decimal { precision, scale }, physical, logical) => {
-            let of = |from| Decimal {
-                from,
-                precision,
-                scale,
-            };
-            match (physical, logical) {
-                (P::Bytes, L::Decimal { scale }) => Conversion::DecimalBytes(of(scale)),
-                (P::Fixed(size), L::Decimal { scale }) => {
-                    Conversion::DecimalFixed(of(scale), *size)
-                }
-                (P::String, L::None) => Conversion::DecimalText(of(0)),
-                (P::Int, L::None) => Conversion::DecimalLong(of(0), true),
-                (P::Long, L::None) => Conversion::DecimalLong(of(0), false),
-                _ => return None,
-            }
-        }
-        _ => return None,
-    })
 }
 
 impl Conversion {
@@ -508,7 +383,7 @@ fn uuid_text(bytes: &[u8]) -> String {
 }
 
 /// A type's name, for a person.
-fn name_of(types: &Types, id: TypeId) -> String {
+pub(super) fn name_of(types: &Types, id: TypeId) -> String {
     let found = types.get(id);
     let physical = match &found.physical {
         Physical::Null => "null".to_owned(),

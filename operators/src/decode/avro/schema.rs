@@ -51,7 +51,7 @@ pub(super) enum Logical {
     LocalTimestampMillis,
     LocalTimestampMicros,
     LocalTimestampNanos,
-    Decimal { scale: i32 },
+    Decimal { precision: usize, scale: i32 },
     BigDecimal,
     Uuid,
     Duration,
@@ -262,7 +262,8 @@ impl<'s> Builder<'s> {
                     Schema::Fixed(fixed) => P::Fixed(fixed.size),
                     _ => P::Bytes,
                 };
-                (physical, L::Decimal { scale })
+                let precision = decimal.precision;
+                (physical, L::Decimal { precision, scale })
             }
             Schema::Array(array) => plain(P::Array(self.add(&array.items, enclosing)?)),
             Schema::Map(map) => plain(P::Map(self.add(&map.types, enclosing)?)),

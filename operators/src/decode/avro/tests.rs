@@ -4,7 +4,7 @@ use apache_avro::types::Value;
 use apache_avro::{Schema, from_avro_datum, to_avro_datum};
 use proptest::prelude::*;
 
-use super::super::testing::{Cell, raw_batch, row};
+use super::super::testing::{Cell, each_cause, raw_batch, row};
 use super::super::{Decode, SchemaIds};
 use super::AvroDecoder;
 use crate::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
@@ -411,24 +411,7 @@ fn each_cause_has_its_name() {
         &avro(r#"{"type":"record","name":"E","fields":[{"name":"event_id","type":"string"}]}"#),
     );
     decoder.learn(6, &avro(r#"{"type":"record","name":"E"}"#));
-    let records: Vec<Option<Vec<u8>>> = values.iter().map(|(value, _)| value.clone()).collect();
-    let decoded = decoder.decode(&raw_batch(&records));
-    let mut failures = decoded.failures.iter();
-    for (place, (_, expected)) in values.iter().enumerate() {
-        match expected {
-            None => assert!(
-                decoded.rows.contains(&(place as u32)),
-                "record {place} lands"
-            ),
-            Some((error_type, part)) => {
-                let failure = failures.next().expect("a failure");
-                assert_eq!(failure.record, place as u32, "{}", failure.message);
-                assert_eq!(failure.error_type, *error_type, "{}", failure.message);
-                assert!(failure.message.contains(part), "{}", failure.message);
-            }
-        }
-    }
-    assert_eq!(decoded.rows, [0, 16]);
+    each_cause(&mut decoder, &values);
 }
 
 /// Schemas and records that are small and would cost much.

@@ -28,18 +28,15 @@ mod schema;
 mod tests;
 mod wire;
 
-use arrow_schema::SchemaRef;
-
-use super::columns::{ColumnBuilder, finish};
-use super::each::{NullValue, Outcome, for_each_record};
 use super::frame::{self, KnownSchemas};
 use super::message::Failure;
+use super::rows::RowColumns;
 use super::target::{Target, targets};
 use super::{Decode, Decoded, SchemaIds};
 use crate::error::Result;
 use crate::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
 use crate::record::{ErrorType, RawBatch};
-use crate::schema::{Column, decoded_schema};
+use crate::schema::Column;
 use conversion::Slot;
 use program::Program;
 use schema::MAX_NESTING;
@@ -134,12 +131,10 @@ fn read_indexes<'p>(
 /// A decoder of Protobuf records; see the module's documentation for what it takes for what.
 #[derive(Debug)]
 pub struct ProtobufDecoder {
-    schema: SchemaRef,
     targets: Vec<Target>,
     known: KnownSchemas<Messages>,
     slots: Vec<Slot>,
-    builders: Vec<ColumnBuilder>,
-    max_record_bytes: u64,
+    columns: RowColumns,
 }
 
 impl ProtobufDecoder {
@@ -155,46 +150,30 @@ impl ProtobufDecoder {
         max_record_bytes: u64,
     ) -> Result<ProtobufDecoder> {
         super::check_columns(columns, event_id, Some(event_time))?;
-        let builders = columns.iter().map(|c| ColumnBuilder::new(c.column_type));
         Ok(ProtobufDecoder {
-            schema: decoded_schema(columns),
             targets: targets(columns, event_id, event_time),
             known: KnownSchemas::default(),
             slots: Vec::new(),
-            builders: builders.collect(),
-            max_record_bytes,
+            columns: RowColumns::new(columns, max_record_bytes),
         })
-    }
-
-    /// Adds a record as one row; after a failure the columns must be cut back.
-    #[inline]
-    fn read(&mut self, value: &[u8]) -> std::result::Result<(), Failure> {
-        let frame = frame::read(value)?;
-        let messages = self.known.get(frame.id)?;
-        let mut cursor = Cursor::new(frame.payload);
-        let program = messages.named(&mut cursor)?;
-        let record = &frame.payload[cursor.at..];
-        program.read(record, &self.targets, &mut self.slots, &mut self.builders)
     }
 }
 
 impl Decode for ProtobufDecoder {
     fn decode(&mut self, batch: &RawBatch) -> Decoded {
-        let mut row = 0;
-        let limit = self.max_record_bytes;
-        let each = for_each_record(batch, limit, NullValue::DeadLetter, |_, value| {
-            match self.read(value) {
-                Ok(()) => {
-                    row += 1;
-                    Ok(Outcome::Row)
-                }
-                Err(failure) => {
-                    self.builders.iter_mut().for_each(|b| b.truncate(row));
-                    Err(failure)
-                }
-            }
-        });
-        each.into_decoded(finish(&self.schema, &mut self.builders))
+        let ProtobufDecoder {
+            targets,
+            known,
+            slots,
+            columns,
+        } = self;
+        columns.decode(batch, |value, builders| {
+            let frame = frame::read(value)?;
+            let messages = known.get(frame.id)?;
+            let mut cursor = Cursor::new(frame.payload);
+            let program = messages.named(&mut cursor)?;
+            program.read(&frame.payload[cursor.at..], targets, slots, builders)
+        })
     }
 
     fn missing_schemas(&self, batch: &RawBatch, missing: &mut SchemaIds) {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use protox::prost::Message;
 use protox::prost_reflect::{DynamicMessage, Kind, MessageDescriptor, ReflectMessage, Value};
 
-use super::super::testing::{Cell, raw_batch, row};
+use super::super::testing::{Cause, Cell, each_cause, raw_batch, row};
 use super::super::{Decode, Decoded};
 use super::{ProtobufDecoder, schema};
 use crate::io::{ReferencedSchema, RegisteredSchema, SchemaAnswer, SchemaKind};
@@ -557,9 +557,7 @@ fn each_cause_has_its_name() {
     decoder.learn(99, &SchemaAnswer::Denied("no such schema".to_owned()));
     let with = |id: u8, more: &[u8]| Some(framed(id, &[0], &[&SMALL[..5], more].concat()));
     use ErrorType as E;
-    /// A record, and what it fails with, if it does.
-    type Case = (Option<Vec<u8>>, Option<(E, &'static str)>);
-    let cases: Vec<Case> = vec![
+    let cases: Vec<Cause> = vec![
         (with(1, &[0x18, 7]), None),
         (None, Some((E::NullValue, "null"))),
         (Some(vec![]), Some((E::Malformed, "empty"))),
@@ -656,22 +654,5 @@ fn each_cause_has_its_name() {
         (with(99, &[]), Some((E::UnknownSchema, "no such schema"))),
         (with(1, &[0x18, 7]), None),
     ];
-    let records: Vec<Option<Vec<u8>>> = cases.iter().map(|(value, _)| value.clone()).collect();
-    let decoded = decoder.decode(&raw_batch(&records));
-    let mut failures = decoded.failures.iter();
-    for (place, (_, expected)) in cases.iter().enumerate() {
-        match expected {
-            None => assert!(
-                decoded.rows.contains(&(place as u32)),
-                "record {place} lands"
-            ),
-            Some((error_type, part)) => {
-                let failure = failures.next().expect("a failure");
-                assert_eq!(failure.record, place as u32, "{}", failure.message);
-                assert_eq!(failure.error_type, *error_type, "{}", failure.message);
-                assert!(failure.message.contains(part), "{}", failure.message);
-            }
-        }
-    }
-    assert_eq!(failures.next(), None);
+    each_cause(&mut decoder, &cases);
 }

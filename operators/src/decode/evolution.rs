@@ -1,0 +1,251 @@
+//! Schema evolution: the fields of a registered schema that the job has no column for, as columns to be.
+//!
+//! A field becomes an optional column of its name and of the type that holds every value of it. Left out, and
+//! said so, are fields of which no column can be made: records, arrays, maps, unions of several types, names that a
+//! table cannot have.
+
+use super::avro;
+use crate::error::{Error, Result};
+use crate::io::{RegisteredSchema, SchemaKind};
+use crate::job::{Format, JobSettings, Sink};
+use crate::schema::{AddedColumn, Column, ColumnType, metadata_fields};
+
+mod json_schema;
+
+/// Bytes of a column's name, at most. PostgreSQL takes 63, Hive 128; beyond 255 file systems and catalogs give up.
+const MAX_NAME_BYTES: usize = 255;
+
+/// A field of a schema, and the column that would hold it, or what it is when none would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Field {
+    pub name: String,
+    pub column_type: std::result::Result<ColumnType, String>,
+}
+
+/// Whether a job's columns can follow its schemas.
+///
+/// # Errors
+/// Configuration: nothing says what its fields are, or it has no table.
+pub(super) fn check(settings: &JobSettings) -> Result<()> {
+    if settings.sink == Sink::Terminal {
+        return Err(Error::configuration(
+            "`schema_evolution: add_columns` is for jobs with tables, and this one goes to the terminal",
+        )
+        .hint(format!(
+            "leave `jobs.{}.schema_evolution` out",
+            settings.name
+        )));
+    }
+    match settings.format {
+        Format::AvroSr | Format::JsonSr => Ok(()),
+        other => Err(Error::configuration(format!(
+            "`schema_evolution: add_columns` needs format `avro_sr` or `json_sr`, whose schemas say what a new \
+             field is; the format is `{}`",
+            other.name()
+        ))
+        .hint(format!(
+            "set `jobs.{}.schema_evolution: off`, and add columns in the job's code",
+            settings.name
+        ))),
+    }
+}
+
+/// What a schema has that the job does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewFields {
+    /// Columns to be, in the order of the schema.
+    pub columns: Vec<AddedColumn>,
+    /// Fields that are no column and will be none, each with the reason.
+    pub left_out: Vec<String>,
+}
+
+/// The fields of a schema that the job has no column for. None, when the schema cannot be used: the decoder says
+/// why of every record.
+pub fn new_fields(settings: &JobSettings, schema: &RegisteredSchema) -> NewFields {
+    let fields = match (settings.format, schema.kind) {
+        (Format::AvroSr, SchemaKind::Avro) => avro::fields(&schema.text, &schema.references),
+        (Format::JsonSr, SchemaKind::Json) => json_schema::fields(&schema.text),
+        _ => return NewFields::default(),
+    };
+    let fields = fields.unwrap_or_default();
+    let has = |name: &str| fields.iter().any(|field| field.name == name);
+    // By its first name that the schema has; JSON knows no aliases.
+    let taken_by = |column: &Column| {
+        let aliases = match settings.format {
+            Format::AvroSr => column.aliases,
+            _ => &[],
+        };
+        let mut names = std::iter::once(column.name).chain(aliases.iter().copied());
+        names.find(|name| has(name))
+    };
+    let taken: Vec<&str> = settings.columns.iter().filter_map(taken_by).collect();
+    let mut found = NewFields::default();
+    // A record of which a column takes a part.
+    let is_entered = |name: &str| {
+        let names = |column: &Column| [&[column.name][..], column.aliases].concat();
+        let mut names = settings.columns.iter().flat_map(names);
+        names.any(|way| {
+            way.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with('.'))
+        })
+    };
+    for field in &fields {
+        let name = field.name.as_str();
+        if is_entered(name)
+            || taken.contains(&name)
+            || settings.columns.iter().any(|c| c.name == name)
+        {
+            continue;
+        }
+        let column_type = field.column_type.clone();
+        match column_type.and_then(|t| name_fits(name, settings).map(|()| t)) {
+            Ok(column_type) => found.columns.push(AddedColumn {
+                name: name.to_owned(),
+                column_type,
+            }),
+            Err(why) => found.left_out.push(format!("`{name}` ({why})")),
+        }
+    }
+    found
+}
+
+/// Whether a table of the job can have a column of this name.
+fn name_fits(name: &str, settings: &JobSettings) -> std::result::Result<(), String> {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES {
+        return Err(format!("its name has {} bytes", name.len()));
+    }
+    // Iceberg's readers take a dot for a step into a struct.
+    if name.contains('.') || name.chars().any(char::is_control) {
+        return Err("its name has a dot or a control character".to_owned());
+    }
+    let metadata = metadata_fields();
+    let ours = settings.columns.iter().map(|column| column.name);
+    let mut ours = ours.chain(metadata.iter().map(|field| field.name().as_str()));
+    // Most readers of tables do not tell upper case from lower case.
+    match ours.find(|ours| ours.eq_ignore_ascii_case(name)) {
+        Some(ours) => Err(format!("the table's `{ours}` is another column")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Job;
+
+    const JOB: Job = Job {
+        name: "evolving",
+        format: Format::AvroSr,
+        columns: &[
+            Column::required("event_id", ColumnType::String).aliases(&["id"]),
+            Column::required("event_time", ColumnType::Timestamptz),
+        ],
+        ..Job::BRONZE
+    };
+
+    fn found(format: Format, kind: SchemaKind, text: &str) -> NewFields {
+        let schema = RegisteredSchema {
+            kind,
+            text: text.to_owned(),
+            references: Vec::new(),
+        };
+        let settings = JobSettings {
+            format,
+            ..JOB.settings()
+        };
+        new_fields(&settings, &schema)
+    }
+
+    fn columns(found: &NewFields) -> Vec<(&str, ColumnType)> {
+        let columns = found.columns.iter();
+        columns.map(|c| (c.name.as_str(), c.column_type)).collect()
+    }
+
+    #[test]
+    fn what_an_avro_schema_adds_is_a_column_of_the_type_that_holds_it() {
+        let found = found(
+            Format::AvroSr,
+            SchemaKind::Avro,
+            r#"{"type":"record","name":"E","fields":[
+                {"name":"id","type":"string"},
+                {"name":"event_time","type":"long"},
+                {"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":20,"scale":8}},
+                {"name":"huge","type":{"type":"bytes","logicalType":"decimal","precision":60,"scale":8}},
+                {"name":"count","type":["null","int"],"default":null},
+                {"name":"seen","type":["null",{"type":"long","logicalType":"timestamp-micros"}]},
+                {"name":"either","type":["string","long"]},
+                {"name":"book","type":{"type":"array","items":"double"}},
+                {"name":"Event_ID","type":"string"},
+                {"name":"kafka_offset","type":"long"},
+                {"name":"side","type":{"type":"enum","name":"Side","symbols":["BUY"]}}]}"#,
+        );
+        let price = ColumnType::Decimal {
+            precision: 20,
+            scale: 8,
+        };
+        assert_eq!(
+            columns(&found),
+            [
+                ("price", price),
+                ("count", ColumnType::Int),
+                ("seen", ColumnType::Timestamptz),
+                ("side", ColumnType::String)
+            ]
+        );
+        let left_out = [
+            "`huge`",
+            "`either`",
+            "`book`",
+            "`Event_ID`",
+            "`kafka_offset`",
+        ];
+        assert_eq!(found.left_out.len(), left_out.len(), "{found:?}");
+        for (said, name) in found.left_out.iter().zip(left_out) {
+            assert!(said.starts_with(name), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_a_json_schema_adds_is_a_column_of_the_type_that_holds_it() {
+        let found = found(
+            Format::JsonSr,
+            SchemaKind::Json,
+            r##"{"type":"object","$defs":{"money":{"type":"number"},"loop":{"$ref":"#/$defs/loop"}},"properties":{
+                "event_id":{"type":"string"},
+                "event_time":{"type":"string","format":"date-time"},
+                "id":{"type":"string"},
+                "a":{"type":"integer"}, "b":{"type":["null","boolean"]}, "c":{"$ref":"#/$defs/money"},
+                "d":{"oneOf":[{"type":"null"},{"type":"string","format":"date"}]},
+                "e":{"enum":["x","y",null]}, "f":{"type":"string","format":"date-time"},
+                "g":{"type":"array"}, "h":{"$ref":"#/$defs/loop"}, "i":true, "j.k":{"type":"string"}}}"##,
+        );
+        let mut columns = columns(&found);
+        columns.sort_by_key(|(name, _)| name.to_owned());
+        assert_eq!(
+            columns,
+            [
+                ("a", ColumnType::Long),
+                ("b", ColumnType::Boolean),
+                ("c", ColumnType::Double),
+                ("d", ColumnType::Date),
+                ("e", ColumnType::String),
+                ("f", ColumnType::Timestamptz),
+                ("id", ColumnType::String),
+            ]
+        );
+        assert_eq!(found.left_out.len(), 4, "{found:?}");
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_used_adds_nothing() {
+        for (format, kind) in [
+            (Format::AvroSr, SchemaKind::Avro),
+            (Format::AvroSr, SchemaKind::Json),
+            (Format::JsonSr, SchemaKind::Json),
+        ] {
+            for text in ["", "{", "{}", "[]", "\"string\"", r#"{"properties":[]}"#] {
+                assert_eq!(found(format, kind, text), NewFields::default(), "{text}");
+            }
+        }
+    }
+}

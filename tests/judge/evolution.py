@@ -1,0 +1,138 @@
+"""Records of growing schemas, and whether the columns that each adds have what was sent.
+
+    evolution.py produce FORMAT VERSIONS BOOTSTRAP REGISTRY TOPIC SENT   writes records of these versions of the schema (`1,2`), and
+                                                                         adds to SENT what must become of them
+    evolution.py judge SENT REPORT                                       compares the tables of REPORT with SENT
+
+FORMAT is `avro_sr` or `json_sr`, as confluent-kafka's serializers write them. Exit status 1: something is not as it was sent.
+"""
+
+import datetime
+import decimal
+import json
+import sys
+import uuid
+from pathlib import Path
+
+from formats import now_us, plain, registry, rows_of
+
+RECORDS = 60
+PARTITIONS = 4
+EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
+MICROS = {"type": "long", "logicalType": "timestamp-micros"}
+FEE = {"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 8}
+
+# What each version adds: name, Avro's type, JSON Schema's type.
+FIELDS = {
+    1: [("event_id", "string", {"type": "string"}), ("event_time", MICROS, {"type": "string", "format": "date-time"}), ("kind", "string", {"type": "string"})],
+    2: [
+        ("sequence", ["null", "long"], {"type": ["null", "integer"]}),
+        ("fee", FEE, {"type": "number"}),
+        ("book", {"type": "array", "items": "double"}, {"type": "array"}),
+    ],
+    3: [
+        ("note", {"type": "enum", "name": "Note", "symbols": ["A", "B"]}, {"enum": ["A", "B"]}),
+        ("seen", MICROS, {"type": "string", "format": "date-time"}),
+    ],
+}
+# Of a type that no column has.
+LEFT_OUT = "book"
+
+
+def fields(version):
+    return [field for v in range(1, version + 1) for field in FIELDS[v]]
+
+
+def serializer(form, client, topic, version):
+    from confluent_kafka.serialization import MessageField, SerializationContext
+
+    if form == "avro_sr":
+        from confluent_kafka.schema_registry.avro import AvroSerializer
+
+        schema = {"type": "record", "name": "Event", "fields": [{"name": name, "type": avro} for name, avro, _ in fields(version)]}
+        serialize = AvroSerializer(client, json.dumps(schema))
+    else:
+        from confluent_kafka.schema_registry.json_schema import JSONSerializer
+
+        schema = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Event", "type": "object",
+                  "properties": {name: of for name, _, of in fields(version)}}
+        serialize = JSONSerializer(json.dumps(schema), client)
+    context = SerializationContext(topic, MessageField.VALUE)
+    return lambda record: serialize(record, context)
+
+
+def event(form, version, i):
+    us = now_us()
+    at = EPOCH + datetime.timedelta(microseconds=us)
+    time = at if form == "avro_sr" else at.isoformat()
+    whole = {
+        "event_id": str(uuid.uuid4()), "event_time": time, "kind": "big" if i % 3 == 0 else "small",
+        "sequence": None if i % 5 == 0 else i, "fee": decimal.Decimal(i) / 8 if form == "avro_sr" else i / 8,
+        "book": [1.5, i], "note": "AB"[i % 2], "seen": time,
+    }
+    record = {name: whole[name] for name, _, _ in fields(version)}
+    expected = {name: record.get(name) for v in FIELDS for name, _, _ in FIELDS[v] if name != LEFT_OUT}
+    return record, expected | {"event_time": at, "seen": at if "seen" in record else None}
+
+
+def produce(form, versions, bootstrap, url, topic, path):
+    from confluent_kafka import Producer
+
+    client, failed = registry(url), []
+    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
+    serializers = {version: serializer(form, client, topic, version) for version in versions}
+    path = Path(path)
+    sent = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    for i in range(RECORDS):
+        version = versions[i % len(versions)]
+        record, expected = event(form, version, i)
+        producer.produce(topic, serializers[version](record), partition=i % PARTITIONS, on_delivery=lambda e, _: failed.append(e) if e else None)
+        sent.append(expected)
+    if producer.flush(60) or failed:
+        raise SystemExit(f"records that `{topic}` did not take: {failed}")
+    path.write_text(json.dumps(sent, default=plain), encoding="utf-8")
+
+
+def judge(sent, report):
+    wrong = []
+    by_id = {row["event_id"]: row for row in sent}
+    for table in report["tables"]:
+        name = table["name"]
+        rows = rows_of(table["metadata_location"])
+        if name.endswith("_dead_letters"):
+            wrong += [f"a dead letter: {row}" for row in rows]
+            continue
+        expected = {id for id, row in by_id.items() if not name.endswith("_big") or row["kind"] == "big"}
+        found = [row["event_id"] for row in rows]
+        if sorted(found) != sorted(expected):
+            wrong.append(f"{name}: {len(found)} rows ({len(set(found))} ids), {len(expected)} were sent to it")
+        for row in rows:
+            if LEFT_OUT in row:
+                wrong.append(f"{name}: there is a column `{LEFT_OUT}`")
+            for column, value in by_id.get(row["event_id"], {}).items():
+                read = plain(row.get(column))
+                if isinstance(row.get(column), decimal.Decimal):
+                    value = plain(decimal.Decimal(value))
+                if column not in row or read != value:
+                    wrong.append(f"{name}, {row['event_id']}: {column} is {read!r}, sent was {value!r}")
+    account = report["account"]
+    if (account["consumed"], account["landed"]) != (len(sent), len(sent)):
+        wrong.append(f"{len(sent)} were sent, the account says {account}")
+    return wrong
+
+
+def main(args):
+    match args:
+        case ["produce", form, versions, bootstrap, url, topic, path]:
+            produce(form, [int(version) for version in versions.split(",")], bootstrap, url, topic, path)
+            return 0
+        case ["judge", path, report]:
+            wrong = judge(json.loads(Path(path).read_text(encoding="utf-8")), json.loads(Path(report).read_text(encoding="utf-8")))
+            print("\n".join(wrong), file=sys.stderr)
+            return 1 if wrong else 0
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
