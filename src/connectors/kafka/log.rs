@@ -35,9 +35,10 @@ use strandline_operators::time::EventTime;
 use strandline_operators::{Error, Result};
 
 use super::batch::{Fetched, Message, PartitionQueue, Wake, cached_end, set_leader_epoch};
-use super::client::{Consumer, Context, Diagnosis, Fetching, KafkaSettings};
+use super::client::{Consumer, Context, Diagnosis, KafkaSettings};
 use super::commits::GroupCommits;
 use super::discovery::{Discovered, News};
+use super::fetching::Fetching;
 use super::positions::Position;
 
 /// A batch is closed before it grows beyond this many bytes; a single record may be larger.
