@@ -14,6 +14,7 @@ use crate::connectors::iceberg::{IcebergConnector, JobTables, TableFacts, open_f
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::connectors::terminal::{TerminalFiles, TerminalTable};
 use crate::engine::JobRun;
+use crate::engine::parent::exit_now;
 use crate::engine::report::TableReport;
 use crate::engine::start::{self, StartingPoint};
 
@@ -74,7 +75,10 @@ impl OpenSink {
     pub fn files(&self, run: &JobRun, start: &StartingPoint) -> Result<Arc<dyn Files>> {
         match self {
             OpenSink::Tables(_) => open_files(&start.tables),
-            OpenSink::Terminal => Ok(Arc::new(TerminalFiles::new(&run.settings))),
+            OpenSink::Terminal => {
+                let files = TerminalFiles::new(&run.settings, || exit_now(0));
+                Ok(Arc::new(files))
+            }
         }
     }
 
