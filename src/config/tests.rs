@@ -670,6 +670,39 @@ fn the_schema_has_the_keys_that_are_read_and_no_others() {
 }
 
 #[test]
+fn every_key_of_a_job_can_be_set_without_its_path() {
+    let schema = json_schema_for(&["orders"]);
+    let mut keys = Vec::new();
+    keys_of(&schema, &schema, "", &mut keys);
+    let of_job: Vec<&str> = keys
+        .iter()
+        .filter_map(|key| key.strip_prefix("jobs.orders."))
+        .collect();
+    assert!(of_job.len() > 30, "{of_job:?}");
+    for key in of_job {
+        let error = load_with("", &[&format!("{key}={{ }}")], Some("orders"))
+            .err()
+            .unwrap_or_default();
+        assert!(!error.contains("unknown key"), "{key}: {error}");
+        // And where no job is meant, the refusal says how to mean one.
+        let refused = load_with("", &[&format!("{key}=1")], None).err();
+        assert_eq!(
+            refused,
+            Some(format!(
+                "`--set {key}` does not say which job\n  hint: write `--set jobs.orders.{key}=...`"
+            ))
+        );
+    }
+    let set = ["peek.event_id=field:id", "debezium.decimals=digits"];
+    let orders = orders_with(&set);
+    assert_eq!(
+        orders.peek.map(|peek| peek.event_id),
+        Some(PeekAt::Field("id".to_owned()))
+    );
+    assert_eq!(orders.debezium.decimals, QuotedDecimals::Digits);
+}
+
+#[test]
 fn nothing_in_the_schema_may_be_null_and_nothing_else_may_be_added() {
     let text = json_schema_for(&["orders"]).to_string();
     assert!(!text.contains("null"), "{text}");
