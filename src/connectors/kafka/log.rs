@@ -261,9 +261,10 @@ impl KafkaLog {
     }
 
     /// Serves what does not belong to a partition: errors, logs, answers to commits.
-    fn serve_events(&self) -> Result<()> {
+    fn serve_events(&mut self) -> Result<()> {
+        let consumer = Arc::clone(&self.consumer);
         for _ in 0..MAX_EVENTS_PER_POLL {
-            match self.consumer.poll(Duration::ZERO) {
+            match consumer.poll(Duration::ZERO) {
                 None => break,
                 Some(Ok(message)) => {
                     use rdkafka::message::Message as _;
@@ -282,9 +283,13 @@ impl KafkaLog {
     }
 
     /// An error of the client as a whole; its text is in the diagnosis already.
-    fn judge_client_error(&self, error: &KafkaError) -> Result<()> {
+    fn judge_client_error(&mut self, error: &KafkaError) -> Result<()> {
         let text = || self.diagnosis.last().unwrap_or_else(|| error.to_string());
         match error {
+            KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                self.commits.denied(&self.diagnosis);
+                Ok(())
+            }
             KafkaError::MessageConsumptionFatal(_) => Err(Error::unreachable(format!(
                 "Kafka's client gave up: {}",
                 text()
