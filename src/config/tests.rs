@@ -1,6 +1,7 @@
 //! What a configuration means.
 
 mod messages;
+mod reference;
 mod schema;
 mod set;
 mod shown;

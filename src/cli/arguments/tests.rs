@@ -121,3 +121,26 @@ fn the_configuration_may_be_named_before_or_after_the_command() {
         assert_eq!(typed.config, Some("a.yaml".into()));
     }
 }
+
+#[test]
+fn help_and_runbook_name_every_argument_of_an_offsets_reset() {
+    let runbook = include_str!("../../../docs/runbook.md");
+    let (_, part) = runbook
+        .split_once("\n## Reading again, or passing over\n")
+        .expect("a part on offsets");
+    let part = part.split("\n## ").next().unwrap_or_default();
+    let command = Typed::command();
+    let reset = command
+        .find_subcommand("offsets")
+        .and_then(|offsets| offsets.find_subcommand("reset"))
+        .expect("a command");
+    let mut named = 0;
+    for argument in reset.get_arguments() {
+        assert!(argument.get_help().is_some(), "{argument} has no help");
+        if let Some(long) = argument.get_long().filter(|long| *long != "json") {
+            assert!(part.contains(&format!("--{long}")), "--{long}");
+            named += 1;
+        }
+    }
+    assert!(named >= 3, "{named}");
+}
