@@ -1,19 +1,22 @@
 //! Drain: a topic that is there already, read to its end, landed.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::check::{self, Expected};
-use crate::engine::{self, Work, tail};
+use crate::engine::{self, Engine, Work, tail};
 use crate::options::{EngineKind, Options, Scenario};
-use crate::report::{Measurement, Report};
+use crate::report::{Measurement, Moment, Report};
 use crate::table::{Snapshot, View};
-use crate::topic::{self, Filled};
-use crate::usage::{Used, Watch};
+use crate::topic::{self, Filled, Spread};
+use crate::usage::{Used, Watch, used_so_far};
 use crate::{Outcome, machine};
 
 /// Slower than any engine here by far.
 const SLOWEST_EVENTS_PER_SECOND: u64 = 20_000;
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Between two points of a course.
+const COURSE_INTERVAL: Duration = Duration::from_secs(1);
 /// The stretch in which a dip of the rate counts.
 const DIP_MS: i64 = 10_000;
 
@@ -24,44 +27,79 @@ const DIP_MS: i64 = 10_000;
 pub fn run(options: &Options, report: &mut Report) -> Outcome {
     let servers = options.service("kafka", "bootstrap_servers")?;
     let name = format!("bench-drain-{}", std::process::id());
-    let filled = topic::fill(servers, &name, options.ids, options.seed)?;
+    let filled = topic::fill(servers, &name, options.ids, options.seed, Spread::USUAL)?;
     for &interval_ms in &options.intervals_ms {
         for round in 1..=options.rounds {
             for &kind in &options.engines {
-                measure(options, report, kind, &filled, interval_ms, round)?;
+                let work = Work {
+                    topic: filled.topic.clone(),
+                    folder: PathBuf::new(),
+                    interval_ms,
+                    is_bounded: true,
+                    processes: 1,
+                    workers: options.workers,
+                    will_be_killed: false,
+                };
+                let measurement = Measurement::of(Scenario::Drain, kind, round)
+                    .parameter("ids", options.ids)
+                    .parameter("interval_ms", interval_ms)
+                    .parameter("record_bytes", filled.mean_bytes);
+                let expected = Expected {
+                    rows: filled.ids,
+                    fingerprint: report.fingerprint(),
+                };
+                let drained = drain(options, measurement, kind, work, &filled, expected)?;
+                report.remember_fingerprint(&drained.fingerprint);
+                report.add(drained.measurement);
             }
         }
     }
     topic::delete(servers, &name)
 }
 
-fn measure(
+/// A drain that is done.
+pub struct Drained {
+    /// What was measured.
+    pub measurement: Measurement,
+    /// Of the rows.
+    pub fingerprint: String,
+    /// The engine, stopped, with its table and state.
+    pub engine: Box<dyn Engine>,
+    /// Holds its folder as long as it lives.
+    pub folder: tempfile::TempDir,
+}
+
+/// Has an engine read a topic to its end, in a folder of its own, and the table judged.
+///
+/// # Errors
+/// An engine that fails, or whose table is not as expected.
+pub fn drain(
     options: &Options,
-    report: &mut Report,
+    measurement: Measurement,
     kind: EngineKind,
+    mut work: Work,
     filled: &Filled,
-    interval_ms: u64,
-    round: u64,
-) -> Outcome {
+    expected: Expected,
+) -> Outcome<Drained> {
     let folder = tempfile::tempdir()?;
-    let work = Work {
-        topic: filled.topic.clone(),
-        folder: folder.path().join(engine::name(kind)),
-        interval_ms,
-        is_bounded: true,
-        will_be_killed: false,
-    };
+    work.folder = folder.path().join(engine::name(kind));
     let mut engine = engine::of(kind, options, work)?;
     engine.prepare()?;
     let watch = Watch::start(engine.processes(), options.broker()?);
     engine.start()?;
     // From when the job is accepted: the JVM of Flink's command line is not what is measured.
     let started = Instant::now();
-    watch.set(engine.processes());
     let deadline = Duration::from_secs(120 + filled.records / SLOWEST_EVENTS_PER_SECOND);
+    let mut course: Vec<Moment> = Vec::new();
     while !engine.is_done()? {
-        if started.elapsed() > deadline {
+        // A launcher starts its processes a moment after itself.
+        watch.set(engine.processes());
+        let elapsed = started.elapsed();
+        if elapsed > deadline {
             return Err(format!("not done after {deadline:?}\n{}", tail(&engine.logs())).into());
+        }
+        if elapsed >= COURSE_INTERVAL * (course.len() as u32 + 1) {
+            course.push(moment(&mut *engine, elapsed)?);
         }
         std::thread::sleep(LOOK_INTERVAL);
     }
@@ -71,17 +109,8 @@ fn measure(
     let file = engine.metadata_file()?.ok_or("there is no table")?;
     let view = View::read(&file)?;
     engine.stop()?;
-    let expected = Expected {
-        rows: filled.ids,
-        fingerprint: report.fingerprint(),
-    };
     let checked = check::table(&view.metadata_file, expected)?;
-    report.remember_fingerprint(&checked.fingerprint);
-    let mut measurement = Measurement::of(Scenario::Drain, kind, round)
-        .parameter("ids", options.ids)
-        .parameter("interval_ms", interval_ms)
-        .parameter("record_bytes", filled.mean_bytes)
-        .checked(&checked);
+    let mut measurement = measurement.checked(&checked).along(course);
     add_usage(&mut measurement, used, filled.records);
     measurement.add(
         "events_per_second",
@@ -98,8 +127,27 @@ fn measure(
     if let Some(dip) = slowest_stretch(&view.snapshots()) {
         measurement.add("slowest_10s_of_mean", dip);
     }
-    report.add(measurement);
-    Ok(())
+    Ok(Drained {
+        measurement,
+        fingerprint: checked.fingerprint,
+        engine,
+        folder,
+    })
+}
+
+/// How far an engine is, and what it has used.
+fn moment(engine: &mut dyn Engine, elapsed: Duration) -> Outcome<Moment> {
+    let (cpu_seconds, rss_bytes) = used_so_far(&engine.processes());
+    // A file that is being replaced is read at the next look.
+    let view = engine
+        .metadata_file()?
+        .and_then(|file| View::read(&file).ok());
+    Ok(Moment {
+        seconds: elapsed.as_secs_f64(),
+        rows: view.map_or(0, |view| view.rows()),
+        cpu_seconds,
+        rss_mib: rss_bytes as f64 / f64::from(1 << 20),
+    })
 }
 
 /// Adds what processes used for so many events.

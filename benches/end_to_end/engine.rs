@@ -19,6 +19,10 @@ pub struct Work {
     pub interval_ms: u64,
     /// Whether the job ends at the end that the topic has now.
     pub is_bounded: bool,
+    /// Processes of Strandline.
+    pub processes: u64,
+    /// Workers of each of them.
+    pub workers: u64,
     /// Whether the engine must be ready for the death of a process.
     pub will_be_killed: bool,
 }
@@ -44,6 +48,9 @@ pub trait Engine {
     /// Where it logs.
     fn logs(&self) -> PathBuf;
 }
+
+/// A restart takes no longer, whatever it has to rebuild: 200 million ids at a million a second, and as much again.
+pub const REBUILD_DEADLINE: std::time::Duration = std::time::Duration::from_secs(400);
 
 /// The name of an engine in reports.
 pub fn name(kind: EngineKind) -> &'static str {

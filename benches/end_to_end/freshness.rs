@@ -55,6 +55,8 @@ fn measure(
         folder: folder.path().join(engine::name(kind)),
         interval_ms,
         is_bounded: false,
+        processes: 1,
+        workers: options.workers,
         will_be_killed: false,
     };
     let mut engine = engine::of(kind, options, work)?;

@@ -1,6 +1,6 @@
 //! The main job on a real broker, by Strandline and, side by side, by a tuned Flink job.
 //!
-//! `cargo xtask bench drain|freshness|recovery [OPTIONS]` runs one scenario, with Strandline alone unless
+//! `cargo xtask bench drain|freshness|recovery|scale [OPTIONS]` runs one scenario, with Strandline alone unless
 //! `--engines` says otherwise; `cargo xtask bench flink [OPTIONS]` runs all three with both. The engines take
 //! turns, so that whatever else the machine does falls on both. Prints what was measured in this run, on
 //! this machine, and writes it to `benches/report`; nothing is compared with a number in these files.
@@ -15,6 +15,7 @@ mod options;
 mod page;
 mod recovery;
 mod report;
+mod scale;
 mod strandline_engine;
 mod table;
 mod topic;
@@ -38,6 +39,7 @@ fn main() -> Outcome {
             Scenario::Drain => drain::run(&options, &mut report)?,
             Scenario::Freshness => freshness::run(&options, &mut report)?,
             Scenario::Recovery => recovery::run(&options, &mut report)?,
+            Scenario::Scale => scale::run(&options, &mut report)?,
         }
         // After every scenario: a later one that fails takes nothing away.
         report.write()?;

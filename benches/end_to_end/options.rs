@@ -15,6 +15,8 @@ pub enum Scenario {
     Freshness,
     /// From kill -9 under load to the first new snapshot.
     Recovery,
+    /// Drains with more workers, processes, partitions and ids.
+    Scale,
 }
 
 /// Who does the work.
@@ -41,6 +43,8 @@ pub struct Options {
     pub intervals_ms: Vec<u64>,
     /// Events a second, of freshness runs (each) and of the load under kills (the first).
     pub rates: Vec<u64>,
+    /// Distinct ids of the drains that show what more of them cost.
+    pub ids_curve: Vec<u64>,
     /// Seconds of a freshness run.
     pub seconds: u64,
     /// Kills of a recovery run.
@@ -74,13 +78,14 @@ impl Options {
                 None | Some("drain") => (&[Scenario::Drain], &[EngineKind::Strandline]),
                 Some("freshness") => (&[Scenario::Freshness], &[EngineKind::Strandline]),
                 Some("recovery") => (&[Scenario::Recovery], &[EngineKind::Strandline]),
+                Some("scale") => (&[Scenario::Scale], &[EngineKind::Strandline]),
                 Some("flink") => (
                     &[Scenario::Drain, Scenario::Freshness, Scenario::Recovery],
                     &[EngineKind::Strandline, EngineKind::Flink],
                 ),
                 Some(other) => {
                     return Err(format!(
-                        "there is no benchmark `{other}`: drain, freshness, recovery, flink"
+                        "there is no benchmark `{other}`: drain, freshness, recovery, scale, flink"
                     )
                     .into());
                 }
@@ -93,6 +98,7 @@ impl Options {
             rounds: if both { 3 } else { 1 },
             intervals_ms: if both { vec![1000, 10_000] } else { vec![1000] },
             rates: if both { vec![5000, 50_000] } else { vec![5000] },
+            ids_curve: vec![1_000_000, 5_000_000, 10_000_000, 54_000_000],
             seconds: 60,
             kills: 10,
             workers: 2,
@@ -118,6 +124,7 @@ impl Options {
                 "--rounds" => options.rounds = number()?.max(1),
                 "--interval-ms" => options.intervals_ms = numbers()?,
                 "--rate" => options.rates = numbers()?,
+                "--ids-curve" => options.ids_curve = numbers()?,
                 "--seconds" => options.seconds = number()?.max(1),
                 "--kills" => options.kills = number()?.max(1),
                 "--workers" => options.workers = number()?.max(1),
@@ -128,7 +135,7 @@ impl Options {
                 "--engines" => options.engines = named(name, value, engine)?,
                 _ => {
                     return Err(format!(
-                        "there is no option `{name}`: --ids, --rounds, --interval-ms, --rate, --seconds, --kills, --workers, --seed, --flink-conf, --report, --scenarios, --engines"
+                        "there is no option `{name}`: --ids, --rounds, --interval-ms, --rate, --ids-curve, --seconds, --kills, --workers, --seed, --flink-conf, --report, --scenarios, --engines"
                     )
                     .into());
                 }
@@ -168,6 +175,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "drain" => Some(Scenario::Drain),
         "freshness" => Some(Scenario::Freshness),
         "recovery" => Some(Scenario::Recovery),
+        "scale" => Some(Scenario::Scale),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::check::Checked;
@@ -18,8 +19,22 @@ pub struct Measurement {
     round: u64,
     parameters: BTreeMap<&'static str, u64>,
     figures: BTreeMap<&'static str, f64>,
+    course: Vec<Moment>,
     rows: u64,
     late: u64,
+}
+
+/// How far an engine was at one moment, and what it had used.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Moment {
+    /// Since the job was accepted.
+    pub seconds: f64,
+    /// Rows in the table.
+    pub rows: u64,
+    /// By all its processes.
+    pub cpu_seconds: f64,
+    /// Of all its processes.
+    pub rss_mib: f64,
 }
 
 impl Measurement {
@@ -31,6 +46,7 @@ impl Measurement {
             round,
             parameters: BTreeMap::new(),
             figures: BTreeMap::new(),
+            course: Vec::new(),
             rows: 0,
             late: 0,
         }
@@ -50,6 +66,13 @@ impl Measurement {
         self
     }
 
+    /// What was seen on the way.
+    #[must_use]
+    pub fn along(mut self, course: Vec<Moment>) -> Measurement {
+        self.course = course;
+        self
+    }
+
     /// A figure; its unit stands in its name.
     pub fn add(&mut self, name: &'static str, value: f64) {
         self.figures.insert(name, value);
@@ -62,6 +85,7 @@ impl Measurement {
             "round": self.round,
             "parameters": self.parameters,
             "figures": self.figures,
+            "course": self.course,
             "checked": {"rows": self.rows, "late": self.late},
         })
     }
@@ -72,6 +96,7 @@ fn scenario_name(scenario: Scenario) -> &'static str {
         Scenario::Drain => "drain",
         Scenario::Freshness => "freshness",
         Scenario::Recovery => "recovery",
+        Scenario::Scale => "scale",
     }
 }
 

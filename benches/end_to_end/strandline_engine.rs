@@ -1,5 +1,4 @@
-//! Strandline as a user runs it: `run` with two workers, or `launch` with two processes where one will be
-//! killed.
+//! Strandline as a user runs it: `run`, or `launch` with several processes.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -22,7 +21,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// The engine of this repository.
 pub struct Strandline {
     servers: String,
-    workers: u64,
     work: Work,
     child: Option<Child>,
     catalog: Option<IcebergConnector>,
@@ -36,7 +34,6 @@ impl Strandline {
     pub fn new(options: &Options, work: Work) -> Outcome<Strandline> {
         Ok(Strandline {
             servers: options.service("kafka", "bootstrap_servers")?.to_owned(),
-            workers: options.workers,
             work,
             child: None,
             catalog: None,
@@ -76,13 +73,16 @@ impl Engine for Strandline {
     }
 
     fn start(&mut self) -> Outcome {
-        let workers = self.workers.to_string();
+        let (processes, workers) = (
+            self.work.processes.to_string(),
+            self.work.workers.to_string(),
+        );
         let mut command = Command::new(env!("CARGO_BIN_EXE_strandline"));
         command
             .arg("-c")
             .arg(self.work.folder.join("strandline.yaml"));
-        if self.work.will_be_killed {
-            command.args(["launch", "roman-numerals", "-n", &workers, "-w", "1"]);
+        if self.work.processes > 1 {
+            command.args(["launch", "roman-numerals", "-n", &processes, "-w", &workers]);
         } else {
             command.args(["run", "roman-numerals", "-w", &workers]);
         }

@@ -27,6 +27,23 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a producer waits for room, or for the next event to be due.
 const WAIT: Duration = Duration::from_millis(1);
 
+/// Over how many partitions events are spread.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    /// Partitions of the topic.
+    pub partitions: i32,
+    /// The first so many of them get events; the others stay empty.
+    pub busy: i32,
+}
+
+impl Spread {
+    /// What every scenario has that is not about partitions.
+    pub const USUAL: Spread = Spread {
+        partitions: PARTITIONS,
+        busy: PARTITIONS,
+    };
+}
+
 /// What a filled topic holds.
 #[derive(Clone, Debug)]
 pub struct Filled {
@@ -78,12 +95,12 @@ pub fn delete(servers: &str, name: &str) -> Outcome {
 ///
 /// # Errors
 /// The broker does not take them.
-pub fn fill(servers: &str, name: &str, ids: u64, seed: u64) -> Outcome<Filled> {
-    create(servers, name, PARTITIONS)?;
+pub fn fill(servers: &str, name: &str, ids: u64, seed: u64, spread: Spread) -> Outcome<Filled> {
+    create(servers, name, spread.partitions)?;
     let config = GeneratorConfig {
         seed,
         events: (ids as f64 / (1.0 - DUPLICATES)) as u64,
-        partitions: PARTITIONS,
+        partitions: spread.busy,
         duplicates: DUPLICATES,
         too_late: 0.0,
         malformed: 0.0,

@@ -144,6 +144,17 @@ impl Samples {
     }
 }
 
+/// CPU seconds and resident bytes of processes, up to now; of those that live.
+pub fn used_so_far(processes: &Processes) -> (f64, u64) {
+    let all = processes.workers.iter().chain(&processes.coordinators);
+    all.fold((0.0, 0), |(seconds, bytes), &pid| {
+        (
+            seconds + cpu_seconds(pid).unwrap_or(0.0),
+            bytes + resident_bytes(pid),
+        )
+    })
+}
+
 /// User and system time of a process that lives.
 fn cpu_seconds(pid: u32) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -5,9 +5,8 @@
 //! the others, compares what they run with what it runs, and only then claims a generation and tells
 //! everyone where this generation starts.
 
-use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -17,7 +16,10 @@ use timely::communication::allocator::zero_copy::initialize::initialize_networki
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
 use timely::communication::initialize::Hooks;
 
+use self::wire::{Halt, go_on, receive, send};
 use super::heartbeat::Heartbeats;
+
+mod wire;
 
 /// How long a process waits for its peers.
 const PEER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,14 +29,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 const START_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a process may take to load its state: at 3 million ids a second, ten thousand million.
 const READY_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-/// Pause between two attempts to connect; also how long a wait for a message goes on without looking
-/// whether it is still wanted.
+/// Pause between two attempts to connect.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// The largest message of the handshake: positions of 100,000 partitions fit.
-const MAX_MESSAGE_BYTES: u32 = 64 << 20;
-/// First bytes of every handshake message; anything else is not one of us.
-const MAGIC: &[u8; 8] = b"strand\x00\x01";
-
 /// The shape of the cluster, and this process' place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterShape {
@@ -98,27 +94,6 @@ pub struct Agreement {
     pub job: String,
     /// A text that is equal if and only if the settings are.
     pub configuration: String,
-}
-
-/// Why a handshake did not come to its end.
-enum Halt {
-    /// A signal asked for it.
-    Stopped,
-    Failed(Error),
-}
-
-impl From<Error> for Halt {
-    fn from(error: Error) -> Halt {
-        Halt::Failed(error)
-    }
-}
-
-/// Looks whether the handshake is still wanted.
-fn go_on(stop: &AtomicBool) -> Result<(), Halt> {
-    match stop.load(Ordering::Relaxed) {
-        true => Err(Halt::Stopped),
-        false => Ok(()),
-    }
 }
 
 /// The sockets of a cluster that has agreed, ready for timely.
@@ -488,238 +463,5 @@ fn connect(address: &str, stop: &AtomicBool) -> Result<TcpStream, Halt> {
     }
 }
 
-fn send(socket: &mut TcpStream, message: &impl Serialize) -> Result<()> {
-    let body = serde_json::to_vec(message)
-        .map_err(|e| Error::internal(format!("cannot write a handshake: {e}")))?;
-    let length = u32::try_from(body.len())
-        .ok()
-        .filter(|&length| length <= MAX_MESSAGE_BYTES)
-        .ok_or_else(|| {
-            Error::internal(format!("a handshake of {} bytes is too long", body.len()))
-        })?;
-    let mut frame = MAGIC.to_vec();
-    frame.extend(length.to_be_bytes());
-    frame.extend(body);
-    socket
-        .set_write_timeout(Some(PEER_TIMEOUT))
-        .and_then(|()| socket.write_all(&frame))
-        .map_err(|e| Error::unreachable(format!("a peer went away during the handshake: {e}")))
-}
-
-/// One message, whole, within `timeout`.
-fn receive<M: DeserializeOwned>(
-    socket: &mut TcpStream,
-    timeout: Duration,
-    stop: &AtomicBool,
-) -> Result<M, Halt> {
-    let deadline = Instant::now() + timeout;
-    let mut head = [0u8; 12];
-    read_all(socket, &mut head, deadline, stop)?;
-    let (magic, length) = head.split_at(8);
-    let length = length
-        .try_into()
-        .map(u32::from_be_bytes)
-        .unwrap_or(u32::MAX);
-    if magic != MAGIC || length > MAX_MESSAGE_BYTES {
-        return Err(Error::unreachable("a connection did not speak the handshake").into());
-    }
-    let mut body = vec![0u8; length as usize];
-    read_all(socket, &mut body, deadline, stop)?;
-    serde_json::from_slice(&body)
-        .map_err(|e| Error::unreachable(format!("a peer's handshake cannot be read: {e}")).into())
-}
-
-/// `read_exact` that looks at `stop`, and at a deadline for all of it.
-fn read_all(
-    socket: &mut TcpStream,
-    buffer: &mut [u8],
-    deadline: Instant,
-    stop: &AtomicBool,
-) -> Result<(), Halt> {
-    let lost = |e: std::io::Error| {
-        Error::unreachable(format!("a peer went away during the handshake: {e}"))
-    };
-    socket.set_read_timeout(Some(RETRY_PAUSE)).map_err(lost)?;
-    let mut filled = 0;
-    while filled < buffer.len() {
-        go_on(stop)?;
-        match socket.read(&mut buffer[filled..]) {
-            Ok(0) => {
-                // A peer that was stopped at the same time may be a moment ahead of us.
-                go_on(stop)?;
-                return Err(lost(ErrorKind::UnexpectedEof.into()).into());
-            }
-            Ok(read) => filled += read,
-            // A read that times out is the one or the other, by platform.
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                ) => {}
-            Err(e) => return Err(lost(e).into()),
-        }
-        if filled < buffer.len() && Instant::now() > deadline {
-            return Err(Error::unreachable(
-                "a peer said nothing for too long during the handshake",
-            )
-            .into());
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn free_addresses(n: usize) -> Vec<String> {
-        let ports = crate::engine::ports::free(n).expect("ports");
-        ports.iter().map(|p| format!("127.0.0.1:{p}")).collect()
-    }
-
-    /// A run that nobody stops.
-    static RUNNING: AtomicBool = AtomicBool::new(false);
-
-    /// How soon a stopped process ends: far below every timeout of the handshake.
-    const SOON: Duration = Duration::from_secs(3);
-
-    fn agreement(configuration: &str) -> Agreement {
-        Agreement {
-            job: "job".to_owned(),
-            configuration: configuration.to_owned(),
-        }
-    }
-
-    fn heartbeats() -> Heartbeats {
-        let none = std::sync::Arc::new(|_| {});
-        Heartbeats::new("job", none, Default::default(), Default::default())
-    }
-
-    /// Forms process `process` of a cluster; says what it heard and how many peers it has.
-    fn form_one(addresses: &[String], process: usize, configuration: &str) -> Result<String> {
-        let shape = ClusterShape {
-            workers: 1,
-            process,
-            addresses: addresses.to_vec(),
-        };
-        let start = || Ok(format!("from {process}"));
-        let mut beats = heartbeats();
-        let formed = Cluster::form(
-            &shape,
-            &agreement(configuration),
-            &RUNNING,
-            &mut beats,
-            start,
-        )?;
-        let (mut cluster, start) = formed.expect("nobody stopped it");
-        cluster.wait_until_all_are_ready()?;
-        let connected = cluster.sockets.iter().flatten().count();
-        Ok(format!("{start}, {connected} peers"))
-    }
-
-    fn form_all(addresses: &[String], configurations: &[&str]) -> Vec<Result<String>> {
-        std::thread::scope(|scope| {
-            let handles: Vec<_> = configurations
-                .iter()
-                .enumerate()
-                .map(|(process, configuration)| {
-                    scope.spawn(move || form_one(addresses, process, configuration))
-                })
-                .collect();
-            handles
-                .into_iter()
-                .map(|h| h.join().expect("thread"))
-                .collect()
-        })
-    }
-
-    #[test]
-    fn every_process_starts_from_what_process_0_says() {
-        for result in form_all(&free_addresses(3), &["c", "c", "c"]) {
-            assert_eq!(result.expect("formed"), "from 0, 2 peers");
-        }
-    }
-
-    #[test]
-    fn a_process_with_another_configuration_is_refused() {
-        let results = form_all(&free_addresses(2), &["c", "d"]);
-        let error = results[0].as_ref().expect_err("refused");
-        assert!(error.message().contains("configuration differs"), "{error}");
-        assert!(results[1].is_err());
-    }
-
-    #[test]
-    fn a_stranger_on_the_port_does_no_harm() {
-        let addresses = free_addresses(2);
-        std::thread::scope(|scope| {
-            let coordinator = scope.spawn(|| form_one(&addresses, 0, "c"));
-            let mut stranger = connect(&addresses[0], &RUNNING).ok().expect("connect");
-            // Whether this and what follows succeed says only how fast the other side hangs up.
-            let _ = stranger.write_all(b"GET / HTTP/1.1\r\n\r\n");
-            let _ = stranger.read_to_end(&mut Vec::new());
-            // Only now, so that the listener was open for the stranger.
-            let peer = form_one(&addresses, 1, "c");
-            assert_eq!(peer.expect("formed"), "from 0, 1 peers");
-            let coordinator = coordinator.join().expect("process 0");
-            assert_eq!(coordinator.expect("formed"), "from 0, 1 peers");
-        });
-    }
-
-    /// Runs process `process` of two until it forms or is stopped; its start ends only when it is stopped.
-    fn is_stopped(process: usize, addresses: &[String], stop: &AtomicBool) -> bool {
-        let shape = ClusterShape {
-            workers: 1,
-            process,
-            addresses: addresses.to_vec(),
-        };
-        let start = || {
-            while !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(RETRY_PAUSE);
-            }
-            Ok(String::new())
-        };
-        let formed = Cluster::form(&shape, &agreement("c"), stop, &mut heartbeats(), start);
-        formed.expect("no error").is_none()
-    }
-
-    /// Runs the given processes of two, raises their flag after a moment, and says how long all took.
-    fn stop_all(processes: &[usize], addresses: &[String]) -> Duration {
-        let stop = AtomicBool::new(false);
-        let since = Instant::now();
-        std::thread::scope(|scope| {
-            let stop = &stop;
-            let handles: Vec<_> = processes
-                .iter()
-                .map(|&process| scope.spawn(move || is_stopped(process, addresses, stop)))
-                .collect();
-            std::thread::sleep(4 * RETRY_PAUSE);
-            stop.store(true, Ordering::Relaxed);
-            for handle in handles {
-                assert!(handle.join().expect("process"));
-            }
-        });
-        since.elapsed()
-    }
-
-    #[test]
-    fn a_process_that_waits_for_its_peers_can_be_stopped() {
-        assert!(stop_all(&[0], &free_addresses(2)) < SOON, "nobody connects");
-        assert!(stop_all(&[1], &free_addresses(2)) < SOON, "nobody listens");
-    }
-
-    #[test]
-    fn processes_that_wait_for_the_start_can_be_stopped() {
-        assert!(stop_all(&[0, 1], &free_addresses(2)) < SOON);
-    }
-
-    #[test]
-    fn a_peer_that_connects_and_says_nothing_does_not_keep_a_process_from_stopping() {
-        let addresses = free_addresses(2);
-        std::thread::scope(|scope| {
-            let all = scope.spawn(|| stop_all(&[0], &addresses));
-            let silent = connect(&addresses[0], &RUNNING).ok().expect("connect");
-            assert!(all.join().expect("process 0") < SOON);
-            drop(silent);
-        });
-    }
-}
+mod tests;

@@ -1,8 +1,10 @@
 //! A reader that looks at the catalog all the time: when did which commit become visible?
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -10,10 +12,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
-/// How often the catalog is asked while a recovery is timed; as exact as the times are.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// And otherwise: every answer costs the catalog CPU time, and no snapshot is expired so soon.
+/// How often the table's folder is looked at; as exact as the times are.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// How often the catalog is asked whatever the folder says. Each answer costs the catalog and this reader CPU time that a
+/// recovery would have to do without; no snapshot is expired so soon.
 const REST_INTERVAL: Duration = Duration::from_millis(500);
+/// The catalog points to a metadata file only after it was written: for so long after a new one it is asked again, until
+/// it shows a new snapshot.
+const SETTLING: Duration = Duration::from_millis(200);
+/// Between those questions.
+const SETTLING_INTERVAL: Duration = Duration::from_millis(20);
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -59,18 +67,24 @@ impl Reader {
         let thread = std::thread::Builder::new()
             .name("reader".to_owned())
             .spawn(move || {
+                let mut folder = Folder::default();
                 while !flag.load(Ordering::Relaxed) {
                     // Errors are expected: the catalog is killed, the table not there yet.
                     if let Some(answer) = get(&host, &path) {
-                        lock(&shared).take_in(&answer);
+                        folder.follow(&answer);
+                        if lock(&shared).take_in(&answer) {
+                            folder.settled();
+                        }
                     }
                     let asked = Instant::now();
-                    while asked.elapsed() < LOOK_INTERVAL
-                        || (asked.elapsed() < REST_INTERVAL
-                            && !hurried.load(Ordering::Relaxed)
-                            && !flag.load(Ordering::Relaxed))
+                    // Looked at always, so that nothing old is new when a recovery begins.
+                    let mut interval = || match (folder.interval(), hurried.load(Ordering::Relaxed))
                     {
-                        std::thread::sleep(Duration::from_millis(5));
+                        (interval, true) => interval,
+                        (_, false) => REST_INTERVAL,
+                    };
+                    while asked.elapsed() < interval() && !flag.load(Ordering::Relaxed) {
+                        std::thread::sleep(LOOK_INTERVAL);
                     }
                 }
             })
@@ -120,8 +134,68 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// The folder of the table's metadata, on this machine: a file that appears there says when to ask, at no cost to anyone.
+#[derive(Default)]
+struct Folder {
+    path: Option<PathBuf>,
+    modified: Option<SystemTime>,
+    /// Metadata files that were there.
+    files: HashSet<OsString>,
+    /// When there last was a new one.
+    new_at: Option<Instant>,
+}
+
+impl Folder {
+    /// Looks where the table is.
+    fn follow(&mut self, answer: &Value) {
+        let location = answer["metadata"]["location"].as_str();
+        let folder = location.and_then(|location| location.strip_prefix("file:"));
+        self.path = folder.map(|folder| {
+            let root = folder.trim_start_matches('/');
+            Path::new("/").join(root).join("metadata")
+        });
+    }
+
+    /// How long to wait between two questions, as things are now.
+    fn interval(&mut self) -> Duration {
+        if self.has_new_file() {
+            self.new_at = Some(Instant::now());
+        }
+        match self.new_at {
+            Some(at) if at.elapsed() < SETTLING => SETTLING_INTERVAL,
+            _ => REST_INTERVAL,
+        }
+    }
+
+    /// What was new is seen.
+    fn settled(&mut self) {
+        self.new_at = None;
+    }
+
+    fn has_new_file(&mut self) -> bool {
+        let Some(path) = &self.path else {
+            return false;
+        };
+        let modified = path.metadata().and_then(|folder| folder.modified()).ok();
+        if modified == self.modified {
+            return false;
+        }
+        self.modified = modified;
+        let mut is_new = false;
+        for entry in path.read_dir().into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name.to_string_lossy().ends_with(".metadata.json") {
+                is_new |= self.files.insert(name);
+            }
+        }
+        is_new
+    }
+}
+
 impl Seen {
-    fn take_in(&mut self, answer: &Value) {
+    /// Takes in the catalog's answer; says whether it has a new snapshot.
+    fn take_in(&mut self, answer: &Value) -> bool {
+        let mut is_new = false;
         let (seen, seen_at) = (Instant::now(), SystemTime::now());
         let snapshots = answer["metadata"]["snapshots"].as_array();
         for snapshot in snapshots.into_iter().flatten() {
@@ -129,6 +203,7 @@ impl Seen {
             if !self.snapshots.insert(id) {
                 continue;
             }
+            is_new = true;
             let number = |key: &str| {
                 let text = snapshot["summary"][key].as_str();
                 text.and_then(|text| text.parse::<u64>().ok())
@@ -144,6 +219,7 @@ impl Seen {
                 });
             }
         }
+        is_new
     }
 }
 

@@ -6,12 +6,14 @@ use rdkafka::producer::BaseRecord;
 use strandline_operators::ErrorKind;
 use strandline_operators::job::StartingOffsets;
 use strandline_operators::progress::Progress;
+use strandline_operators::time::EventTime;
 
 use super::super::client::RecordProducer;
 use super::super::discovery::{Known, KnownTopic, Workers, discover};
 use super::super::embedded::EmbeddedKafka;
 use super::super::metadata::Cluster;
 use super::super::positions;
+use super::reader::{MAX_BATCH_BYTES, UNKNOWN_GRACE};
 use super::*;
 use crate::generator::{Generator, GeneratorConfig, producer};
 
