@@ -28,8 +28,8 @@ use fixtures::{
     tables,
 };
 use strandline::connectors::iceberg::open_files;
-use strandline::connectors::kafka::client::Fetching;
 use strandline::connectors::kafka::embedded::EmbeddedKafka;
+use strandline::connectors::kafka::fetching::Fetching;
 use strandline::connectors::kafka::log::KafkaLog;
 use strandline::connectors::kafka::positions::Position;
 use strandline::connectors::rocksdb::{RocksIdStore, StoreCache, StoreIdentity};
@@ -305,7 +305,9 @@ fn write(files: &dyn Files, epoch: Epoch, worker: u32, rows: &[RecordBatch]) -> 
         epoch,
         worker,
     };
-    let mut file = files.open(key).expect("a data file");
+    let mut file = files
+        .open(key, &files.schema(TableIndex::PRIMARY))
+        .expect("a data file");
     for rows in rows {
         file.write(rows).expect("rows");
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::{
     Answered, Applied, Catalog, CatalogProxy, Fault, Finished, Message, RomanNumerals, Running,
-    Stack, events, signal, stack,
+    Stack, events, signal, stack, status, wait_until,
 };
 
 const PARTITIONS: i32 = 4;
@@ -24,6 +24,12 @@ const PACE: Duration = Duration::from_millis(30);
 const EVENTS: usize = 1_000_000;
 /// The table that is the commit point, without its namespace.
 const PRIMARY: &str = "conversion_events";
+
+/// The table of dead letters, without its namespace.
+const LETTERS: &str = "conversion_events_dead_letters";
+/// What a secondary may cost the primary in all, with room for a machine that does other things too: it is waited for
+/// 1 s, and a client gives up after 30 s.
+const HELD_UP: Duration = Duration::from_secs(15);
 
 /// A job whose catalog is behind a proxy, and the events it is fed with.
 struct Faulted {
@@ -301,4 +307,49 @@ fn a_commit_of_the_dead_that_arrives_before_the_next_claim_counts() {
 
     assert_eq!(it.proxy.release(), [200]);
     it.judge();
+}
+
+#[test]
+fn a_dead_letter_table_whose_catalog_hangs_does_not_hold_the_primary_up() {
+    let mut it = Faulted::new();
+    let mut running = it.spawn();
+    it.feed_until("dead letters", &mut running, |proxy| {
+        proxy.made(LETTERS) > 0
+    });
+    it.proxy.hold_next(LETTERS);
+    it.feed_until("a commit that hangs", &mut running, |proxy| {
+        proxy.held() == 1
+    });
+    let hangs = Instant::now();
+    let (primary, letters) = (it.proxy.made(PRIMARY), it.proxy.made(LETTERS));
+    it.feed_until("further commits", &mut running, |proxy| {
+        proxy.made(PRIMARY) >= primary + 5
+    });
+    let took = hangs.elapsed();
+    eprintln!("5 commits of the primary in {took:?} beside one that hangs");
+    assert!(took < HELD_UP, "{took:?}");
+    assert_eq!(it.proxy.made(LETTERS), letters, "it still hangs");
+    let found = wait_until("the table to be named", DEADLINE, || {
+        let status = status(&it.job)?;
+        let findings = status["findings"].as_array()?;
+        findings
+            .iter()
+            .find(|f| f["kind"] == "table_behind")
+            .cloned()
+    });
+    let said = found["message"].as_str().unwrap_or_default();
+    assert!(said.contains(LETTERS), "{said}");
+
+    // It is made after all, and its answer is lost: what was owed meanwhile follows in one commit.
+    assert_eq!(it.proxy.release(), [200]);
+    it.feed_until("the table to follow", &mut running, |proxy| {
+        proxy.made(LETTERS) > letters + 1
+    });
+    wait_until("no table to be behind", DEADLINE, || {
+        let status = status(&it.job)?;
+        let findings = status["findings"].as_array()?;
+        let behind = findings.iter().any(|f| f["kind"] == "table_behind");
+        (!behind).then_some(())
+    });
+    it.drain_and_judge(running);
 }

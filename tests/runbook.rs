@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -13,10 +13,20 @@ use serde_json::{Value, json};
 use support::{
     Answered, Applied, Catalog, CatalogProxy, DEADLINE, Fault, Finished, Message, OwnStack,
     RomanNumerals, Running, Stack, Transaction, Transactions, events, in_repository, load,
-    refusing_server, served, stack, status, wait_until, wait_until_consumed,
+    refusing_server, served, stack, status, variable, wait_until, wait_until_consumed,
 };
 
 const JOB: &str = "roman-numerals";
+
+/// A command that cannot get through to Kafka says so within 10 s; 8 s of it the broker is given. The rest is for a
+/// machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(13);
+
+/// A stall is named within this time.
+const NAMED_WITHIN: Duration = Duration::from_secs(10);
+
+/// For longer than this a job does not speak of what a client complained of only once.
+const COMPLAINT_AGE: Duration = Duration::from_secs(35);
 
 /// A row of the table.
 struct Row {
@@ -284,6 +294,25 @@ fn secured(stack: &OwnStack, listener: &str, properties: &[(&str, &str)]) -> Rom
     job
 }
 
+/// Lets `alice` do something with the topics, or groups, whose name begins so.
+fn allow(stack: &OwnStack, resource: &str, prefix: &str) {
+    const PROGRAM: &str = "
+import sys
+from confluent_kafka.admin import *
+bootstrap, resource, prefix = sys.argv[1:]
+binding = AclBinding(ResourceType[resource], prefix, ResourcePatternType.PREFIXED, 'User:alice', '*',
+                     AclOperation.ALL, AclPermissionType.ALLOW)
+admin = AdminClient({'bootstrap.servers': bootstrap})
+for future in admin.create_acls([binding]).values():
+    future.result()
+";
+    let bootstrap = stack.fact("kafka-secured", "bootstrap_servers");
+    let done = Command::new(variable("STRANDLINE_PYTHON"))
+        .args(["-c", PROGRAM, &bootstrap, resource, prefix])
+        .status();
+    assert!(done.expect("run the judge's Python").success());
+}
+
 #[test]
 fn a_kafka_that_does_not_let_us_in() {
     let stack = OwnStack::up(&["kafka-secured"]);
@@ -291,7 +320,13 @@ fn a_kafka_that_does_not_let_us_in() {
     let compare = |fault, command, job: &RomanNumerals| {
         compare_end(fault, &job.run(&[command, JOB], DEADLINE));
     };
-    compare("advertised_address", "run", &secured(&stack, "astray", &[]));
+    let astray = secured(&stack, "astray", &[]);
+    compare("advertised_address", "run", &astray);
+    let asked = Instant::now();
+    compare("advertised_address", "check", &astray);
+    let took = asked.elapsed();
+    eprintln!("`check` took {took:?}");
+    assert!(took < PATIENCE, "`check` took {took:?}");
     compare("plain_to_tls", "check", &secured(&stack, "ssl", &[]));
     let untrusted = [("security.protocol", "SSL")];
     compare("tls_untrusted", "run", &secured(&stack, "ssl", &untrusted));
@@ -313,6 +348,48 @@ fn a_kafka_that_does_not_let_us_in() {
 
     let job = secured(&stack, "sasl", &alice("alice-secret"));
     compare_start("topic_not_authorised", &job);
+    allow(&stack, "TOPIC", &job.topic.name);
+    load(&job, 1, 0, 100, 1);
+    let checked = job.run(&["check", JOB], DEADLINE).expect_exit(0);
+    let warns =
+        "warn  group: cannot look up the offsets of group `…`: the broker does not allow us to";
+    assert!(says(&checked.stdout, warns), "{}", checked.stdout);
+    let running = job.spawn(&["run", JOB]);
+    compare_finding("group_not_authorised", &job, "group_refused");
+    wait_until_consumed(&job, 100);
+    let told = Instant::now();
+
+    // Over TLS all is well.
+    let authority = stack.fact("kafka-secured", "ca");
+    let trusted = [
+        ("security.protocol", "SSL"),
+        ("ssl.ca.location", authority.as_str()),
+    ];
+    let over_tls = secured(&stack, "ssl", &trusted);
+    let checked = over_tls.run(&["check", JOB], DEADLINE).expect_exit(0);
+    assert!(
+        checked.stdout.contains("ok    broker"),
+        "{}",
+        checked.stdout
+    );
+
+    // The client says once that it may not use the group. It stays so, and is told until it is mended.
+    let is_told = |status: &Value| {
+        let findings = status["findings"].as_array();
+        findings.is_some_and(|all| all.iter().any(|f| f["kind"] == "group_refused"))
+    };
+    while told.elapsed() < COMPLAINT_AGE {
+        let status = status(&job).expect("it runs");
+        assert!(is_told(&status), "{status}");
+    }
+    allow(&stack, "GROUP", "strandline-");
+    wait_until("no finding", DEADLINE, || {
+        status(&job).filter(|status| !is_told(status))
+    });
+    end(running);
+    let shown = job.run(&["offsets", "show", JOB, "--json"], DEADLINE);
+    let offsets = shown.expect_exit(0).json();
+    assert_eq!(offsets["offsets"][0]["group"], 100, "{offsets}");
 }
 
 /// A record of a schema that only a registry knows.
@@ -385,8 +462,12 @@ fn catalogs_that_do_not_answer() {
         let applied = Applied::Never;
         let faults = vec![Fault { applied, answered }; 1_000];
         proxy.inject(faults, 1);
+        let caused = Instant::now();
         load(&job, 1, 100, 100, 2);
         compare_finding(fault, &job, kind);
+        let took = caused.elapsed();
+        eprintln!("{fault} was named after {took:?}");
+        assert!(took < NAMED_WITHIN, "{fault} was named after {took:?}");
         drop(running);
     }
 }

@@ -3,10 +3,12 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Message, create_topic, spawn, stack};
+use support::{Message, Running, create_topic, spawn, stack};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -23,6 +25,16 @@ fn message(partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Message 
     }
 }
 
+fn configure(folder: &Path) {
+    let config = format!(
+        "kafka: {{ bootstrap_servers: '{}' }}\n\
+         catalog: {{ type: sql, uri: 'sqlite://./catalog.db', warehouse: ./warehouse }}\n\
+         http: off\n",
+        stack().bootstrap_servers
+    );
+    fs::write(folder.join("strandline.yaml"), config).expect("write the configuration");
+}
+
 #[test]
 fn every_record_of_a_topic_is_one_object_on_standard_output() {
     let topic = create_topic("shown", 2);
@@ -34,13 +46,7 @@ fn every_record_of_a_topic_is_one_object_on_standard_output() {
         message(1, None, Some(br#"{"a": 2}"#)),
     ]);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let config = format!(
-        "kafka: {{ bootstrap_servers: '{}' }}\n\
-         catalog: {{ type: sql, uri: 'sqlite://./catalog.db', warehouse: ./warehouse }}\n\
-         http: off\n",
-        stack().bootstrap_servers
-    );
-    fs::write(folder.path().join("strandline.yaml"), config).expect("write the configuration");
+    configure(folder.path());
     let topics = format!("topics=[{}]", topic.name);
     let shown = |more: &[&str]| -> Vec<Value> {
         let mut args = vec![
@@ -104,4 +110,43 @@ fn every_record_of_a_topic_is_one_object_on_standard_output() {
         !folder.path().join("catalog.db").exists(),
         "no catalog is opened"
     );
+}
+
+#[test]
+fn who_reads_only_the_first_records_ends_the_run_without_a_word() {
+    let topic = create_topic("cut", 1);
+    // Many times what a pipe holds.
+    let text = "x".repeat(1_000);
+    topic.produce((0..2_000).map(|_| message(0, None, Some(text.as_bytes()))));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    configure(folder.path());
+    let mut shell = Command::new("sh");
+    shell
+        .args([
+            "-c",
+            "{ \"$0\" run stdout --set \"$1\"; echo $? > status; } | head -n 3",
+        ])
+        .arg(env!("CARGO_BIN_EXE_strandline"))
+        .arg(format!("topics=[{}]", topic.name))
+        .env_remove("STRANDLINE_CONFIG");
+    let ended = Running::spawn(shell, folder.path()).wait(DEADLINE);
+    assert_eq!(ended.stdout.lines().count(), 3);
+    let status = fs::read_to_string(folder.path().join("status")).expect("its exit status");
+    assert_eq!(status, "0\n", "{}", ended.stderr);
+    assert!(!ended.stderr.contains("error"), "{}", ended.stderr);
+
+    // What nobody saw does not count as shown: the group is at most past what the pipe held, 64 KiB.
+    let topics = format!("topics=[{}]", topic.name);
+    let again = [
+        "run",
+        "stdout",
+        "--until-caught-up",
+        "--set",
+        &topics,
+        "--set",
+        "starting_offsets=group",
+    ];
+    let ended = spawn(folder.path(), &again).wait(DEADLINE).expect_exit(0);
+    let left = ended.stdout.lines().count();
+    assert!(left > 1_800, "{left} records are left to be shown");
 }

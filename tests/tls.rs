@@ -6,7 +6,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::{Answer, DEADLINE, address, http_over, load, served, wait_until_consumed};
+use support::{
+    Answer, DEADLINE, address, behind_tls, http_over, load, served, wait_until_consumed,
+};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -37,18 +39,8 @@ fn connect(
 
 #[test]
 fn with_certificate_and_token_nobody_listens_in_and_only_who_has_the_token_is_answered() {
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let job = served(1);
-    let file = |name: &str, text: String| {
-        let path = job.path().join(name);
-        std::fs::write(&path, text).expect("write");
-        path.display().to_string()
-    };
-    let certificate = file("server.pem", made.cert.pem());
-    let key = file("server.key", made.signing_key.serialize_pem());
-    job.configure(&format!("http_ssl_certificate_location: {certificate}"));
-    job.configure(&format!("http_ssl_key_location: {key}"));
-    job.configure("http_token: s3cret");
+    let made = behind_tls(&job, "s3cret").made;
     load(&job, 1, 0, 100, 1);
     let running = job.spawn(&["run", "roman-numerals"]);
     // `status` comes by the socket in the state folder, and needs neither.

@@ -3,7 +3,8 @@
 mod support;
 
 use support::{
-    Steady, address, children, client, look, screenshots, served, signal, wait_for_status,
+    DEADLINE, Steady, address, behind_tls, children, client, look, screenshots, served, signal,
+    wait_for_status,
 };
 
 const PARTITIONS: i32 = 4;
@@ -37,4 +38,23 @@ fn the_ui_shows_a_running_job_in_a_real_browser() {
         let picture = screenshots().join(format!("{screen}.png"));
         assert!(picture.metadata().is_ok_and(|file| file.len() > 10_000));
     }
+}
+
+#[test]
+fn over_tls_the_ui_is_shown_to_who_trusts_the_certificate_and_has_the_token() {
+    let job = served(PARTITIONS);
+    let tls = behind_tls(&job, "s3cret");
+    let _load = Steady::begin(&job, PARTITIONS, 1);
+    let running = job.spawn(&["run", "roman-numerals"]);
+    let status = wait_for_status(&job, "a commit", |status| status["ready"] == true);
+    let mut browser = client("ui_tls.py");
+    browser
+        .arg(format!("https://{}", address(&status)))
+        .arg(tls.public_key)
+        .arg("s3cret")
+        .arg(screenshots());
+    let said = look(browser);
+    assert!(said.contains("over-tls: ok"), "{said}");
+    running.terminate();
+    running.wait(DEADLINE).expect_exit(143);
 }

@@ -4,11 +4,13 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{
-    DEADLINE, address, http, load, served, status, thread_seconds, wait_for_status, wait_until,
+    DEADLINE, Steady, address, http, load, served, status, thread_seconds, wait_for_status,
+    wait_until,
 };
 
 /// Records that are landed meanwhile: some seconds of work for two workers.
@@ -18,6 +20,11 @@ const PARTITIONS: i32 = 4;
 const WATCHERS: [&str; 3] = ["http", "status", "facts"];
 /// Promised is a hundredth of the throughput. Processor time does not depend on what else the machine does.
 const SHARE: f64 = 0.01;
+
+/// What is promised for an answer of `status`, the start of its process included.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(50);
+/// How often it is asked. A loaded machine is several times slower than an idle one: the fastest says what it costs.
+const ASKED: usize = 25;
 
 /// Reads the stream of a page until it ends, and counts its bytes.
 fn follow(address: &str, bytes: &AtomicU64, done: &AtomicBool) {
@@ -72,6 +79,40 @@ fn two_pages_and_a_scraper_cost_less_than_a_hundredth() {
     assert!(bytes.into_inner() > 10_000, "the pages were told");
     assert!(watching > 0.0, "the threads are found");
     assert!(share < SHARE, "{share}");
+    running.terminate();
+    running.wait(DEADLINE).expect_exit(143);
+}
+
+#[test]
+fn status_answers_within_50_ms() {
+    let job = served(PARTITIONS);
+    let _load = Steady::begin(&job, PARTITIONS, 1);
+    let running = job.spawn(&["run", "roman-numerals"]);
+    wait_for_status(&job, "a commit", |status| status["ready"] == true);
+    let mut took: Vec<Duration> = (0..ASKED)
+        .map(|_| {
+            let mut ask = Command::new(env!("CARGO_BIN_EXE_strandline"));
+            ask.args(["status", "roman-numerals"])
+                .current_dir(job.path())
+                .env_remove("STRANDLINE_CONFIG");
+            let asked = Instant::now();
+            let answer = ask.output().expect("run `status`");
+            let took = asked.elapsed();
+            let said = String::from_utf8_lossy(&answer.stdout);
+            assert!(
+                answer.status.success() && said.contains("running"),
+                "{said}"
+            );
+            took
+        })
+        .collect();
+    took.sort_unstable();
+    let (fastest, median) = (took[0], took[ASKED / 2]);
+    eprintln!(
+        "`status`: fastest {fastest:?}, median {median:?}, slowest {:?}",
+        took[ASKED - 1]
+    );
+    assert!(fastest < ANSWERED_WITHIN, "{took:?}");
     running.terminate();
     running.wait(DEADLINE).expect_exit(143);
 }

@@ -224,8 +224,8 @@ pub struct Committed {
 /// The commit point. One instance in the whole cluster, used from one thread.
 pub trait Table: Send {
     /// Commits an epoch: primary first, then the secondaries. Returns only when the primary is durable; an
-    /// ambiguous result is resolved inside, by reading the table again. A secondary that cannot be reached
-    /// gets its rows with a later epoch.
+    /// ambiguous result is resolved inside, by reading the table again. A secondary that cannot be reached, or
+    /// does not answer soon, gets its rows later.
     ///
     /// # Errors
     /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) when a newer generation holds the table.

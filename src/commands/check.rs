@@ -20,7 +20,7 @@ use crate::connectors::iceberg::IcebergConnector;
 use crate::connectors::kafka::client::KafkaSettings;
 use crate::connectors::kafka::metadata::{Cluster, TopicMetadata};
 use crate::connectors::kafka::peek::{PeekFrom, records};
-use crate::connectors::kafka::positions;
+use crate::connectors::kafka::positions::{self, PartitionFacts};
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::engine::lock;
 use crate::engine::recognise;
@@ -278,29 +278,39 @@ fn check_kafka(
             None => {}
         }
     }
-    if topics.len() == settings.topics.len() {
-        match progress {
-            Some(progress) => {
-                let decided =
-                    check_positions(findings, &cluster, &topics, settings, progress.as_ref());
-                // A broker that did not answer that question would not answer this one either.
-                if decided.is_some() {
-                    check_group(findings, &cluster, &settings.group_id);
-                }
-            }
-            None => findings.add(
-                Verdict::Warn,
-                "start",
-                "unknown: where reading starts is in the table, which could not be read",
-            ),
-        }
-        check_sample(findings, kafka, &topics, settings, registry);
+    if topics.len() < settings.topics.len() {
+        return;
     }
+    let facts = cluster.facts(&topics, &settings.group_id, &settings.starting_offsets);
+    // A broker that does not answer this, such as one at an address that leads nowhere, would not answer the other
+    // questions either, and each of them would wait for as long.
+    let Some(facts) = findings.look("offsets", facts) else {
+        return;
+    };
+    match progress {
+        Some(progress) => check_positions(
+            findings,
+            &cluster,
+            &topics,
+            &facts,
+            settings,
+            progress.as_ref(),
+        ),
+        None => findings.add(
+            Verdict::Warn,
+            "start",
+            "unknown: where reading starts is in the table, which could not be read",
+        ),
+    }
+    check_group(findings, &cluster, &topics, &settings.group_id);
+    check_sample(findings, kafka, &topics, settings, registry);
 }
 
-/// Whether the group is ours alone. Its offsets are for people: a job reads on from its table.
-fn check_group(findings: &mut Findings, cluster: &Cluster, group: &str) {
-    match cluster.group_members(group) {
+/// Whether the group may be used, and is ours alone. Its offsets are for people: a job reads on from its table.
+fn check_group(findings: &mut Findings, cluster: &Cluster, topics: &[TopicMetadata], group: &str) {
+    let sources: Vec<_> = topics.iter().flat_map(TopicMetadata::sources).collect();
+    let members = cluster.group_offsets(&sources, group);
+    match members.and_then(|_| cluster.group_members(group)) {
         Ok(members) if members.is_empty() => findings.add(
             Verdict::Ok,
             "group",
@@ -335,26 +345,27 @@ fn check_state_dir(findings: &mut Findings, dir: &Path) {
     }
 }
 
-/// Where reading would start; `None` when that cannot be told.
+/// Where reading would start.
 fn check_positions(
     findings: &mut Findings,
     cluster: &Cluster,
     topics: &[TopicMetadata],
+    facts: &[PartitionFacts],
     settings: &JobSettings,
     progress: Option<&Progress>,
-) -> Option<()> {
-    let facts = cluster.facts(topics, &settings.group_id, &settings.starting_offsets);
-    let facts = findings.look("offsets", facts)?;
+) {
     let unknown = Progress::new(&settings.name, "", 0, "");
     let decided = positions::decide(
         Some(cluster.id()),
         topics,
-        &facts,
+        facts,
         progress.unwrap_or(&unknown),
         &settings.starting_offsets,
         settings.on_gap,
     );
-    let decided = findings.look("start", decided)?;
+    let Some(decided) = findings.look("start", decided) else {
+        return;
+    };
     let mut waiting = 0;
     for position in decided {
         let behind = (position.assigned.end_at_start - position.read_from).max(0) as u64;
@@ -372,7 +383,6 @@ fn check_positions(
             "there is nothing to read: every partition starts at its end",
         );
     }
-    Some(())
 }
 
 fn check_sample(

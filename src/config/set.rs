@@ -23,11 +23,15 @@ const TOP_KEYS: [&str; 10] = [
 ];
 
 /// The keys of a job.
-const JOB_KEYS: [&str; 16] = [
+const JOB_KEYS: [&str; 21] = [
     "topics",
     "group_id",
     "starting_offsets",
     "format",
+    "avro_schema",
+    "peek",
+    "debezium",
+    "csv",
     "table",
     "routes",
     "dead_letters",

@@ -1,9 +1,10 @@
 //! The terminal in the place of tables: every row is one JSON object on standard output.
 //!
 //! Rows are printed when a data file would have been written. What was printed is never taken back, so a run
-//! that fails, or a group that goes on from its last commit, may show records twice.
+//! that fails, or a group that goes on from its last commit, may show records twice. When whoever reads standard
+//! output has gone away (`| head`), there is nothing left to do.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -34,13 +35,16 @@ const OF_TABLES: [&str; 6] = [
 #[derive(Debug)]
 pub struct TerminalFiles {
     rows: SchemaRef,
+    reader_is_gone: fn() -> !,
 }
 
 impl TerminalFiles {
-    /// For the rows of a job.
-    pub fn new(settings: &JobSettings) -> TerminalFiles {
+    /// For the rows of a job. `reader_is_gone` is called when nobody reads standard output any more; it ends the
+    /// process, so that what nobody saw is not committed as shown.
+    pub fn new(settings: &JobSettings, reader_is_gone: fn() -> !) -> TerminalFiles {
         TerminalFiles {
             rows: bronze_schema(&settings.columns),
+            reader_is_gone,
         }
     }
 }
@@ -54,13 +58,18 @@ impl Files for TerminalFiles {
     }
 
     fn open(&self, key: FileKey, _columns: &SchemaRef) -> Result<Box<dyn DataFileWriter>> {
-        Ok(Box::new(Printing { key, rows: 0 }))
+        Ok(Box::new(Printing {
+            key,
+            rows: 0,
+            reader_is_gone: self.reader_is_gone,
+        }))
     }
 }
 
 struct Printing {
     key: FileKey,
     rows: u64,
+    reader_is_gone: fn() -> !,
 }
 
 impl DataFileWriter for Printing {
@@ -71,11 +80,16 @@ impl DataFileWriter for Printing {
             text.push('\n');
         }
         let mut out = std::io::stdout().lock();
-        let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        printed.map_err(|e| {
-            Error::unreachable(format!("cannot write to standard output: {e}"))
-                .hint("whoever read it has gone away")
-        })?;
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => (self.reader_is_gone)(),
+            Err(e) => {
+                return Err(
+                    Error::unreachable(format!("cannot write to standard output: {e}"))
+                        .hint("see to what it is redirected to"),
+                );
+            }
+        }
         self.rows += rows.num_rows() as u64;
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::connectors::iceberg::{IcebergConnector, JobTables, TableFacts, open_f
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::connectors::terminal::{TerminalFiles, TerminalTable};
 use crate::engine::JobRun;
+use crate::engine::parent::exit_now;
 use crate::engine::report::TableReport;
 use crate::engine::start::{self, StartingPoint};
 
@@ -86,7 +87,10 @@ impl OpenSink {
                     .then(|| iceberg.columns(settings, generation, Arc::clone(&files)));
                 Ok((files, columns))
             }
-            OpenSink::Terminal => Ok((Arc::new(TerminalFiles::new(settings)), None)),
+            OpenSink::Terminal => {
+                let files = TerminalFiles::new(settings, || exit_now(0));
+                Ok((Arc::new(files), None))
+            }
         }
     }
 

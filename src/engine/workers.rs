@@ -15,15 +15,16 @@ use strandline_operators::dead_letter::to_json;
 use strandline_operators::flow::{DedupState, Ports, bronze};
 use strandline_operators::host::Host;
 use strandline_operators::io::{DeadLetterTopic, Files, Table, TableColumns};
+use strandline_operators::job::JobSettings;
 use strandline_operators::observed::Observed;
 use strandline_operators::partitions::WorkerPartitions;
 use strandline_operators::{Error, Result};
 use timely::dataflow::ProbeHandle;
 use timely::worker::Worker;
 
-use crate::connectors::kafka::client::Fetching;
 use crate::connectors::kafka::dead_letters::KafkaDeadLetters;
 use crate::connectors::kafka::discovery::Discovered;
+use crate::connectors::kafka::fetching::Fetching;
 use crate::connectors::kafka::log::KafkaLog;
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::engine::JobRun;
@@ -154,20 +155,24 @@ fn context(worker: &Worker, parts: &WorkerParts) -> Context {
     })
 }
 
+/// How each of the `workers` clients of a process fetches.
+fn fetching(settings: &JobSettings, workers: usize) -> Fetching {
+    let wait = settings.commit.interval / FETCHES_IN_AN_INTERVAL;
+    Fetching {
+        queue_bytes: settings.memory / FETCH_SHARE / workers as u64,
+        wait: wait.clamp(FETCH_WAIT_MIN, FETCH_WAIT_MAX),
+    }
+}
+
 fn ports(worker: &Worker, parts: &WorkerParts) -> Result<Ports> {
     let settings = &parts.run.settings;
     let index = worker.index();
-    let wait = settings.commit.interval / FETCHES_IN_AN_INTERVAL;
-    let fetching = Fetching {
-        queue_bytes: settings.memory / FETCH_SHARE / parts.run.shape.workers as u64,
-        wait: wait.clamp(FETCH_WAIT_MIN, FETCH_WAIT_MAX),
-    };
     let mut log = KafkaLog::open(
         &parts.run.kafka,
         &settings.group_id,
         &parts.start.positions_of(index),
         settings.on_gap,
-        fetching,
+        fetching(settings, parts.run.shape.workers),
     )?;
     if settings.wants_headers() {
         log.keep_headers();
@@ -221,4 +226,30 @@ fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     slot.lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
         .take()
+}
+
+#[cfg(test)]
+mod tests {
+    use strandline_operators::job::Job;
+
+    use super::*;
+
+    #[test]
+    fn a_broker_may_collect_for_a_twentieth_of_the_commit_interval_within_bounds() {
+        let wait_of = |interval_ms| {
+            let mut settings = Job::BRONZE.settings();
+            settings.commit.interval = Duration::from_millis(interval_ms);
+            fetching(&settings, 2).wait.as_millis()
+        };
+        assert_eq!(wait_of(1_000), 50);
+        assert_eq!(wait_of(10), 5);
+        assert_eq!(wait_of(60_000), 100);
+    }
+
+    #[test]
+    fn the_clients_of_a_process_share_a_part_of_its_memory() {
+        let mut settings = Job::BRONZE.settings();
+        settings.memory = 1 << 30;
+        assert_eq!(fetching(&settings, 2).queue_bytes, 32 << 20);
+    }
 }

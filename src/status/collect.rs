@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::error::RDKafkaErrorCode;
 use strandline_operators::credit::Budget;
 use strandline_operators::decode::recognise;
 use strandline_operators::dedup::metrics::DedupMetrics;
@@ -249,20 +248,9 @@ impl Sources {
     /// Why the broker does not take the group's offsets.
     fn group_trouble(&self) -> Option<String> {
         let causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
-        let errors = causes.iter().flat_map(|d| d.recent(COMPLAINT_AGE));
-        // Without the right to the group its coordinator is not even told of, and no commit is answered.
-        let denied = Some(RDKafkaErrorCode::GroupAuthorizationFailed);
-        errors
-            .filter(|e| e.code == denied || e.text.starts_with(commits::REFUSED))
-            .map(|e| match e.text.starts_with(commits::REFUSED) {
-                true => e.text,
-                false => format!(
-                    "{}: the broker does not allow us to ({})",
-                    commits::REFUSED,
-                    e.text
-                ),
-            })
-            .next()
+        let mut errors = causes.iter().flat_map(|d| d.recent(COMPLAINT_AGE));
+        let refusal = errors.find(|e| e.text.starts_with(commits::REFUSED))?;
+        Some(refusal.text)
     }
 
     /// The last complaint of any client, and whether all brokers were lost.

@@ -16,3 +16,4 @@ pub mod facts;
 pub(crate) mod history;
 pub mod job;
 mod merge;
+mod shown;

@@ -31,7 +31,8 @@ LEFT_BYTES = 2_000_000
 CONTRAST = 4.5
 
 
-def browser(width, height, dark):
+def browser(width, height, dark, trusted=None):
+    """A browser of its own. `trusted` is the fingerprint of the key of a certificate that it takes besides."""
     options = webdriver.ChromeOptions()
     for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking",
                      "--disable-component-update", "--no-first-run", "--js-flags=--expose-gc", "--enable-precise-memory-info",
@@ -39,6 +40,8 @@ def browser(width, height, dark):
                      # No name leads anywhere: the page must need nothing but its server.
                      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]:
         options.add_argument(argument)
+    if trusted:
+        options.add_argument(f"--ignore-certificate-errors-spki-list={trusted}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     # Named, so that selenium looks for no other on the network.
     options.binary_location = shutil.which("chromium")
@@ -177,16 +180,22 @@ def is_small_and_quick(driver, url):
     assert min(paints) < FIRST_PAINT_MS, f"first paint after {paints} ms"
 
 
-def asks_nobody_else(driver, url):
-    """Every request of the page since the browser was started, and every complaint."""
-    asked = set()
+def asked(driver):
+    """Where every request of the page went since this was last asked."""
+    targets = []
     for entry in driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
             target = urllib.parse.urlsplit(message["params"]["request"]["url"])
             if target.scheme not in ("data", "chrome"):
-                asked.add(target.netloc)
-    assert asked == {urllib.parse.urlsplit(url).netloc}, f"it asks {asked}"
+                targets.append(target)
+    return targets
+
+
+def asks_nobody_else(driver, url):
+    """Every request of the page since the browser was started, and every complaint."""
+    hosts = {target.netloc for target in asked(driver)}
+    assert hosts == {urllib.parse.urlsplit(url).netloc}, f"it asks {hosts}"
     severe = [e for e in driver.get_log("browser") if e["level"] == "SEVERE"]
     assert not severe, f"errors in the console: {severe}"
 

@@ -17,6 +17,7 @@ mod roman_numerals;
 mod run;
 mod served;
 mod stack;
+mod tls;
 mod topic;
 mod transactions;
 mod wait;
@@ -37,6 +38,7 @@ pub use served::{
     wait_until_consumed,
 };
 pub use stack::{OwnStack, Stack, stack, variable};
+pub use tls::{Tls, behind_tls};
 pub use topic::{Message, Topic, create_topic};
 pub use transactions::{Transaction, Transactions};
 pub use wait::wait_until;

@@ -36,6 +36,8 @@ usage: cargo xtask CHORE
                     instructions a record of each stage, against what is recorded
   bench kills|soak [ARGS]
                     kill the main job a thousand times; look at its memory
+  bench watched [--minutes M]
+                    two browsers and a scraper look at the main job for an hour: does anything grow?
   stack up|down|status|start|stop|kill
                     Kafka and an Iceberg REST catalog to work against (`cargo xtask stack` for more)
   ci                what must hold before a change lands: format, clippy, docs, tests

@@ -1,7 +1,7 @@
 //! Secondary tables that are behind the primary: what they are owed, and when they are tried again.
 //!
-//! A secondary that cannot be reached holds nobody up. Its files stay in the pending file, which is carried
-//! from commit to commit, and a later commit of the secondary takes in all that it is owed. Two things end
+//! A secondary that cannot be reached, or does not answer, holds nobody up. Its files stay in the pending file, which is
+//! carried from commit to commit, and a later commit of the secondary takes in all that it is owed. Two things end
 //! this: a restart, which rolls the pending file forward before it reads anything, and [`FILES_MAX`].
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::landing::pending::Owed;
+use crate::time::Epoch;
 
 /// Data files that all secondaries together may be owed before the job ends. Each costs about 2 KB of the pending
 /// file, which is written anew with every commit; with a commit a second and two workers this is ten minutes.
@@ -60,7 +61,15 @@ struct Debt {
     owed: Vec<Owed>,
     /// The last failure, and when to try again; `None` before the first try.
     failed: Option<(Error, Instant)>,
+    /// Why it is behind without a failure: its commit takes long.
+    late: Option<String>,
     pause: Duration,
+}
+
+impl Debt {
+    fn is_behind(&self) -> bool {
+        self.failed.is_some() || self.late.is_some()
+    }
 }
 
 /// What all secondaries are owed, by their names. No table in sight.
@@ -88,9 +97,13 @@ impl Debts {
         let debt = self.debts.entry(table.to_owned()).or_insert_with(|| Debt {
             owed: Vec::new(),
             failed: None,
+            late: None,
             pause: PAUSE,
         });
         debt.owed.push(owed);
+        if debt.is_behind() {
+            self.tell();
+        }
     }
 
     /// The tables to be tried at `now`, with what they are owed; all of them with `at_once`.
@@ -109,17 +122,48 @@ impl Debts {
             .collect()
     }
 
-    /// A table has got everything.
-    pub fn paid(&mut self, table: &str) {
-        if let Some(debt) = self.debts.remove(table)
-            && debt.failed.is_some()
-        {
+    /// Whether a table is behind: its last commit has failed, or is late.
+    pub fn is_behind(&self, table: &str) -> bool {
+        self.debts.get(table).is_some_and(Debt::is_behind)
+    }
+
+    /// A table has got everything up to this epoch. What it is owed besides is due at once.
+    pub fn paid(&mut self, table: &str, upto: Epoch) {
+        let Some(debt) = self.debts.get_mut(table) else {
+            return;
+        };
+        let before = debt.owed.len();
+        debt.owed.retain(|owed| owed.epoch > upto);
+        if debt.is_behind() {
             tracing::info!(
                 table,
-                epochs = debt.owed.len(),
-                "the table has caught up with the primary"
+                epochs = before - debt.owed.len(),
+                left = debt.owed.len(),
+                "the table catches up with the primary"
             );
         }
+        (debt.failed, debt.late, debt.pause) = (None, None, PAUSE);
+        if debt.owed.is_empty() {
+            self.debts.remove(table);
+        }
+        self.tell();
+    }
+
+    /// The commit to a table has taken this long, and still does.
+    pub fn late(&mut self, table: &str, by: Duration) {
+        let Some(debt) = self.debts.get_mut(table) else {
+            return;
+        };
+        let why = format!(
+            "its commit has not been answered within {} s",
+            by.as_secs_f64()
+        );
+        tracing::warn!(
+            table,
+            epochs = debt.owed.len(),
+            "the table is behind the primary, which goes on without it: {why}"
+        );
+        debt.late = Some(why);
         self.tell();
     }
 
@@ -161,12 +205,13 @@ impl Debts {
 
     fn tell(&self) {
         let behind = self.debts.iter().filter_map(|(table, debt)| {
-            let (error, _) = debt.failed.as_ref()?;
+            let failure = debt.failed.as_ref().map(|(error, _)| error.message());
+            let why = failure.or(debt.late.as_deref())?.to_owned();
             Some(BehindFacts {
                 table: table.clone(),
                 epochs: debt.owed.len(),
                 files: debt.owed.iter().map(|owed| owed.files.len()).sum(),
-                why: error.message().to_owned(),
+                why,
             })
         });
         self.behind.tell(behind.collect());
@@ -177,7 +222,6 @@ impl Debts {
 mod tests {
     use super::*;
     use crate::io::{TableIndex, WrittenFile};
-    use crate::time::Epoch;
 
     fn owed(epoch: u64, files: usize) -> Owed {
         let file = WrittenFile {
@@ -224,8 +268,31 @@ mod tests {
             8,
             "all epochs, in one commit"
         );
-        debts.paid("a");
+        debts.paid("a", Epoch(8));
         assert_eq!((behind.facts(), debts.iter().count()), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn a_table_that_is_late_is_behind_until_it_has_followed_and_is_then_owed_only_what_came_meanwhile()
+     {
+        let behind = SecondariesBehind::default();
+        let mut debts = Debts::new(behind.clone());
+        let now = Instant::now();
+        debts.owe("a", owed(1, 1));
+        assert!(!debts.is_behind("a"));
+        debts.late("a", Duration::from_secs(1));
+        debts.owe("a", owed(2, 1));
+        debts.owe("a", owed(3, 1));
+        assert!(debts.is_behind("a"));
+        let told = behind.facts();
+        assert_eq!((told.len(), told[0].epochs), (1, 3));
+        assert!(told[0].why.contains("within 1 s"), "{told:?}");
+        debts.paid("a", Epoch(1));
+        assert!(!debts.is_behind("a") && behind.facts().is_empty());
+        let due = debts.due(now, false);
+        assert_eq!(due, [("a".to_owned(), vec![owed(2, 1), owed(3, 1)])]);
+        debts.paid("a", Epoch(3));
+        assert_eq!(debts.iter().count(), 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The commit point: one epoch, all of its tables, exactly once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::failpoint::{Failpoint, reached};
@@ -9,10 +10,21 @@ use crate::io::{Committed, Table, TableIndex, WrittenFile};
 use crate::landing::attempt::{Around, Patience, Verdict, commit};
 use crate::landing::behind::{Debts, SecondariesBehind};
 use crate::landing::fence;
-use crate::landing::pending::{Owed, Pending, commit_secondary};
+use crate::landing::payer::Payer;
+use crate::landing::pending::{Owed, Pending};
 use crate::landing::summary;
 use crate::landing::table::{Append, PendingFiles, Version, VersionedTable};
 use crate::progress::{EpochCommit, Progress};
+
+/// How long the primary waits, after a commit of its own, for the secondaries that follow it: many times what they take.
+/// A table that takes longer is behind, and from then on waited for by nobody.
+const FOLLOW_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The first pause between two looks whether secondaries have followed; it doubles.
+const LOOK_PAUSE: Duration = Duration::from_millis(1);
+
+/// The longest pause between two looks.
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// A secondary table of the job.
 #[derive(Debug)]
@@ -27,11 +39,45 @@ pub struct Secondary<T> {
     pub table: T,
 }
 
+/// A secondary that follows: its table is here until there is a commit for it.
+struct Following<T> {
+    index: TableIndex,
+    route: Option<String>,
+    name: String,
+    table: Option<T>,
+    payer: Option<Payer>,
+}
+
+impl<T: VersionedTable + 'static> Following<T> {
+    /// The thread that commits to it.
+    fn payer(&mut self, host: &Arc<dyn Host>, progress: &Progress) -> Result<&mut Payer> {
+        if let Some(table) = self.table.take() {
+            self.payer = Some(Payer::start(host, &self.name, table, progress.clone())?);
+        }
+        self.payer
+            .as_mut()
+            .ok_or_else(|| Error::internal(format!("table `{}` has no thread", self.name)))
+    }
+}
+
+/// Which secondaries are waited for, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// None.
+    No,
+    /// Those that are not behind, at most [`FOLLOW_TIMEOUT`].
+    Briefly,
+    /// All that are under way, whatever comes of them.
+    ForAnswers,
+    /// All of them, until they have followed: this is the end.
+    ToTheEnd,
+}
+
 /// The job's tables, open for commits of one generation. Used from one thread of the whole cluster.
 pub struct Committer<T> {
     host: Arc<dyn Host>,
     primary: T,
-    secondaries: Vec<Secondary<T>>,
+    secondaries: Vec<Following<T>>,
     pending_files: Box<dyn PendingFiles>,
     /// As the last commit of this generation left it.
     progress: Progress,
@@ -49,10 +95,17 @@ impl<T: VersionedTable> Committer<T> {
         progress: Progress,
         behind: SecondariesBehind,
     ) -> Committer<T> {
+        let follow = |secondary: Secondary<T>| Following {
+            index: secondary.index,
+            route: secondary.route,
+            name: secondary.name,
+            table: Some(secondary.table),
+            payer: None,
+        };
         Committer {
             host,
             primary,
-            secondaries,
+            secondaries: secondaries.into_iter().map(follow).collect(),
             pending_files,
             progress,
             debts: Debts::new(behind),
@@ -176,33 +229,85 @@ impl<T: VersionedTable> Committer<T> {
             }
         }
     }
+}
 
+impl<T: VersionedTable + 'static> Committer<T> {
     /// Gives the secondaries what they are owed: those that are due, or all of them and with full patience when
     /// this is the end.
     fn pay(&mut self, is_end: bool) -> Result<()> {
+        self.follow(if is_end { Wait::ForAnswers } else { Wait::No })?;
+        let patience = if is_end {
+            Patience::FULL
+        } else {
+            Patience::BRIEF
+        };
         for (table, owed) in self.debts.due(self.host.now(), is_end) {
             let Some(secondary) = self.secondaries.iter_mut().find(|s| s.name == table) else {
                 continue;
             };
-            let patience = if is_end {
-                Patience::FULL
-            } else {
-                Patience::BRIEF
+            let payer = secondary.payer(&self.host, &self.progress)?;
+            if !payer.is_busy() {
+                payer.order(owed, patience);
+            }
+        }
+        self.follow(if is_end {
+            Wait::ToTheEnd
+        } else {
+            Wait::Briefly
+        })
+    }
+
+    /// Hears what came of the secondaries' commits, and waits for some of them.
+    fn follow(&mut self, wait: Wait) -> Result<()> {
+        let until = self.host.now() + FOLLOW_TIMEOUT;
+        let mut pause = LOOK_PAUSE;
+        loop {
+            self.hear(wait == Wait::ToTheEnd)?;
+            let is_busy = |s: &&Following<T>| s.payer.as_ref().is_some_and(Payer::is_busy);
+            let busy = self.secondaries.iter().filter(is_busy);
+            let waited_for: Vec<&str> = match wait {
+                Wait::No => Vec::new(),
+                Wait::Briefly => busy
+                    .map(|s| s.name.as_str())
+                    .filter(|name| !self.debts.is_behind(name))
+                    .collect(),
+                Wait::ForAnswers | Wait::ToTheEnd => busy.map(|s| s.name.as_str()).collect(),
             };
-            let (host, progress) = (&*self.host, &self.progress);
-            let paid = commit_secondary(host, &mut secondary.table, progress, &owed, patience);
-            match paid.map_err(|e| e.context(format!("table {table}, epoch {:?}", progress.epoch)))
+            if waited_for.is_empty() {
+                return Ok(());
+            }
+            if wait == Wait::Briefly && self.host.now() >= until {
+                for table in waited_for {
+                    self.debts.late(table, FOLLOW_TIMEOUT);
+                }
+                return Ok(());
+            }
+            self.host.sleep(pause);
+            pause = (pause * 2).min(LOOK_PAUSE_MAX);
+        }
+    }
+
+    /// Hears what came of the secondaries' commits so far. At the end there is no later try.
+    fn hear(&mut self, is_end: bool) -> Result<()> {
+        for secondary in &mut self.secondaries {
+            let Some(paid) = secondary.payer.as_mut().and_then(Payer::answer) else {
+                continue;
+            };
+            let table = &secondary.name;
+            match paid
+                .result
+                .map_err(|e| e.context(format!("table {table}, epoch {}", paid.upto)))
             {
-                Ok(()) => self.debts.paid(&table),
+                Ok(()) => self.debts.paid(table, paid.upto),
                 Err(error) if is_end => return Err(error),
-                Err(error) => self.debts.failed(&table, error, self.host.now())?,
+                Err(error) => self.debts.failed(table, error, self.host.now())?,
             }
         }
         Ok(())
     }
 }
 
-impl<T: VersionedTable> Table for Committer<T> {
+impl<T: VersionedTable + 'static> Table for Committer<T> {
     fn commit(&mut self, epoch: &EpochCommit) -> Result<Committed> {
         let consumed_nothing = epoch.partitions.values().all(|p| p.start == p.next);
         if consumed_nothing && epoch.files.is_empty() {
@@ -212,6 +317,7 @@ impl<T: VersionedTable> Table for Committer<T> {
             });
         }
         let (files, mut pending) = self.sort_files(epoch)?;
+        self.follow(Wait::No)?;
         for (table, owed) in self.debts.iter() {
             pending.carry(table, owed);
         }

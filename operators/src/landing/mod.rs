@@ -10,13 +10,15 @@
 //! - Progress is a property in the same commit as the data ([`committer`]), and every claim of a generation
 //!   moves the branch, so that whatever an older generation has in flight no longer fits ([`claim`]).
 //! - What secondary tables still lack is listed in a file whose path is in the progress ([`pending`]).
-//! - A secondary that cannot be reached gets what it lacks later; the primary goes on ([`behind`]).
+//! - A secondary that cannot be reached gets what it lacks later; the primary goes on ([`behind`]). Each is committed to
+//!   on a thread of its own, so that one that hangs holds nobody up.
 
 pub mod attempt;
 pub mod behind;
 pub mod claim;
 pub mod committer;
 pub mod fence;
+mod payer;
 pub mod pending;
 pub mod summary;
 pub mod table;

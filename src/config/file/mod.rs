@@ -110,7 +110,7 @@ pub(crate) struct ConfigFile {
     /// Default: none, and no TLS.
     #[schemars(schema_with = "schema::text", default)]
     pub http_ssl_certificate_location: Option<At<String>>,
-    /// PEM file of its private key.
+    /// PEM file of the private key of that certificate.
     #[schemars(schema_with = "schema::text", default)]
     pub http_ssl_key_location: Option<At<String>>,
     /// How `launch` restarts a job that failed.
@@ -298,10 +298,10 @@ pub(crate) struct CsvSection {
 #[derive(Default, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct DeadLettersSection {
-    /// The topic, or `off`.
+    /// Topic of the records that cannot land, or `off`.
     #[schemars(schema_with = "schema::text", default)]
     pub topic: Option<At<Switch<String>>>,
-    /// The table, `namespace.table`, or `off`.
+    /// Table of the records that cannot land, `namespace.table`, or `off`.
     #[schemars(schema_with = "schema::table_or_off", default)]
     pub table: Option<At<Switch<String>>>,
 }
@@ -349,10 +349,10 @@ pub(crate) struct DedupSection {
 #[derive(Default, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct CommitSection {
-    /// After this time.
+    /// An epoch is committed after this time. Default: 1s.
     #[schemars(schema_with = "schema::duration", default)]
     pub interval: Option<At<Duration>>,
-    /// After this many bytes of records.
+    /// An epoch is committed after this many bytes of records. Default: 256MiB.
     #[schemars(schema_with = "schema::size", default)]
     pub max_bytes: Option<At<u64>>,
 }

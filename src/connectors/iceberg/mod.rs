@@ -282,16 +282,13 @@ impl JobTables {
     }
 
     /// The commit point. There is one, so the tables are given up for it.
-    /// What keeps a commit from succeeding is told to `trouble`, which of the other tables cannot follow to `behind`.
+    /// What keeps a commit of the primary from succeeding is told to `trouble`, which of the other tables cannot follow to `behind`.
     pub fn into_committer(
         mut self,
         trouble: &CommitTrouble,
         behind: &SecondariesBehind,
     ) -> Box<dyn Table> {
         self.primary.tell(trouble);
-        for secondary in &mut self.secondaries {
-            secondary.table.tell(trouble);
-        }
         let pending_files = PendingFolder::of(self.primary.table());
         Box::new(Committer::new(
             self.host,

@@ -13,25 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use strandline_operators::{Error, Result};
 
-/// How often a full partition queue looks again whether it may fetch. 1000 ms by default, and stalls us
-/// after backpressure (librdkafka, `fetch.queue.backoff.ms`).
-const FETCH_QUEUE_BACKOFF_MS: u32 = 10;
-
-/// librdkafka's own default for one partition's share of a fetch response.
-const MAX_FETCH_BYTES: u64 = 1 << 20;
-
-/// librdkafka's own default: how long a broker holds a fetch back for which it has nothing.
-const FETCH_WAIT_MAX_MS: u128 = 500;
-
-/// What a broker collects before it answers a fetch, if it comes within [`Fetching::wait`]. At more than this in that
-/// time it answers as before; at less, a fetch for every few records costs several times what the records do.
-const FETCH_MIN_BYTES: u32 = 64 << 10;
-
-/// A partition's queue is never smaller than this, whatever the budget: a fetch must fit.
-const MIN_QUEUE_BYTES: u64 = 256 << 10;
-
-/// librdkafka's limit of `queued.max.messages.kbytes`.
-const MAX_QUEUE_KBYTES: u64 = 2_097_151;
+use super::fetching::Fetching;
 
 /// Errors this old may still be the cause of what fails now: librdkafka does not repeat itself often.
 const RECENT: Duration = Duration::from_secs(30);
@@ -46,15 +28,6 @@ pub struct KafkaSettings {
     pub bootstrap_servers: String,
     /// `kafka.properties`, verbatim librdkafka properties.
     pub properties: BTreeMap<String, String>,
-}
-
-/// How a reading client fetches.
-#[derive(Clone, Copy, Debug)]
-pub struct Fetching {
-    /// Bounds what librdkafka holds, all partitions together; 256 KiB a partition is the least.
-    pub queue_bytes: u64,
-    /// How long a broker may collect records before it answers; zero for an answer as soon as there is one.
-    pub wait: Duration,
 }
 
 impl KafkaSettings {
@@ -124,49 +97,24 @@ impl KafkaSettings {
         fetching: Fetching,
         context: Context,
     ) -> Result<Consumer> {
+        create(&self.reading_config(group, partitions, fetching)?, context)
+    }
+
+    fn reading_config(
+        &self,
+        group: &str,
+        partitions: usize,
+        fetching: Fetching,
+    ) -> Result<ClientConfig> {
         let mut config = self.base()?;
         reading_properties(&mut config);
         config.set("group.id", group);
-        // With split queues librdkafka's limits count per partition.
-        let share = (fetching.queue_bytes / partitions.max(1) as u64).max(MIN_QUEUE_BYTES);
-        let wait_ms = fetching.wait.as_millis();
-        let min_bytes = if wait_ms == 0 { 1 } else { FETCH_MIN_BYTES };
-        let defaults = [
-            ("fetch.min.bytes", min_bytes.to_string()),
-            (
-                "fetch.wait.max.ms",
-                (if wait_ms == 0 {
-                    FETCH_WAIT_MAX_MS
-                } else {
-                    wait_ms
-                })
-                .to_string(),
-            ),
-            ("fetch.queue.backoff.ms", FETCH_QUEUE_BACKOFF_MS.to_string()),
-            (
-                "queued.max.messages.kbytes",
-                (share >> 10).clamp(1, MAX_QUEUE_KBYTES).to_string(),
-            ),
-            // The bytes bound it; the count only must not bind first for small records.
-            (
-                "queued.min.messages",
-                (share / 64).clamp(1_000, 1_000_000).to_string(),
-            ),
-            // Costs nothing that could be measured (1.2M records/s with it, 0.9M without, on a noisy machine),
-            // and a damaged record would land otherwise.
-            ("check.crcs", "true".to_owned()),
-            // A queue overshoots its limit by one fetch.
-            (
-                "fetch.message.max.bytes",
-                (share / 2).min(MAX_FETCH_BYTES).to_string(),
-            ),
-        ];
-        for (name, value) in defaults {
+        for (name, value) in fetching.properties(partitions) {
             if !self.properties.contains_key(name) {
                 config.set(name, value);
             }
         }
-        create(&config, context)
+        Ok(config)
     }
 
     /// A client for administration.
@@ -671,6 +619,27 @@ mod tests {
         with("fetch.wait.max.ms", "50")
             .validate()
             .expect("any other property goes through");
+    }
+
+    #[test]
+    fn a_client_that_reads_fetches_as_it_is_told_unless_the_configuration_says_otherwise() {
+        let fetching = Fetching {
+            queue_bytes: 8 << 20,
+            wait: Duration::from_millis(50),
+        };
+        let of = |settings: &KafkaSettings| {
+            let config = settings.reading_config("group", 4, fetching);
+            config.expect("a configuration")
+        };
+        let plain = of(&KafkaSettings::new("localhost:9092"));
+        for (name, value) in fetching.properties(4) {
+            assert_eq!(plain.get(name), Some(value.as_str()), "{name}");
+        }
+        assert_eq!(plain.get("isolation.level"), Some("read_committed"));
+        assert_eq!(plain.get("group.id"), Some("group"));
+        let own = of(&with("fetch.wait.max.ms", "7"));
+        assert_eq!(own.get("fetch.wait.max.ms"), Some("7"));
+        assert_eq!(own.get("fetch.min.bytes"), plain.get("fetch.min.bytes"));
     }
 
     #[test]

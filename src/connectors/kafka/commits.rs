@@ -25,14 +25,19 @@ use super::client::{Consumer, Diagnosis};
 /// How often a failed commit is logged.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How often it is told that we have no right to the group: as long as that is so, whoever looks shall find it.
+const DENIED_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How the report of a refusal begins.
 pub const REFUSED: &str = "group offsets are not committed";
 
 /// The group offsets of one consumer.
 pub(super) struct GroupCommits {
     pending: BTreeMap<TopicPartition, i64>,
-    in_flight: bool,
+    in_flight: Option<BTreeMap<TopicPartition, i64>>,
     warned_at: Option<Instant>,
+    /// When it was told last that we have no right to the group; `None` when we have.
+    denied_at: Option<Instant>,
     answers: *mut sys::rd_kafka_queue_t,
     consumer: Arc<Consumer>,
 }
@@ -46,16 +51,24 @@ impl GroupCommits {
         let answers = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
         GroupCommits {
             pending: BTreeMap::new(),
-            in_flight: false,
+            in_flight: None,
             warned_at: None,
+            denied_at: None,
             answers,
             consumer: Arc::clone(consumer),
         }
     }
 
-    /// Whether something is still on its way.
+    /// Whether something is still on its way that may arrive.
     pub(super) fn is_busy(&self) -> bool {
-        self.in_flight || !self.pending.is_empty()
+        self.denied_at.is_none() && (self.in_flight.is_some() || !self.pending.is_empty())
+    }
+
+    /// The broker does not let us use the group. librdkafka hears that when it asks for the group's coordinator, says
+    /// it once, and leaves what we commit without an answer, as for a coordinator that is late.
+    pub(super) fn denied(&mut self, diagnosis: &Diagnosis) {
+        self.denied_at = Some(Instant::now());
+        self.warn(RDKafkaErrorCode::GroupAuthorizationFailed, diagnosis);
     }
 
     /// Everything before `next` is durable.
@@ -65,22 +78,41 @@ impl GroupCommits {
 
     /// Takes an answer that has come in within `wait`, and sends what is pending when none is awaited.
     pub(super) fn advance(&mut self, wait: Duration, diagnosis: &Diagnosis) {
-        if self.in_flight {
+        if self
+            .denied_at
+            .is_some_and(|at| at.elapsed() >= DENIED_INTERVAL)
+        {
+            self.denied(diagnosis);
+        }
+        if let Some(sent) = self.in_flight.take() {
             match self.answer(wait) {
-                None => return,
-                Some(RDKafkaErrorCode::NoError | RDKafkaErrorCode::NoOffset) => {}
+                None => {
+                    self.in_flight = Some(sent);
+                    return;
+                }
+                // It was given up without a coordinator; one may be found later.
+                Some(RDKafkaErrorCode::WaitingForCoordinator) => {
+                    for (source, next) in sent {
+                        self.pending.entry(source).or_insert(next);
+                    }
+                    if self.denied_at.is_none() {
+                        self.warn(RDKafkaErrorCode::WaitingForCoordinator, diagnosis);
+                    }
+                }
+                Some(RDKafkaErrorCode::NoError | RDKafkaErrorCode::NoOffset) => {
+                    self.denied_at = None;
+                }
                 Some(code) => self.warn(code, diagnosis),
             }
-            self.in_flight = false;
         }
         if self.pending.is_empty() {
             return;
         }
         let mut list = TopicPartitionList::with_capacity(self.pending.len());
-        for (source, next) in std::mem::take(&mut self.pending) {
+        for (source, next) in &self.pending {
             // The only failure is a topic name with a NUL, which cannot have been assigned.
             let _ =
-                list.add_partition_offset(&source.topic, source.partition, Offset::Offset(next));
+                list.add_partition_offset(&source.topic, source.partition, Offset::Offset(*next));
         }
         // SAFETY: client, list and queue are valid; librdkafka copies the list.
         let code = unsafe {
@@ -93,8 +125,11 @@ impl GroupCommits {
             )
         };
         match RDKafkaErrorCode::from(code) {
-            RDKafkaErrorCode::NoError => self.in_flight = true,
-            code => self.warn(code, diagnosis),
+            RDKafkaErrorCode::NoError => self.in_flight = Some(std::mem::take(&mut self.pending)),
+            code => {
+                self.pending.clear();
+                self.warn(code, diagnosis);
+            }
         }
     }
 

@@ -34,9 +34,10 @@ use strandline_operators::{Error, Result};
 
 use self::reader::{Reader, Trouble};
 use super::batch::{Fetched, PartitionQueue, Wake, cached_end, set_leader_epoch};
-use super::client::{Consumer, Context, Diagnosis, Fetching, KafkaSettings};
+use super::client::{Consumer, Context, Diagnosis, KafkaSettings};
 use super::commits::GroupCommits;
 use super::discovery::{Discovered, News};
+use super::fetching::Fetching;
 use super::positions::Position;
 
 /// How long an error waits for a look at the cluster that may explain it better.
@@ -231,9 +232,10 @@ impl KafkaLog {
     }
 
     /// Serves what does not belong to a partition: errors, logs, answers to commits.
-    fn serve_events(&self) -> Result<()> {
+    fn serve_events(&mut self) -> Result<()> {
+        let consumer = Arc::clone(&self.consumer);
         for _ in 0..MAX_EVENTS_PER_POLL {
-            match self.consumer.poll(Duration::ZERO) {
+            match consumer.poll(Duration::ZERO) {
                 None => break,
                 Some(Ok(message)) => {
                     use rdkafka::message::Message as _;
@@ -252,9 +254,13 @@ impl KafkaLog {
     }
 
     /// An error of the client as a whole; its text is in the diagnosis already.
-    fn judge_client_error(&self, error: &KafkaError) -> Result<()> {
+    fn judge_client_error(&mut self, error: &KafkaError) -> Result<()> {
         let text = || self.diagnosis.last().unwrap_or_else(|| error.to_string());
         match error {
+            KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                self.commits.denied(&self.diagnosis);
+                Ok(())
+            }
             KafkaError::MessageConsumptionFatal(_) => Err(Error::unreachable(format!(
                 "Kafka's client gave up: {}",
                 text()

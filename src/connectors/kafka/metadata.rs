@@ -29,6 +29,9 @@ const ATTEMPT: Duration = Duration::from_millis(500);
 /// row when it starts, and all of them together shall not take much longer than one.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
+/// After this time it is looked whether a question about a group waits because we have no right to it.
+const DENIAL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long a broker may take to tell a topic's id; not worth waiting longer, since it may be left out.
 const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -322,9 +325,18 @@ impl Cluster {
             list.add_partition(&source.topic, source.partition);
         }
         let what = format!("cannot look up the offsets of group `{group_id}`");
-        let list = consumer.committed_offsets(list, TIMEOUT).map_err(|error| {
+        let ask = |timeout| consumer.committed_offsets(list.clone(), timeout);
+        // Whoever has no right to the group is not told its coordinator, and the question would wait for that.
+        let answer = ask(DENIAL_TIMEOUT).or_else(|error| {
             serve(&consumer);
-            if error.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
+            match is_denied(&error, &diagnosis) {
+                true => Err(error),
+                false => ask(TIMEOUT - DENIAL_TIMEOUT),
+            }
+        });
+        let list = answer.map_err(|error| {
+            serve(&consumer);
+            if is_denied(&error, &diagnosis) {
                 return Error::configuration(format!("{what}: the broker does not allow us to"))
                     .hint("grant `Read` on the group to the user in `kafka.properties`");
             }
@@ -433,6 +445,13 @@ impl Cluster {
 /// Serves the client's logs and errors that are waiting.
 fn serve(consumer: &Consumer) {
     while consumer.poll(Duration::ZERO).is_some() {}
+}
+
+/// Whether the broker does not let us use the group: by its answer, or by what it said of the coordinator.
+fn is_denied(error: &KafkaError, diagnosis: &Diagnosis) -> bool {
+    let told = diagnosis.recent(TIMEOUT).into_iter().map(|e| e.code);
+    told.chain([error.rdkafka_error_code()])
+        .any(|code| code == Some(RDKafkaErrorCode::GroupAuthorizationFailed))
 }
 
 /// Whether waiting longer cannot help: wrong credentials do not get better.

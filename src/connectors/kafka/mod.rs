@@ -4,6 +4,7 @@
 //! | module | |
 //! |---|---|
 //! | [`client`] | settings, the properties that are ours to set, librdkafka's logs and errors |
+//! | [`fetching`] | what a reading client holds, and how long a broker may collect records for it |
 //! | [`metadata`] | cluster, topics, offsets, before anything is read |
 //! | [`positions`] | pure: where reading starts in each partition, and why |
 //! | [`discovery`] | what changes about the topics while a job runs: partitions added, topics created again |
@@ -25,6 +26,7 @@ pub mod dead_letters;
 mod describe;
 pub mod discovery;
 pub mod embedded;
+pub mod fetching;
 pub mod log;
 pub mod metadata;
 pub mod peek;

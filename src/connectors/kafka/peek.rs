@@ -12,7 +12,8 @@ use strandline_operators::{Error, Result};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::client::{Context, Diagnosis, Fetching, KafkaSettings, unreachable};
+use super::client::{Context, Diagnosis, KafkaSettings, unreachable};
+use super::fetching::Fetching;
 use super::metadata::Cluster;
 
 /// The most records that one peek returns.

@@ -75,9 +75,9 @@ fn record_of(types: &Types, id: TypeId) -> Option<(TypeId, Option<i64>)> {
     let is_null = |id: TypeId| types.get(id).physical == Physical::Null;
     match &types.get(id).physical {
         Physical::Record(_) => Some((id, None)),
-        Physical::Union(branches) => match branches.as_slice() {
-            &[null, record] if is_null(null) && is_record(record) => Some((record, Some(0))),
-            &[record, null] if is_null(null) && is_record(record) => Some((record, Some(1))),
+        Physical::Union(branches) => match *branches.as_slice() {
+            [null, record] if is_null(null) && is_record(record) => Some((record, Some(0))),
+            [record, null] if is_null(null) && is_record(record) => Some((record, Some(1))),
             _ => None,
         },
         _ => None,

@@ -1,0 +1,47 @@
+//! What does not get into the tables: a commit that takes long, a secondary that is behind.
+
+use strandline_operators::landing::behind::FILES_MAX;
+
+use super::{Found, Look, STALL_AFTER, Severity};
+
+pub(super) fn commits(look: &Look<'_>, found: &mut Vec<Found>) {
+    let Some((epoch, age)) = look.committing.filter(|(_, age)| *age >= STALL_AFTER) else {
+        return;
+    };
+    let (kind, why) = match look.commit_trouble {
+        Some(trouble) => ("commit_failing", trouble),
+        None => ("commit_slow", "the catalog has not answered yet"),
+    };
+    found.push(Found {
+        kind,
+        severity: Severity::Stalled,
+        message: format!(
+            "the commit of epoch {epoch} has been under way for {} s: {why}",
+            age.as_secs()
+        ),
+        hint: "see that catalog and warehouse are up, writable and fast; nothing is lost meanwhile"
+            .to_owned(),
+    });
+}
+
+pub(super) fn tables(look: &Look<'_>, found: &mut Vec<Found>) {
+    let Some(first) = look.tables_behind.first() else {
+        return;
+    };
+    let files: usize = look.tables_behind.iter().map(|table| table.files).sum();
+    let others = match look.tables_behind.len() - 1 {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    found.push(Found {
+        kind: "table_behind",
+        severity: Severity::Warning,
+        message: format!(
+            "table {}{others} lacks {} epochs that the primary has: {}",
+            first.table, first.epochs, first.why
+        ),
+        hint: format!(
+            "see that the table can be committed to; nothing is lost, {files} data files wait, and at {FILES_MAX} the job stops"
+        ),
+    });
+}

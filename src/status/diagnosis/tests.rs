@@ -1,0 +1,297 @@
+//! What is found, and when.
+
+use super::*;
+
+const NOW: i64 = 1_800_000_000_000_000;
+
+fn partition(number: i32, next: i64, end: i64) -> PartitionFacts {
+    PartitionFacts {
+        topic: "t".to_owned(),
+        partition: number,
+        next: Some(next),
+        end: Some(end),
+        watermark: Some(NOW - 300_000_000),
+        worker: Some(0),
+        ..PartitionFacts::default()
+    }
+}
+
+fn look(partitions: &[PartitionFacts]) -> Look<'_> {
+    Look {
+        is_running: true,
+        read: 10,
+        consumed: 10,
+        partitions,
+        wall_clock: NOW,
+        out_of_orderness_micros: 300_000_000,
+        idle_timeout: Duration::from_secs(30),
+        ..Look::default()
+    }
+}
+
+/// Looks twice a second for this long at the same; the kinds found at the end, and the first message.
+fn after(
+    seconds: u64,
+    mut at: impl FnMut(u64) -> Vec<PartitionFacts>,
+    change: impl Fn(&mut Look<'_>),
+) -> (Vec<String>, String) {
+    let (start, mut diagnosis) = (Instant::now(), Diagnosis::default());
+    let mut last = Vec::new();
+    for half in 0..=seconds * 2 {
+        let partitions = at(half / 2);
+        let mut look = look(&partitions);
+        change(&mut look);
+        last = diagnosis.look(start + Duration::from_millis(500) * half as u32, &look);
+    }
+    let message = last.first().map(|f| f.message.clone()).unwrap_or_default();
+    (last.into_iter().map(|f| f.kind).collect(), message)
+}
+
+#[test]
+fn records_that_wait_unread_are_told_of_with_the_cause() {
+    let waiting = |_| vec![partition(0, 10, 25)];
+    assert!(after(4, waiting, |_| {}).0.is_empty());
+    let (kinds, message) = after(5, waiting, |look| {
+        look.complaint = Some("broker 1: timed out")
+    });
+    assert_eq!(kinds, ["not_reading"]);
+    assert_eq!(
+        message,
+        "nothing has been read for 5 s although 15 records wait: broker 1: timed out"
+    );
+    assert_eq!(
+        after(5, waiting, |look| look.waits = Some("memory")).0,
+        ["waits_for_memory"]
+    );
+    assert_eq!(
+        after(5, waiting, |look| look.waits = Some("commit")).0,
+        ["waits_for_commit"]
+    );
+    let lost = |look: &mut Look<'_>| look.has_lost_brokers = true;
+    assert_eq!(after(0, waiting, lost).0, ["brokers_unreachable"]);
+    assert!(
+        after(60, waiting, |look| look.is_running = false)
+            .0
+            .is_empty(),
+        "it has not begun"
+    );
+    assert!(
+        after(60, |_| vec![partition(0, 25, 25)], |_| {})
+            .0
+            .is_empty(),
+        "nothing waits"
+    );
+}
+
+#[test]
+fn records_that_wait_for_the_registry_are_told_of_with_the_cause() {
+    let waiting = |_| vec![partition(0, 10, 25)];
+    let held = |look: &mut Look<'_>| {
+        look.held_back = 3;
+        look.waits = Some("memory");
+        look.registry_trouble = Some("connection refused");
+    };
+    assert!(after(4, waiting, held).0.is_empty());
+    let (kinds, message) = after(7, waiting, held);
+    assert_eq!(kinds, ["waits_for_registry"], "and what comes of it is not");
+    assert_eq!(
+        message,
+        "records have waited for their schema for 7 s: connection refused"
+    );
+}
+
+#[test]
+fn the_partition_that_holds_the_watermark_back_is_named() {
+    let moving = |seconds: u64, number| PartitionFacts {
+        watermark: Some(NOW - 300_000_000 + seconds as i64 * 1_000_000),
+        ..partition(number, 10, 10)
+    };
+    let stuck = |seconds| vec![partition(0, 10, 10), moving(seconds, 1)];
+    assert!(after(4, stuck, |_| {}).0.is_empty());
+    let (kinds, message) = after(6, stuck, |_| {});
+    assert_eq!(kinds, ["watermark_held"]);
+    assert!(message.contains("t[0]"), "{message}");
+    let silent = |seconds: u64| {
+        let end = PartitionFacts {
+            watermark: None,
+            at_end_ms: Some(seconds * 1000),
+            ..partition(0, 0, 0)
+        };
+        vec![end, moving(seconds, 1)]
+    };
+    let (_, message) = after(6, silent, |_| {});
+    assert!(
+        message.contains("at its end for 6 s and counts as idle after 30 s"),
+        "{message}"
+    );
+    let idle = |seconds| {
+        vec![
+            PartitionFacts {
+                is_idle: true,
+                ..partition(0, 10, 10)
+            },
+            moving(seconds, 1),
+        ]
+    };
+    assert!(after(60, idle, |_| {}).0.is_empty());
+    let all_rest = |_| vec![partition(0, 10, 10), moving(7, 1)];
+    assert!(
+        after(60, all_rest, |_| {}).0.is_empty(),
+        "nobody waits for it"
+    );
+}
+
+#[test]
+fn a_commit_that_takes_long_is_told_of_with_what_it_met() {
+    let none = |_| vec![partition(0, 10, 10)];
+    let slow = |look: &mut Look<'_>| look.committing = Some((7, Duration::from_secs(5)));
+    let (kinds, message) = after(0, none, slow);
+    assert_eq!(kinds, ["commit_slow"]);
+    assert_eq!(
+        message,
+        "the commit of epoch 7 has been under way for 5 s: the catalog has not answered yet"
+    );
+    let (kinds, message) = after(0, none, |look| {
+        slow(look);
+        look.commit_trouble = Some("connection refused");
+    });
+    assert_eq!(kinds, ["commit_failing"]);
+    assert!(message.ends_with("connection refused"), "{message}");
+}
+
+#[test]
+fn offsets_that_the_broker_does_not_take_are_told_of() {
+    let none = |_| vec![partition(0, 10, 10)];
+    let held = "group offsets are not committed: another consumer holds the group";
+    let (kinds, message) = after(0, none, |look| look.group_trouble = Some(held));
+    assert_eq!(kinds, ["group_refused"]);
+    assert!(message.starts_with(held), "{message}");
+}
+
+#[test]
+fn an_open_transaction_a_wrong_clock_and_an_empty_topic_are_told_apart() {
+    let held = |at_end_ms| {
+        vec![PartitionFacts {
+            at_end_ms,
+            ..partition(2, 10, 25)
+        }]
+    };
+    let (kinds, message) = after(0, |_| held(Some(5_000)), |_| {});
+    assert_eq!(kinds, ["open_transaction"]);
+    assert!(message.starts_with("15 records of t[2]"), "{message}");
+    assert!(after(0, |_| held(Some(4_900)), |_| {}).0.is_empty());
+
+    let ahead = |_| {
+        vec![PartitionFacts {
+            watermark: Some(NOW),
+            ..partition(0, 10, 10)
+        }]
+    };
+    assert_eq!(after(0, ahead, |_| {}).0, ["partition_ahead"]);
+
+    let empty = |end| {
+        vec![PartitionFacts {
+            at_end_ms: Some(0),
+            ..partition(0, end, end)
+        }]
+    };
+    let nothing = |look: &mut Look<'_>| (look.read, look.consumed) = (0, 0);
+    assert_eq!(after(0, |_| empty(0), nothing).0, ["topic_empty"]);
+    assert_eq!(after(0, |_| empty(9), nothing).0, ["nothing_new"]);
+    assert!(
+        after(0, |_| empty(9), |_| {}).0.is_empty(),
+        "it has read before"
+    );
+}
+
+/// Looks once a second; `at` says how many records were decoded, and the dead letters of each kind.
+fn letters(
+    seconds: u64,
+    at: impl Fn(u64) -> (u64, &'static [(&'static str, u64)]),
+    sample: &LetterFacts,
+) -> Vec<Option<Finding>> {
+    let (start, mut diagnosis) = (Instant::now(), Diagnosis::default());
+    let partitions = [partition(0, 10, 10)];
+    let looks = 0..=seconds;
+    let looks = looks.map(|second| {
+        let (decoded, letters) = at(second);
+        let letters = letters.iter().map(|&(kind, n)| (kind.to_owned(), n));
+        let look = Look {
+            decoded,
+            letters: letters.collect(),
+            samples: vec![sample],
+            ..look(&partitions)
+        };
+        let found = diagnosis.look(start + Duration::from_secs(second), &look);
+        found.into_iter().find(|f| f.kind == "dead_letters")
+    });
+    looks.collect()
+}
+
+fn sample() -> LetterFacts {
+    LetterFacts {
+        topic: "t".to_owned(),
+        offset: 17,
+        error_type: "malformed".to_owned(),
+        message: "not JSON".to_owned(),
+        payload_bytes: 7,
+        hex: "00 00 01 86 BA".to_owned(),
+        text: "`{}`".to_owned(),
+        format: "json".to_owned(),
+        expects: "one JSON object".to_owned(),
+        seen: Some("JSON objects behind a schema registry header (schema id 100026)".to_owned()),
+        setting: Some("`format: json_sr`".to_owned()),
+        ..LetterFacts::default()
+    }
+}
+
+#[test]
+fn more_than_one_dead_letter_in_a_hundred_is_told_of_with_the_setting_that_would_fit() {
+    let just = |_| (1000, &[("malformed", 10)][..]);
+    assert_eq!(letters(3, just, &sample()), vec![None; 4]);
+    let more = |_| (1000, &[("malformed", 8), ("too_late", 3)][..]);
+    let found = letters(0, more, &sample()).remove(0).expect("a finding");
+    assert_eq!(found.severity, Severity::Warning);
+    assert_eq!(
+        found.message,
+        "11 of the last 1000 records are dead letters, 8 of them `malformed`; the last one, at offset 17 of t[0]: not JSON; its 7 bytes begin with 00 00 01 86 BA, as text `{}`"
+    );
+    assert_eq!(
+        found.hint,
+        "format `json` expects one JSON object; it looks like JSON objects behind a schema registry header (schema id 100026), for which `format: json_sr` would fit"
+    );
+    let late = LetterFacts {
+        error_type: "too_late".to_owned(),
+        ..sample()
+    };
+    let found = letters(0, |_| (10, &[("too_late", 3)]), &late).remove(0);
+    assert!(
+        found
+            .expect("a finding")
+            .hint
+            .contains("`lateness.allowed`")
+    );
+}
+
+#[test]
+fn dead_letters_are_held_against_the_records_of_the_last_minute() {
+    // A hundred bad ones at the start, then a thousand good ones a second: they are under 1 % after 10 s.
+    let begin = |second| (100 + second * 1000, &[("malformed", 100)][..]);
+    let found = letters(12, begin, &sample());
+    assert!(found[9].is_some() && found[10].is_none(), "{found:?}");
+    // Long good, then bad: the minute counts, not the whole run.
+    let late = |second| match second {
+        0..200 => (second * 1000, &[][..]),
+        _ => (200_000 + (second - 200) * 1000, &[("malformed", 700)][..]),
+    };
+    let found = letters(300, late, &sample());
+    assert!(found[199].is_none() && found[200].is_some(), "{found:?}");
+    assert!(found[262].is_none(), "a minute later they are forgotten");
+    // A new run counts from nothing again.
+    let restarted = |second| match second {
+        0..5 => (1_000_000, &[][..]),
+        _ => (100, &[("malformed", 2)][..]),
+    };
+    let found = letters(5, restarted, &sample());
+    assert!(found[4].is_none() && found[5].is_some(), "{found:?}");
+}
