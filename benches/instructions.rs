@@ -7,6 +7,7 @@
 #[path = "fixtures/mod.rs"]
 mod fixtures;
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::process::ExitCode;
 
@@ -78,7 +79,7 @@ fn run(stage: &str, repeats: usize) -> Result<usize> {
             let folder = tempfile::tempdir().map_err(|e| {
                 strandline_operators::Error::internal(format!("no temporary folder: {e}"))
             })?;
-            let files = open_files(tables(folder.path())?.description())?;
+            let files = open_files(tables(folder.path())?.description(), &HashMap::new())?;
             let day = rows_of_one_day(&*files, &decoded)?;
             for epoch in 0..repeats {
                 write(&*files, epoch as u64, &day)?;

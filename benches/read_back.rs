@@ -6,7 +6,7 @@
 //! with it there. Prints what was measured in this run, on this machine; nothing is compared with a number in
 //! this file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -161,7 +161,7 @@ fn write_table(run: &JobRun, ids: u64, commit_rows: u64) -> Outcome<StartingPoin
     let iceberg = IcebergConnector::open(&run.catalog)?;
     let prepare = || iceberg.prepare(&run.settings, ClaimOptions::default(), &mut |_| Ok(()));
     let tables = prepare()?;
-    let files = open_files(tables.description())?;
+    let files = open_files(tables.description(), &HashMap::new())?;
     let mut epoch = Epoch::first_of(tables.generation());
     let mut table = tables.into_committer(&CommitTrouble::default(), &SecondariesBehind::default());
     let (mut next, mut commits, started) = (0, 0, Instant::now());

@@ -18,7 +18,7 @@
 #[path = "fixtures/mod.rs"]
 mod fixtures;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -317,7 +317,7 @@ fn write(files: &dyn Files, epoch: Epoch, worker: u32, rows: &[RecordBatch]) -> 
 fn parquet(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
     let tables = tables(folder.path()).expect("tables");
-    let files = open_files(tables.description()).expect("files");
+    let files = open_files(tables.description(), &HashMap::new()).expect("files");
     let rows = rows_of_one_day(&*files, &decoded()).expect("rows");
     let mut epoch = Epoch::first_of(1);
     let mut group = criterion.benchmark_group("Parquet");
@@ -335,7 +335,7 @@ fn parquet(criterion: &mut Criterion) {
 fn commit(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder");
     let tables = tables(folder.path()).expect("tables");
-    let files = open_files(tables.description()).expect("files");
+    let files = open_files(tables.description(), &HashMap::new()).expect("files");
     let rows = rows_of_one_day(&*files, &decoded()[..1]).expect("rows");
     let records = rows.iter().map(RecordBatch::num_rows).sum::<usize>() as u64;
     let source = TopicPartition::new("events", 0);

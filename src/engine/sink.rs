@@ -80,7 +80,7 @@ impl OpenSink {
         let settings = &run.settings;
         match self {
             OpenSink::Tables(iceberg) => {
-                let files = open_files(&start.tables)?;
+                let files = open_files(&start.tables, &run.catalog.properties)?;
                 let generation = start.generation();
                 let columns = settings
                     .adds_columns()

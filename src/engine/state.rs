@@ -185,7 +185,14 @@ fn feed_all(
             Ok(())
         })
     });
-    match read_back(&start.tables, &columns, missing, visitors.collect()) {
+    let configured = &run.catalog.properties;
+    match read_back(
+        &start.tables,
+        configured,
+        &columns,
+        missing,
+        visitors.collect(),
+    ) {
         Ok(()) => readers.iter_mut().for_each(|reader| reader.pass_on(0)),
         Err(error) => {
             for feed in &feeds {

@@ -41,6 +41,13 @@ impl Blocking {
             .ok_or_else(|| Error::internal("the Iceberg connector is being closed"))
     }
 
+    /// The runtime's own handle.
+    pub(super) fn tokio(&self) -> Result<Handle> {
+        let runtime = self.runtime.as_ref().map(Runtime::handle);
+        let runtime = runtime.cloned();
+        runtime.ok_or_else(|| Error::internal("the Iceberg connector is being closed"))
+    }
+
     /// Waits for `future`. Works from a thread of another runtime too, which it then blocks.
     pub(super) fn wait<F>(&self, future: F) -> Result<F::Output>
     where

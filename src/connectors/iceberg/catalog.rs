@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iceberg::io::LocalFsStorageFactory;
 use iceberg::table::Table;
 use iceberg::{Catalog, CatalogBuilder, ErrorKind, TableIdent};
 use iceberg_catalog_rest::RestCatalogBuilder;
@@ -16,6 +15,7 @@ use super::location;
 use super::pointer::{self, Pointer};
 use super::rest::{self, NotOpened, RestPointer};
 use super::sql::{self, CATALOG_NAME, SqlPointer};
+use super::store::{self, Fault, Patience, Properties, Store, StoreFactory};
 
 /// How long opening the catalog may take before it counts as unreachable.
 const OPEN_TIMEOUT_MS: u64 = 8_000;
@@ -39,9 +39,9 @@ pub struct CatalogSettings {
     pub kind: CatalogKind,
     /// `sqlite://./data/catalog.db`, `http://localhost:8181`.
     pub uri: String,
-    /// A local path or a `file://` URI; for REST it may be empty, then the server's own is used.
+    /// A local path, a `file://` or an `s3://` URI; for REST it may be empty, then the server's own is used.
     pub warehouse: String,
-    /// Passed to the catalog as they are: `token`, `credential`, `header.<name>`, ...
+    /// Passed to the catalog and to the store as they are: `token`, `credential`, `header.<name>`, `s3.endpoint`, ...
     pub properties: HashMap<String, String>,
 }
 
@@ -51,6 +51,7 @@ impl CatalogSettings {
     /// # Errors
     /// Configuration.
     pub fn validate(&self) -> Result<()> {
+        store::validate(&self.properties)?;
         match self.kind {
             CatalogKind::Sql => {
                 self.require_sqlite()?;
@@ -75,12 +76,10 @@ impl CatalogSettings {
     }
 
     /// Where a REST server's tables are put, when we say it. A server may know its warehouse by a name; only
-    /// what looks like a path is made absolute.
+    /// what looks like a path or a URI says where it is.
     fn placed_warehouse(&self) -> Result<Option<String>> {
-        let warehouse = &self.warehouse;
-        let is_path = warehouse.starts_with(['/', '.']) || warehouse.starts_with("file:");
-        is_path
-            .then(|| location::warehouse_location(warehouse))
+        location::is_place(&self.warehouse)
+            .then(|| location::warehouse_location(&self.warehouse))
             .transpose()
     }
 }
@@ -95,6 +94,8 @@ pub(super) struct OpenCatalog {
     pub(super) warehouse: Option<String>,
     /// For messages, without its password.
     pub(super) uri: String,
+    /// What is configured of the store.
+    pub(super) properties: Properties,
 }
 
 impl OpenCatalog {
@@ -118,7 +119,13 @@ impl OpenCatalog {
             pointer,
             warehouse,
             uri,
+            properties: Properties::of(&settings.properties),
         })
+    }
+
+    /// The store of the warehouse, by what is configured.
+    pub(super) fn store(&self) -> Store {
+        Store::with(self.properties.clone())
     }
 
     /// Runs one request to the catalog, with a bound on its time.
@@ -193,7 +200,13 @@ impl OpenCatalog {
 
     /// The library's error, as one a person can act on.
     pub(super) fn error(&self, what: &str, error: &iceberg::Error) -> Error {
-        let text = format!("cannot {what} (catalog `{}`): {}", self.uri, reason(error));
+        let what = format!("cannot {what} (catalog `{}`)", self.uri);
+        if let Some(fault) = Fault::within(error) {
+            return fault
+                .clone()
+                .explain(what, "see that the warehouse is there and readable");
+        }
+        let text = format!("{what}: {}", reason(error));
         match error.kind() {
             ErrorKind::TableNotFound | ErrorKind::NamespaceNotFound => {
                 Error::configuration(text).hint("run the job once, it creates its tables")
@@ -232,7 +245,7 @@ async fn open_sql(settings: &CatalogSettings, runtime: iceberg::Runtime) -> Resu
         .uri(&uri)
         .warehouse_location(&warehouse)
         .props(settings.properties.clone())
-        .with_storage_factory(Arc::new(LocalFsStorageFactory))
+        .with_storage_factory(StoreFactory::with(Patience::Brief))
         .with_runtime(runtime.clone())
         .load(CATALOG_NAME, HashMap::new())
         .await
@@ -258,7 +271,7 @@ async fn open_rest(settings: &CatalogSettings, runtime: iceberg::Runtime) -> Res
     let client = rest::bounded_client(&settings.properties)?;
     let catalog = RestCatalogBuilder::default()
         .with_client(client.clone())
-        .with_storage_factory(Arc::new(LocalFsStorageFactory))
+        .with_storage_factory(StoreFactory::with(Patience::Brief))
         .with_runtime(runtime.clone())
         .load(CATALOG_NAME, properties)
         .await

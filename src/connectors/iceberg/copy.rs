@@ -5,7 +5,6 @@
 //! each table may be dropped, and its files deleted, without the other.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use iceberg::arrow::schema_to_arrow_schema;
@@ -29,10 +28,10 @@ use strandline_operators::{Error, Result};
 
 use super::DEAD_LETTER_DAY;
 use super::catalog::{OpenCatalog, reason};
-use super::location;
 use super::open_table::OpenTable;
 use super::restore::{Examine, FromSavepoint, require_nothing_later, require_snapshot};
 use super::savepoint::{Savepoint, TablePoint};
+use super::store::Store;
 use super::tables::{self, TableShape};
 use super::version::TableVersion;
 
@@ -263,14 +262,11 @@ fn copy_files(
     target: &Table,
 ) -> Result<Vec<WrittenFile>> {
     let data = data_location(target);
-    let folder = location::require_local(&data)?;
+    let store = Store::of(target.file_io());
     let mut copied = Vec::new();
     for file in live_files(catalog, source, point)? {
-        let from = location::require_local(file.file_path())?;
-        let relative = relative_path(&from);
-        let to = folder.join(&relative);
-        copy_file(&from, &to, file.file_size_in_bytes())?;
-        let place = format!("{data}/{}", relative.display());
+        let place = format!("{data}/{}", relative_path(file.file_path()));
+        copy_file(&store, file.file_path(), &place, file.file_size_in_bytes())?;
         copied.push(written(moved(&file, place, target)?, target)?);
     }
     Ok(copied)
@@ -285,34 +281,28 @@ fn data_location(table: &Table) -> String {
 }
 
 /// The folder of the partition, and the name. Names are unique; two attempts write the same files.
-fn relative_path(from: &Path) -> PathBuf {
-    let name = from.file_name().map(PathBuf::from).unwrap_or_default();
-    let folder = from.parent().and_then(|folder| folder.file_name());
-    folder.map_or(name.clone(), |folder| PathBuf::from(folder).join(name))
+fn relative_path(location: &str) -> &str {
+    let mut slashes = location.rmatch_indices('/').map(|(place, _)| place);
+    let _name = slashes.next();
+    slashes
+        .next()
+        .map_or(location, |place| &location[place + 1..])
 }
 
-fn copy_file(from: &Path, to: &Path, bytes: u64) -> Result<()> {
-    let cannot = |e: std::io::Error| {
-        Error::unreachable(format!(
-            "cannot copy data file `{}` to `{}`: {e}",
-            from.display(),
-            to.display()
-        ))
-        .hint("see that the warehouse is there, writable, and not full")
-    };
-    let parent = to.parent().unwrap_or(to);
-    location::create_folder(parent).map_err(cannot)?;
-    let written = std::fs::copy(from, to).map_err(cannot)?;
-    if written != bytes {
-        return Err(Error::refused(format!(
-            "data file `{}` has {written} bytes, its table says {bytes}",
-            from.display()
-        ))
-        .hint("it was changed by hand; restore it"));
+fn copy_file(store: &Store, from: &str, to: &str, bytes: u64) -> Result<()> {
+    let written = store.copy(from, to, bytes).map_err(|fault| {
+        fault.explain(
+            format!("cannot copy data file `{from}` to `{to}`"),
+            "see that the warehouse is there, writable, and not full",
+        )
+    })?;
+    if written == bytes {
+        return Ok(());
     }
-    location::sync_file(to)
-        .and_then(|()| location::sync_folder(parent))
-        .map_err(cannot)
+    Err(Error::refused(format!(
+        "data file `{from}` has {written} bytes, its table says {bytes}"
+    ))
+    .hint("it was changed by hand; restore it"))
 }
 
 /// The data files of the savepoint's snapshot.

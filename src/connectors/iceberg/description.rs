@@ -13,6 +13,7 @@ use strandline_operators::io::TableIndex;
 use strandline_operators::schema::AddedColumn;
 use strandline_operators::{Error, Result};
 
+use super::store::{Properties, Store};
 use super::tables::TableShape;
 
 /// The job's tables, as JSON between processes.
@@ -43,6 +44,8 @@ pub struct TableDescription {
     pub metadata_location: String,
     /// The column whose day is the partition.
     pub day_of: String,
+    /// What the catalog says of the store besides what is configured: credentials, an endpoint.
+    handed_out: Properties,
     /// The columns that are written, in the order of the batches.
     columns: Vec<String>,
     schema: Schema,
@@ -66,7 +69,13 @@ fn with_short_offsets(field: &Field) -> Field {
 }
 
 impl TableDescription {
-    pub(super) fn of(index: TableIndex, shape: &TableShape, table: &Table) -> TableDescription {
+    /// `configured` are the properties that every process of the job has by itself.
+    pub(super) fn of(
+        index: TableIndex,
+        shape: &TableShape,
+        table: &Table,
+        configured: &Properties,
+    ) -> TableDescription {
         let metadata = table.metadata();
         let data_location = metadata.properties().get("write.data.path").map_or_else(
             || format!("{}/data", metadata.location()),
@@ -78,6 +87,7 @@ impl TableDescription {
             data_location,
             metadata_location: table.metadata_location().unwrap_or_default().to_owned(),
             day_of: shape.day_of.clone(),
+            handed_out: Properties::of(table.file_io().config().props()).beyond(configured),
             columns: shape
                 .columns
                 .fields()
@@ -87,6 +97,16 @@ impl TableDescription {
             schema: metadata.current_schema().as_ref().clone(),
             partition_spec: metadata.default_partition_spec().as_ref().clone(),
         }
+    }
+
+    /// All that is known of the table's store, in a process where this is configured of the catalog.
+    pub(super) fn store_properties(&self, configured: &HashMap<String, String>) -> Properties {
+        Properties::of(configured).with(&self.handed_out)
+    }
+
+    /// The store of the table's files.
+    pub(super) fn store(&self, configured: &HashMap<String, String>) -> Store {
+        Store::with(self.store_properties(configured))
     }
 
     /// The Arrow schema of the batches: the columns in their order, with the field ids of the table.

@@ -1,8 +1,6 @@
-//! Data files: Parquet in the local warehouse, one writer a (table, day, epoch, worker).
+//! Data files: Parquet in the warehouse, one writer a (table, day, epoch, worker).
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use iceberg::spec::{SchemaRef as IcebergSchemaRef, StructType};
@@ -21,7 +19,7 @@ use uuid::Uuid;
 
 use super::data_file;
 use super::description::{TableDescription, TablesDescription};
-use super::location;
+use super::store::{Fault, Output, Properties, Store};
 use super::tables::TableShape;
 
 /// zstd level: 1 costs half the CPU of 3 and 5 % in size on Bronze rows.
@@ -36,9 +34,6 @@ const ROW_GROUP_BYTES: usize = 64 << 20;
 /// A dictionary larger than this is given up: the column is not of few values. Small, because until then
 /// every distinct value is hashed, copied and kept, twice as costly as writing it out.
 const DICTIONARY_BYTES: usize = 32 * 1024;
-
-/// Bytes between the encoder and the file.
-const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 
 /// The name of a data file tells who wrote it for which epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,14 +78,17 @@ impl DataFileName {
     }
 }
 
-/// Opens the store of data files that the description names.
-pub fn open_files(description: &TablesDescription) -> Result<Arc<ParquetFiles>> {
+/// Opens the store of data files that the description names. `configured` are the catalog's properties of this process.
+pub fn open_files(
+    description: &TablesDescription,
+    configured: &HashMap<String, String>,
+) -> Result<Arc<ParquetFiles>> {
     let primary = Uuid::parse_str(&description.primary_uuid)
         .map_err(|e| Error::internal(format!("the primary table's UUID is none: {e}")))?;
     let tables = description
         .tables
         .iter()
-        .map(|table| ParquetTable::new(&description.job, primary, table))
+        .map(|table| ParquetTable::new(&description.job, primary, table, table.store(configured)))
         .collect::<Result<Vec<_>>>()?;
     if tables
         .first()
@@ -140,8 +138,9 @@ impl ParquetFiles {
             columns: Arc::new(Schema::new(fields)),
             ..shape.clone()
         };
-        let description = TableDescription::of(index, &shape, table);
-        let grown = ParquetTable::new(&known.job, known.primary, &description)?;
+        let description = TableDescription::of(index, &shape, table, &Properties::default());
+        let store = known.store.clone();
+        let grown = ParquetTable::new(&known.job, known.primary, &description, store)?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         for known in tables.iter_mut().filter(|known| known.index == index) {
             *known = Arc::clone(&grown);
@@ -158,6 +157,7 @@ pub(super) struct ParquetTable {
     primary: Uuid,
     name: String,
     location: String,
+    store: Store,
     day_of: String,
     arrow_schema: SchemaRef,
     pub(super) schema: IcebergSchemaRef,
@@ -167,7 +167,12 @@ pub(super) struct ParquetTable {
 }
 
 impl ParquetTable {
-    fn new(job: &str, primary: Uuid, table: &TableDescription) -> Result<Arc<ParquetTable>> {
+    fn new(
+        job: &str,
+        primary: Uuid,
+        table: &TableDescription,
+        store: Store,
+    ) -> Result<Arc<ParquetTable>> {
         let arrow_schema = table.arrow_schema()?;
         let schema = table.schema();
         let partition_type = table
@@ -179,13 +184,20 @@ impl ParquetTable {
                     table.name
                 ))
             })?;
-        location::require_local(&table.data_location)?;
+        store.require(&table.data_location).map_err(|fault| {
+            let what = format!(
+                "cannot write data files of `{}` to `{}`",
+                table.name, table.data_location
+            );
+            fault.explain(what, WRITABLE)
+        })?;
         Ok(Arc::new(ParquetTable {
             index: table.index,
             job: job.to_owned(),
             primary,
             name: table.name.clone(),
             location: table.data_location.clone(),
+            store,
             day_of: table.day_of.clone(),
             properties: writer_properties(&arrow_schema)?,
             arrow_schema,
@@ -215,6 +227,7 @@ impl ParquetTable {
             primary: self.primary,
             name: self.name.clone(),
             location: self.location.clone(),
+            store: self.store.clone(),
             day_of: self.day_of.clone(),
             properties: writer_properties(&arrow_schema)?,
             arrow_schema,
@@ -286,9 +299,7 @@ struct ParquetFile {
     table: Arc<ParquetTable>,
     key: FileKey,
     location: String,
-    path: PathBuf,
-    writer: ArrowWriter<BufWriter<File>>,
-    file: File,
+    writer: ArrowWriter<Output>,
     rows: u64,
 }
 
@@ -307,16 +318,10 @@ impl ParquetFile {
             day(key.day),
             name.new_file()
         );
-        let path = location::require_local(&location)?;
-        let failed = |e: std::io::Error| cannot(&table.name, &location, &e);
-        if let Some(folder) = path.parent() {
-            location::create_folder(folder).map_err(failed)?;
-        }
-        let file = File::create_new(&path).map_err(failed)?;
-        let buffered =
-            BufWriter::with_capacity(WRITE_BUFFER_BYTES, file.try_clone().map_err(failed)?);
+        let created = table.store.create(&location);
+        let output = created.map_err(|fault| cannot(&table.name, &location, &fault))?;
         let writer = ArrowWriter::try_new(
-            buffered,
+            output,
             Arc::clone(&table.arrow_schema),
             Some(table.properties.clone()),
         )
@@ -325,19 +330,20 @@ impl ParquetFile {
             table,
             key,
             location,
-            path,
             writer,
-            file,
             rows: 0,
         })
     }
 }
 
-fn cannot(table: &str, location: &str, error: &dyn std::fmt::Display) -> Error {
-    Error::unreachable(format!(
-        "cannot write a data file of `{table}`, `{location}`: {error}"
-    ))
-    .hint("see that the warehouse is there, writable, and not full")
+const WRITABLE: &str = "see that the warehouse is there, writable, and not full";
+
+fn cannot(table: &str, location: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    let what = format!("cannot write a data file of `{table}`, `{location}`");
+    match Fault::within(error) {
+        Some(fault) => fault.clone().explain(what, WRITABLE),
+        None => Error::unreachable(format!("{what}: {error}")).hint(WRITABLE),
+    }
 }
 
 /// The day as people write it: `2026-11-21`; years beyond four digits have a sign.
@@ -377,8 +383,10 @@ impl DataFileWriter for ParquetFile {
     }
 
     fn close(mut self: Box<Self>) -> Result<WrittenFile> {
-        let failed = |e: &dyn std::fmt::Display| cannot(&self.table.name, &self.location, e);
-        let metadata = self.writer.finish().map_err(|e| failed(&e))?;
+        let metadata = self
+            .writer
+            .finish()
+            .map_err(|e| cannot(&self.table.name, &self.location, &e))?;
         let bytes = self.writer.bytes_written() as u64;
         let description = data_file::describe(
             &self.table,
@@ -388,25 +396,15 @@ impl DataFileWriter for ParquetFile {
             self.rows,
             bytes,
         )?;
-        // `finish` has written and flushed everything; `file` is a second handle on the same file.
-        self.writer
-            .inner_mut()
-            .flush()
-            .map_err(|e| cannot(&self.table.name, &self.location, &e))?;
-        let file = &self.file;
-        let size = file
-            .metadata()
-            .map_err(|e| cannot(&self.table.name, &self.location, &e))?
-            .len();
+        // `finish` has handed everything to the output.
+        let durable = self.writer.inner_mut().finish();
+        let size = durable.map_err(|fault| cannot(&self.table.name, &self.location, &fault))?;
         if size != bytes {
             return Err(Error::internal(format!(
                 "`{}` has {size} bytes, {bytes} were written",
                 self.location
             )));
         }
-        file.sync_all()
-            .and_then(|()| self.path.parent().map_or(Ok(()), location::sync_folder))
-            .map_err(|e| cannot(&self.table.name, &self.location, &e))?;
         Ok(WrittenFile {
             table: self.table.index,
             description,

@@ -11,8 +11,8 @@ use strandline_operators::{Error, Result};
 use uuid::Uuid;
 
 use super::IcebergConnector;
-use super::location;
 use super::readback;
+use super::store::{Patience, Store};
 use super::tables;
 
 /// What a table is and holds now.
@@ -145,25 +145,31 @@ impl IcebergConnector {
     /// Writes a file below the warehouse (or below `table`, when the server alone knows the warehouse),
     /// reads it back and deletes it. Returns the folder that was tried, `None` when none is known yet.
     pub fn probe_warehouse(&self, table: &str) -> Result<Option<String>> {
-        let place = match &self.catalog.warehouse {
-            Some(warehouse) => warehouse.clone(),
+        let (place, store) = match &self.catalog.warehouse {
+            Some(warehouse) => (warehouse.clone(), self.catalog.store()),
             None => match self.catalog.load_if_there(&tables::ident(table)?)? {
-                Some(table) => table.metadata().location().to_owned(),
+                Some(table) => (
+                    table.metadata().location().to_owned(),
+                    Store::of(table.file_io()),
+                ),
                 None => return Ok(None),
             },
         };
-        let folder = location::require_local(&place)?;
-        let path = folder.join(format!("strandline-probe-{}", Uuid::new_v4().simple()));
-        let cannot = |doing: &str, e: &dyn std::fmt::Display| {
-            Error::unreachable(format!("cannot {doing} a file in the warehouse `{place}`: {e}"))
-                .hint("see that the folder is there, writable by this user, and that its disk is not full")
-        };
-        location::create_folder(&folder).map_err(|e| cannot("create a folder for", &e))?;
-        std::fs::write(&path, &place).map_err(|e| cannot("write", &e))?;
-        let read = std::fs::read_to_string(&path).map_err(|e| cannot("read", &e));
-        std::fs::remove_file(&path).map_err(|e| cannot("delete", &e))?;
-        if read? != place {
-            return Err(cannot("read back", &"it holds something else"));
+        let file = format!("{place}/strandline-probe-{}", Uuid::new_v4().simple());
+        let what = |doing: &str| format!("cannot {doing} a file in the warehouse `{place}`");
+        let hint = "see that it is there, writable by this user, and not full";
+        let written = store.write(&file, place.clone().into(), Patience::Brief);
+        written.map_err(|fault| fault.explain(what("create"), hint))?;
+        let read = store.read(&file, Patience::Brief);
+        let deleted = store.delete(&file);
+        let read = read.map_err(|fault| fault.explain(what("read"), hint))?;
+        deleted.map_err(|fault| fault.explain(what("delete"), hint))?;
+        if read.as_deref() != Some(place.as_bytes()) {
+            return Err(Error::unreachable(format!(
+                "{}: it holds something else",
+                what("read back")
+            ))
+            .hint(hint));
         }
         Ok(Some(place))
     }

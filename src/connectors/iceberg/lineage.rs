@@ -3,21 +3,21 @@
 //! Others may roll a table back, replace its history, and expire what would show it. Expired snapshots are
 //! still in the metadata files that the table's log names, so their parents are looked up there.
 
-use std::path::Path;
-
 use iceberg::spec::{SnapshotRef, TableMetadata};
+use iceberg::table::Table;
 
 use strandline_operators::landing::summary;
 use strandline_operators::landing::table::Lineage;
 
-use super::location;
+use super::store::{Patience, Store};
 use super::version::says;
 
 /// Metadata files of the log that are read, at most. A table of ours keeps 100.
 const LOG_FILES_MAX: usize = 200;
 
 /// Walks from the current snapshot towards the one of `job` with the sequence number `expected`.
-pub(super) fn lineage(metadata: &TableMetadata, job: &str, expected: i64) -> Lineage {
+pub(super) fn lineage(table: &Table, job: &str, expected: i64) -> Lineage {
+    let metadata = table.metadata();
     let Some(current) = metadata.current_snapshot() else {
         return Lineage::Empty;
     };
@@ -25,10 +25,10 @@ pub(super) fn lineage(metadata: &TableMetadata, job: &str, expected: i64) -> Lin
         Walk::Found(lineage) => return lineage,
         Walk::Goes(parent) => parent,
     };
+    let store = Store::of(table.file_io());
     // The newest first: it knows most of what has expired since.
     for log in metadata.metadata_log().iter().rev().take(LOG_FILES_MAX) {
-        let Some(then) = location::local_path(&log.metadata_file).and_then(|path| read(&path))
-        else {
+        let Some(then) = read(&store, &log.metadata_file) else {
             continue;
         };
         if let Some(snapshot) = then.snapshot_by_id(next) {
@@ -41,8 +41,9 @@ pub(super) fn lineage(metadata: &TableMetadata, job: &str, expected: i64) -> Lin
     Lineage::Unknown
 }
 
-fn read(path: &Path) -> Option<TableMetadata> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+fn read(store: &Store, location: &str) -> Option<TableMetadata> {
+    let json = store.read(location, Patience::Brief).ok()??;
+    serde_json::from_slice(&json).ok()
 }
 
 /// How a walk over the snapshots of one metadata file ends.

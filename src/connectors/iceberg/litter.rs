@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use iceberg::spec::TableMetadata;
 use iceberg::table::Table;
 
-use super::location;
 use super::producer::{deletion_allowed, only_main_branch};
+use super::store::Store;
 
 /// How long a file that nothing refers to any more is kept.
 pub(super) const GRACE_MS: u64 = 60_000;
@@ -68,12 +68,10 @@ impl Litter {
     /// Deletes what is due. Failures are logged: litter is no reason to stop.
     pub(super) fn sweep(&mut self, table: &Table) {
         let files = self.take_due(table.metadata(), Instant::now());
+        let store = Store::of(table.file_io());
         for file in files {
-            if let Some(path) = location::local_path(&file)
-                && let Err(e) = std::fs::remove_file(&path)
-                && e.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(file, error = %e, "cannot delete a superseded metadata file");
+            if let Err(fault) = store.delete(&file) {
+                tracing::warn!(file, error = %fault, "cannot delete a superseded metadata file");
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | port `Files` | Parquet data files in the local warehouse, durable when closed: [`open_files`] |
+//! | port `Files` | Parquet data files in the warehouse, on a disk or in an object store, durable when closed: [`open_files`] |
 //! | port `Table` | one epoch into all of the job's tables, exactly once: [`JobTables::into_committer`] |
 //! | port `TableColumns` | columns that schemas add while the job runs: [`IcebergConnector::columns`] |
 //! | start | create or verify tables, claim a generation, roll pending files forward: [`IcebergConnector::prepare`] |
@@ -39,6 +39,7 @@ mod rest;
 mod restore;
 mod savepoint;
 mod sql;
+mod store;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -185,7 +186,9 @@ impl IcebergConnector {
             tables: std::iter::once((TableIndex::PRIMARY, &primary))
                 .chain(secondaries.iter().map(|s| (s.index, &s.table)))
                 .zip(std::iter::once(&shape).chain(&shapes))
-                .map(|((index, table), shape)| TableDescription::of(index, shape, table.table()))
+                .map(|((index, table), shape)| {
+                    TableDescription::of(index, shape, table.table(), &catalog.properties)
+                })
                 .collect(),
             added,
         };

@@ -17,14 +17,22 @@ use strandline_operators::{Error, Result};
 
 use super::catalog::{OpenCatalog, reason};
 use super::litter::{GRACE_MS, Litter};
-use super::location;
 use super::pointer::NotSwapped;
 use super::producer::{Produced, produce};
+use super::store::{Fault, Store};
 use super::tables::{Fit, TableShape};
 use super::version::TableVersion;
 
 /// Stands for the snapshot of an append that was never made; ids are positive.
 const NO_SNAPSHOT: i64 = -1;
+
+/// Why the manifests of a commit were not written.
+enum NotProduced {
+    /// The object store is away.
+    ForNow(String),
+    /// Trying again will not help, or not at once.
+    Failed(Error),
+}
 
 /// A table open for commits.
 #[derive(Debug)]
@@ -77,6 +85,10 @@ impl OpenTable {
         &self.version.0
     }
 
+    fn store(&self) -> Store {
+        Store::of(self.table().file_io())
+    }
+
     /// The data files that a writer described.
     pub(super) fn data_files(&self, files: &[WrittenFile]) -> Result<Vec<DataFile>> {
         let metadata = self.table().metadata();
@@ -94,7 +106,7 @@ impl OpenTable {
         files.iter().map(|f| parse(&f.description)).collect()
     }
 
-    fn produce(&self, append: &Append, files: &[DataFile]) -> Result<Produced> {
+    fn produce(&self, append: &Append, files: &[DataFile]) -> Result<Produced, NotProduced> {
         let current = self.table().metadata().current_snapshot_id();
         let known = self
             .manifests
@@ -103,14 +115,20 @@ impl OpenTable {
             .map(|(_, m)| m.as_slice());
         self.catalog
             .blocking
-            .wait(produce(self.table(), append, files, known))?
+            .wait(produce(self.table(), append, files, known))
+            .map_err(NotProduced::Failed)?
             .map_err(|e| {
-                Error::unreachable(format!(
-                    "cannot write the manifests of a commit to `{}`: {}",
-                    self.ident,
-                    reason(&e)
-                ))
-                .hint("see that the warehouse is there, writable, and not full")
+                let what = format!("cannot write the manifests of a commit to `{}`", self.ident);
+                let hint = "see that the warehouse is there, writable, and not full";
+                match Fault::within(&e) {
+                    Some(fault) if fault.may_pass() => {
+                        NotProduced::ForNow(format!("{what}: {fault}"))
+                    }
+                    Some(fault) => NotProduced::Failed(fault.clone().explain(what, hint)),
+                    None => NotProduced::Failed(
+                        Error::unreachable(format!("{what}: {}", reason(&e))).hint(hint),
+                    ),
+                }
             })
     }
 
@@ -229,10 +247,19 @@ impl VersionedTable for OpenTable {
         if self.fit.is_some() && self.has_unknown_columns(&files) {
             return self.with_columns(&files);
         }
-        if let Some(missing) = location::first_missing(files.iter().map(DataFile::file_path)) {
+        let paths = files.iter().map(DataFile::file_path);
+        if let Some(missing) = self.store().first_missing(paths) {
             return self.without(missing);
         }
-        let produced = self.produce(append, &files)?;
+        let produced = match self.produce(append, &files) {
+            Ok(produced) => produced,
+            // As a catalog that is away: the commit is built again, until its patience ends.
+            Err(NotProduced::ForNow(why)) => {
+                let snapshot_id = NO_SNAPSHOT;
+                return Ok(Sent::Conflict { snapshot_id, why });
+            }
+            Err(NotProduced::Failed(error)) => return Err(error),
+        };
         let snapshot_id = produced.snapshot_id;
         let change = produced.change.clone();
         let swap = self.catalog.pointer.swap(self.table(), change);
@@ -272,10 +299,10 @@ impl VersionedTable for OpenTable {
 
     fn discard(&mut self, snapshot_id: i64) {
         let produced = self.take_unresolved(snapshot_id);
-        let written = produced.iter().flat_map(|produced| &produced.written);
-        for path in written.filter_map(|file| location::local_path(file)) {
+        let store = self.store();
+        for file in produced.iter().flat_map(|produced| &produced.written) {
             // A failure only leaves the file lying there.
-            let _ = std::fs::remove_file(path);
+            let _ = store.delete(file);
         }
     }
 }

@@ -9,10 +9,8 @@
 //! All by names that only this job writes. Failures are logged: orphans cost space, not correctness.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::DirEntry;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use iceberg::MetadataLocation;
 use iceberg::spec::{FormatVersion, ManifestList, TableMetadata};
@@ -24,12 +22,12 @@ use uuid::Uuid;
 use super::description::TablesDescription;
 use super::files::DataFileName;
 use super::litter::GRACE_MS;
-use super::location;
 use super::pending;
 use super::producer::{deletion_allowed, own_prefix};
+use super::store::{Fault, Listed, Patience, Store};
 
-/// Names looked at in one folder tree, at most: a start must not take minutes on a large table. The
-/// folders that changed last come first, and aborted epochs are in those.
+/// Names looked at in one folder tree, at most: a start must not take minutes on a large table. The newest
+/// folders come first, and aborted epochs are in those. Of an object store the store itself lists fewer.
 const NAMES_MAX: usize = 200_000;
 
 /// Removes them from all of the job's tables.
@@ -48,14 +46,9 @@ pub(super) fn remove<'a>(
         if !deletion_allowed(table.metadata()) {
             continue;
         }
-        if let Some(folder) = location::local_path(&described.data_location) {
-            removed += remove_aborted(&folder, progress);
-        }
-        if let Some(folder) =
-            location::local_path(&format!("{}/metadata", table.metadata().location()))
-        {
-            removed += remove_metadata(&folder, table, progress);
-        }
+        let store = Store::of(table.file_io());
+        removed += remove_aborted(&store, &described.data_location, progress);
+        removed += remove_metadata(&store, table, progress);
     }
     if removed > 0 {
         tracing::info!(job = %progress.job, removed, "removed files that earlier runs left behind");
@@ -81,35 +74,24 @@ fn is_aborted(file: &DataFileName, progress: &Progress, last_epochs: &HashMap<u3
         && last_epochs.get(&generation).is_some_and(|last| file.epoch > *last)
 }
 
-fn remove_aborted(data: &Path, progress: &Progress) -> usize {
+fn remove_aborted(store: &Store, data: &str, progress: &Progress) -> usize {
     let last_epochs = progress
         .generations
         .iter()
         .map(|g| (g.generation, g.last_epoch))
         .collect();
-    let mut folders: Vec<(SystemTime, PathBuf)> = entries(data)
-        .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-        .collect();
-    folders.sort_by(|a, b| b.cmp(a));
-    folders
-        .into_iter()
-        .flat_map(|(_, folder)| entries(&folder).collect::<Vec<_>>())
-        .take(NAMES_MAX)
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .and_then(DataFileName::parse)
+    found(data, store.list_folders(data, NAMES_MAX))
+        .filter(|file| {
+            DataFileName::parse(file.name())
                 .is_some_and(|name| is_aborted(&name, progress, &last_epochs))
         })
-        .filter(|entry| delete(&entry.path()))
+        .filter(|file| delete(store, &file.location))
         .count()
 }
 
-fn remove_metadata(folder: &Path, table: &Table, progress: &Progress) -> usize {
+fn remove_metadata(store: &Store, table: &Table, progress: &Progress) -> usize {
     let metadata = table.metadata();
-    let Some(reachable) = reachable(metadata) else {
+    let Some(reachable) = reachable(store, metadata) else {
         return 0;
     };
     let log: HashSet<&str> = metadata
@@ -124,33 +106,29 @@ fn remove_metadata(folder: &Path, table: &Table, progress: &Progress) -> usize {
     let current = table.metadata_location().unwrap_or_default();
     let manifests = own_prefix(&progress.job);
     let pending = pending::own_prefix(&progress.job);
-    let base = format!("{}/metadata", metadata.location());
-    entries(folder)
+    let folder = format!("{}/metadata", metadata.location());
+    found(&folder, store.list(&folder))
         .take(NAMES_MAX)
-        .filter(|entry| {
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else {
-                return false;
-            };
-            let place = format!("{base}/{name}");
+        .filter(|file| {
+            let (name, place) = (file.name(), &file.location);
             if name.starts_with(&pending) {
                 // A pending file of the generation before is either named or was never committed.
-                return progress.pending.as_ref() != Some(&place);
+                return progress.pending.as_ref() != Some(place);
             }
             if name.starts_with(&manifests) {
-                return !reachable.contains(&place) && is_past_grace(entry);
+                return !reachable.contains(place) && is_past_grace(file);
             }
-            match (version(&place), oldest_version) {
+            match (version(place), oldest_version) {
                 (Some(version), Some(oldest)) => {
                     version < oldest
                         && place != current
                         && !log.contains(place.as_str())
-                        && is_past_grace(entry)
+                        && is_past_grace(file)
                 }
                 _ => false,
             }
         })
-        .filter(|entry| delete(&entry.path()))
+        .filter(|file| delete(store, &file.location))
         .count()
 }
 
@@ -161,11 +139,11 @@ fn version(place: &str) -> Option<u32> {
 }
 
 /// Every manifest list and manifest that a snapshot refers to; `None` when one cannot be read.
-pub(super) fn reachable(metadata: &TableMetadata) -> Option<HashSet<String>> {
+pub(super) fn reachable(store: &Store, metadata: &TableMetadata) -> Option<HashSet<String>> {
     let mut reachable = HashSet::new();
     for snapshot in metadata.snapshots() {
         let list = snapshot.manifest_list();
-        let bytes = std::fs::read(location::local_path(list)?).ok()?;
+        let bytes = store.read(list, Patience::Brief).ok()??;
         let manifests = ManifestList::parse_with_version(&bytes, FormatVersion::V2).ok()?;
         reachable.extend(manifests.entries().iter().map(|m| m.manifest_path.clone()));
         reachable.insert(list.to_owned());
@@ -173,27 +151,24 @@ pub(super) fn reachable(metadata: &TableMetadata) -> Option<HashSet<String>> {
     Some(reachable)
 }
 
-fn is_past_grace(entry: &DirEntry) -> bool {
-    entry
-        .metadata()
-        .and_then(|m| m.modified())
-        .ok()
-        .and_then(|modified| modified.elapsed().ok())
-        .is_some_and(|age| age > Duration::from_millis(GRACE_MS))
+fn is_past_grace(file: &Listed) -> bool {
+    let age = file.written.and_then(|written| written.elapsed().ok());
+    age.is_some_and(|age| age > Duration::from_millis(GRACE_MS))
 }
 
-fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
-    std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
+fn found(folder: &str, listed: Result<Vec<Listed>, Fault>) -> impl Iterator<Item = Listed> {
+    let listed = listed.unwrap_or_else(|fault| {
+        tracing::warn!(folder, error = %fault, "cannot look for files that earlier runs left behind");
+        Vec::new()
+    });
+    listed.into_iter()
 }
 
-fn delete(path: &Path) -> bool {
-    match std::fs::remove_file(path) {
+fn delete(store: &Store, location: &str) -> bool {
+    match store.delete(location) {
         Ok(()) => true,
-        Err(e) => {
-            tracing::warn!(path = %path.display(), error = %e, "cannot remove a file that an earlier run left behind");
+        Err(fault) => {
+            tracing::warn!(location, error = %fault, "cannot remove a file that an earlier run left behind");
             false
         }
     }

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use iceberg::table::Table;
+use strandline_operators::Result;
 use strandline_operators::host::Machine;
 use strandline_operators::landing::pending::{Marks, Pending, roll_forward};
 use strandline_operators::landing::table::PendingFiles;
 use strandline_operators::progress::Progress;
-use strandline_operators::{Error, Result};
 use uuid::Uuid;
 
 use super::catalog::OpenCatalog;
-use super::location;
 use super::open_table::OpenTable;
+use super::store::{Patience, Store};
 use super::tables;
 
 /// How the names of a job's pending files begin.
@@ -24,12 +24,14 @@ pub(super) fn own_prefix(job: &str) -> String {
 #[derive(Clone, Debug)]
 pub(super) struct PendingFolder {
     primary_location: String,
+    store: Store,
 }
 
 impl PendingFolder {
     pub(super) fn of(primary: &Table) -> PendingFolder {
         PendingFolder {
             primary_location: primary.metadata().location().to_owned(),
+            store: Store::of(primary.file_io()),
         }
     }
 }
@@ -57,36 +59,31 @@ impl PendingFiles for PendingFolder {
             pending.epoch.0,
             Uuid::new_v4().simple()
         );
-        let path = location::require_local(&place)?;
-        let json = pending.to_json()?;
-        std::fs::write(&path, json)
-            .and_then(|()| location::sync_file(&path))
-            .and_then(|()| path.parent().map_or(Ok(()), location::sync_folder))
-            .map_err(|e| {
-                Error::unreachable(format!("cannot write the pending file `{place}`: {e}"))
-                    .hint("see that the warehouse is there, writable, and not full")
-            })?;
+        let json = pending.to_json()?.into();
+        let written = self.store.write(&place, json, Patience::Full);
+        written.map_err(|fault| {
+            fault.explain(
+                format!("cannot write the pending file `{place}`"),
+                "see that the warehouse is there, writable, and not full",
+            )
+        })?;
         Ok(place)
     }
 
     fn read(&self, place: &str) -> Result<Option<Pending>> {
-        let path = location::require_local(place)?;
-        match std::fs::read(&path) {
-            Ok(json) => Pending::parse(place, &json).map(Some),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::unreachable(format!(
-                "cannot read the pending file `{place}`: {e}"
-            ))
-            .hint("see that the warehouse is there and readable")),
-        }
+        let read = self.store.read(place, Patience::Full);
+        let json = read.map_err(|fault| {
+            fault.explain(
+                format!("cannot read the pending file `{place}`"),
+                "see that the warehouse is there and readable",
+            )
+        })?;
+        json.map(|json| Pending::parse(place, &json)).transpose()
     }
 
     fn delete(&self, place: &str) {
-        if let Some(path) = location::local_path(place)
-            && let Err(e) = std::fs::remove_file(path)
-            && e.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(place, error = %e, "cannot delete a pending file that is done");
+        if let Err(fault) = self.store.delete(place) {
+            tracing::warn!(place, error = %fault, "cannot delete a pending file that is done");
         }
     }
 }

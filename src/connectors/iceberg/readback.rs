@@ -6,6 +6,7 @@
 mod columns;
 mod wanted;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -29,6 +30,7 @@ use strandline_operators::{Error, Result};
 use super::blocking::Blocking;
 use super::catalog::reason;
 use super::description::TablesDescription;
+use super::store::{Fault, Patience, Store, StoreFactory};
 use super::tables;
 use columns::DataFile;
 use wanted::Wanted;
@@ -47,7 +49,7 @@ pub type Visitor<'a> = Box<dyn FnMut(&RecordBatch) -> Result<()> + Send + 'a>;
 
 /// Reads rows of the primary table, as the claim found it, on as many threads as there are visitors: the named
 /// columns, in that order, each row to one of the visitors. Works in every process of the job, without the
-/// catalog. Memory: for each thread a batch and the pages of a row group's columns.
+/// catalog, of which `configured` are this process' properties. Memory: for each thread a batch and the pages of a row group's columns.
 ///
 /// Rows that others appended are left out: an id that never came over a topic of the job is not known to
 /// its deduplication, whether its state was kept or is read back.
@@ -56,6 +58,7 @@ pub type Visitor<'a> = Box<dyn FnMut(&RecordBatch) -> Result<()> + Send + 'a>;
 /// When the table cannot be read, or a visitor fails.
 pub fn read_back(
     description: &TablesDescription,
+    configured: &HashMap<String, String>,
     columns: &[&str],
     rows: ReadBack,
     visitors: Vec<Visitor<'_>>,
@@ -68,8 +71,10 @@ pub fn read_back(
     let ident = tables::ident(&primary.name)?;
     let blocking = Blocking::new()?;
     let location = primary.metadata_location.clone();
+    let factory = StoreFactory::with(Patience::Full);
+    let file_io = factory.file_io(&primary.store_properties(configured));
     let table = blocking
-        .wait(load_static(&location, ident, blocking.handle()?))?
+        .wait(load_static(&location, ident, file_io, blocking.handle()?))?
         .map_err(|e| unreadable(&primary.name, &e))?;
     if table.metadata().current_snapshot().is_none() {
         return Ok(());
@@ -91,6 +96,7 @@ pub fn read_back(
     let scan = scan.build().map_err(|e| unreadable(&primary.name, &e))?;
     let reading = Reading {
         blocking: &blocking,
+        store: primary.store(configured),
         file_io: table.file_io().clone(),
         name: &primary.name,
         wanted,
@@ -118,6 +124,7 @@ pub fn read_back(
 /// One pass over the table.
 struct Reading<'a> {
     blocking: &'a Blocking,
+    store: Store,
     file_io: FileIO,
     name: &'a str,
     wanted: Wanted,
@@ -144,7 +151,7 @@ impl Reading<'_> {
             if self.has_failed.load(Ordering::Relaxed) {
                 break;
             }
-            let read = match DataFile::open(&file, &self.wanted) {
+            let read = match DataFile::open(&self.store, &file, &self.wanted) {
                 Some(data) => data
                     .read(&self.wanted, &mut |rows| Ok(visit(rows)?))
                     .map_err(|failure: Failure| failure.explain(self.name, &file)),
@@ -178,18 +185,21 @@ impl Reading<'_> {
 /// Why a file was not read to its end.
 enum Failure {
     File(String),
+    Store(Fault),
     Visitor(Error),
 }
 
 impl Failure {
     fn explain(self, table: &str, file: &FileScanTask) -> Error {
+        let path = file.data_file_path();
+        let what = format!("cannot read table `{table}`: data file `{path}`");
         match self {
             Failure::Visitor(error) => error,
-            Failure::File(reason) => Error::unreachable(format!(
-                "cannot read table `{table}`: data file `{}`: {reason}",
-                file.data_file_path()
-            ))
-            .hint("see that the file is whole; the table's other readers need it too"),
+            Failure::Store(fault) => {
+                fault.explain(what, "see that the warehouse is there and readable")
+            }
+            Failure::File(reason) => Error::unreachable(format!("{what}: {reason}"))
+                .hint("see that the file is whole; the table's other readers need it too"),
         }
     }
 }
@@ -200,9 +210,18 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        Failure::Store(fault)
+    }
+}
+
 impl From<ParquetError> for Failure {
     fn from(error: ParquetError) -> Failure {
-        Failure::File(error.to_string())
+        match Fault::within(&error) {
+            Some(fault) => Failure::Store(fault.clone()),
+            None => Failure::File(error.to_string()),
+        }
     }
 }
 
@@ -256,13 +275,13 @@ pub(super) fn holds_rows_of(
 async fn load_static(
     location: &str,
     ident: TableIdent,
+    file_io: FileIO,
     runtime: iceberg::Runtime,
 ) -> iceberg::Result<Table> {
-    let table =
-        StaticTable::from_metadata_file(location, ident.clone(), FileIO::new_with_fs()).await?;
+    let table = StaticTable::from_metadata_file(location, ident.clone(), file_io.clone()).await?;
     Table::builder()
         .identifier(ident)
-        .file_io(FileIO::new_with_fs())
+        .file_io(file_io)
         .metadata_location(location)
         .metadata(table.metadata())
         .readonly(true)
@@ -271,8 +290,12 @@ async fn load_static(
 }
 
 fn unreadable(table: &str, error: &iceberg::Error) -> Error {
-    Error::unreachable(format!("cannot read table `{table}`: {}", reason(error)))
-        .hint("see that the warehouse is there and readable")
+    let what = format!("cannot read table `{table}`");
+    let hint = "see that the warehouse is there and readable";
+    match Fault::within(error) {
+        Some(fault) => fault.clone().explain(what, hint),
+        None => Error::unreachable(format!("{what}: {}", reason(error))).hint(hint),
+    }
 }
 
 /// Streams the rows of the table's current snapshot.

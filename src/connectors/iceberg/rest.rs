@@ -13,8 +13,8 @@ use serde::Deserialize;
 use strandline_operators::{Error, Result};
 use tokio::sync::Mutex;
 
-use super::location;
 use super::pointer::{self, Change, NotSwapped, Pointer, Swapped};
+use super::store::Store;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT_MS: u64 = 5_000;
@@ -361,17 +361,13 @@ impl Pointer for RestPointer {
 
     async fn swap(&self, base: &Table, change: Change) -> Result<Swapped, NotSwapped> {
         // The server writes the metadata; the manifests beside it are ours, and so is their durability.
-        if let Some(folder) =
-            location::local_path(&format!("{}/metadata", base.metadata().location()))
-            && folder.is_dir()
-        {
-            location::sync_folder(&folder).map_err(|e| {
-                NotSwapped::Failed(Error::unreachable(format!(
-                    "cannot sync `{}`: {e}",
-                    folder.display()
-                )))
+        let folder = format!("{}/metadata", base.metadata().location());
+        Store::of(base.file_io())
+            .sync_folder(&folder)
+            .map_err(|fault| {
+                let what = format!("cannot sync `{folder}`");
+                NotSwapped::Failed(fault.explain(what, "see that the warehouse is there"))
             })?;
-        }
         let request =
             self.client
                 .post(self.table_url(base.identifier()))

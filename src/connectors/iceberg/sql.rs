@@ -19,8 +19,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection};
 use strandline_operators::{Error, Result};
 
-use super::location;
 use super::pointer::{Change, NotSwapped, Pointer, Swapped};
+use super::store::{self, Fault, Store};
 
 /// The name of the catalog within the database; other tools open it under this name.
 pub(super) const CATALOG_NAME: &str = "strandline";
@@ -80,7 +80,7 @@ pub(super) async fn prepare_sqlite(uri: &str) -> Result<(), String> {
         .journal_mode(SqliteJournalMode::Wal);
     let file = options.get_filename().to_path_buf();
     if let Some(folder) = file.parent().filter(|f| *f != Path::new("")) {
-        location::create_folder(folder)
+        store::create_folder(folder)
             .map_err(|e| format!("cannot create the folder `{}`: {e}", folder.display()))?;
     }
     let deadline = Instant::now() + Duration::from_millis(BUSY_TIMEOUT_MS);
@@ -187,27 +187,24 @@ impl SqlPointer {
         metadata: &TableMetadata,
         to: &MetadataLocation,
     ) -> Result<(), NotSwapped> {
-        let cannot = |e: String| {
-            NotSwapped::Failed(
-                Error::unreachable(format!(
-                    "cannot write the metadata of `{}` to `{to}`: {e}",
-                    base.identifier()
-                ))
-                .hint("see that the warehouse is there, writable, and not full"),
-            )
-        };
-        metadata
-            .write_to(base.file_io(), to)
-            .await
-            .map_err(|e| cannot(e.to_string()))?;
-        if let Some(path) = location::local_path(&to.to_string()) {
-            // The library's writer leaves the bytes to the page cache: after a power loss the pointer,
-            // which the database did sync, would lead to an empty file.
-            location::sync_file(&path).map_err(|e| cannot(e.to_string()))?;
-            if let Some(folder) = path.parent() {
-                location::sync_folder(folder).map_err(|e| cannot(e.to_string()))?;
-            }
+        let hint = "see that the warehouse is there, writable, and not full";
+        let what = format!(
+            "cannot write the metadata of `{}` to `{to}`",
+            base.identifier()
+        );
+        if let Err(e) = metadata.write_to(base.file_io(), to).await {
+            return Err(match Fault::within(&e) {
+                // Nobody refers to it, and the whole commit can be built again.
+                Some(fault) if fault.may_pass() => NotSwapped::Conflict(format!("{what}: {fault}")),
+                Some(fault) => NotSwapped::Failed(fault.clone().explain(what, hint)),
+                None => NotSwapped::Failed(Error::unreachable(format!("{what}: {e}")).hint(hint)),
+            });
         }
+        // The library's writer leaves the bytes to the page cache: after a power loss the pointer, which the
+        // database did sync, would lead to an empty file.
+        Store::of(base.file_io())
+            .sync(&to.to_string())
+            .map_err(|fault| NotSwapped::Failed(fault.explain(what, hint)))?;
         Ok(())
     }
 }

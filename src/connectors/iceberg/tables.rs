@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::catalog::OpenCatalog;
 use super::location;
 use super::pointer::{Change, NotSwapped};
+use super::store::Store;
 
 /// How often adding columns is tried again when other writers come first.
 const EVOLUTION_ATTEMPTS: usize = 10;
@@ -284,12 +285,16 @@ fn create(catalog: &OpenCatalog, ident: &TableIdent, shape: &TableShape) -> Resu
             Err(e) => library.load_table(ident).await.map_err(|_| e),
         }
     })?;
-    if let Some(path) = table.metadata_location().and_then(location::local_path)
-        && path.exists()
+    // A server may have written it where this machine sees nothing of it.
+    if let Some(location) = table.metadata_location()
+        && location::local_path(location).is_none_or(|path| path.exists())
     {
-        location::sync_file(&path)
-            .and_then(|()| path.parent().map_or(Ok(()), location::sync_folder))
-            .map_err(|e| Error::unreachable(format!("cannot sync `{}`: {e}", path.display())))?;
+        Store::of(table.file_io()).sync(location).map_err(|fault| {
+            fault.explain(
+                format!("cannot sync `{location}`"),
+                "see that the warehouse is there",
+            )
+        })?;
     }
     tracing::info!(table = %shape.name, location = table.metadata().location(), "created");
     Ok(table)

@@ -141,7 +141,7 @@ impl Run {
             behind: behind.clone(),
             generation: tables.generation(),
             next_epoch: Epoch::first_of(tables.generation()),
-            files: open_files(tables.description()).expect("files"),
+            files: open_files(tables.description(), &HashMap::new()).expect("files"),
             table: tables.into_committer(&CommitTrouble::default(), &behind),
             next_offset,
         }

@@ -46,7 +46,7 @@ impl Version for TableVersion {
     }
 
     fn lineage(&self, job: &str, expected: i64) -> Lineage {
-        lineage(self.0.metadata(), job, expected)
+        lineage(&self.0, job, expected)
     }
 
     fn has_snapshot_of(&self, job: &str) -> bool {

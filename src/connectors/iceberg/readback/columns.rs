@@ -1,11 +1,10 @@
 //! A data file read by us: a few columns of it, on the calling thread.
 //!
 //! The library's reader filters every row by columns that the file's statistics have already decided about,
-//! and does it on the threads of its runtime. This reader takes local Parquet files without deletes whose
-//! columns carry the table's field ids and types; for everything else there is the library's.
+//! and does it on the threads of its runtime. This reader takes Parquet files without deletes whose columns carry the table's field ids and types; for everything else there is the library's.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_select::filter::filter;
@@ -22,13 +21,13 @@ use strandline_operators::arrow_schema::{
     ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit,
 };
 
-use super::super::location;
+use super::super::store::{Fault, Input, Store};
 use super::BATCH_ROWS;
 use super::wanted::{Fields, Open, Wanted};
 
 /// A file that can be read without the library.
 pub(super) struct DataFile {
-    file: File,
+    file: Input,
     metadata: ArrowReaderMetadata,
     /// The column of a field in the file.
     leaves: HashMap<i32, usize>,
@@ -40,14 +39,15 @@ pub(super) struct DataFile {
 
 impl DataFile {
     /// Opens the file of a task; `None` when it takes the library to read it, or to say why it cannot be read.
-    pub(super) fn open(task: &FileScanTask, wanted: &Wanted) -> Option<DataFile> {
+    pub(super) fn open(store: &Store, task: &FileScanTask, wanted: &Wanted) -> Option<DataFile> {
         let is_whole = task.start == 0 && task.length == task.file_size_in_bytes;
         if !task.deletes.is_empty() || !is_whole || task.data_file_format != DataFileFormat::Parquet
         {
             return None;
         }
         let fields = wanted.fields(task.schema())?;
-        let file = File::open(location::local_path(task.data_file_path())?).ok()?;
+        let file = store.open(task.data_file_path(), task.file_size_in_bytes);
+        let file = file.and_then(|file| file.with_tail()).ok()?;
         // What other engines leave in the file for themselves does not count.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = ArrowReaderMetadata::load(&file, options).ok()?;
@@ -69,7 +69,7 @@ impl DataFile {
     }
 
     /// Hands the wanted rows to `visit`, which may end it with an error of its own.
-    pub(super) fn read<E: From<ParquetError> + From<ArrowError>>(
+    pub(super) fn read<E: From<ParquetError> + From<ArrowError> + From<Fault>>(
         &self,
         wanted: &Wanted,
         visit: &mut dyn FnMut(&RecordBatch) -> Result<(), E>,
@@ -83,7 +83,7 @@ impl DataFile {
         Ok(())
     }
 
-    fn read_group<E: From<ParquetError> + From<ArrowError>>(
+    fn read_group<E: From<ParquetError> + From<ArrowError> + From<Fault>>(
         &self,
         group: usize,
         open: Open,
@@ -95,7 +95,13 @@ impl DataFile {
         let mut leaves: Vec<usize> = read.filter_map(|f| self.leaves.get(f).copied()).collect();
         leaves.sort_unstable();
         leaves.dedup();
-        let file = self.file.try_clone().map_err(ParquetError::from)?;
+        let columns = self.metadata.metadata().row_group(group).columns();
+        let chunks = leaves.iter().filter_map(|&leaf| columns.get(leaf));
+        let ranges: Vec<Range<u64>> = chunks
+            .map(|chunk| chunk.byte_range())
+            .map(|(start, length)| start..start + length)
+            .collect();
+        let file = self.file.with(&ranges)?;
         let metadata = self.metadata.clone();
         let mask = ProjectionMask::leaves(metadata.parquet_schema(), leaves.iter().copied());
         let batches = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)

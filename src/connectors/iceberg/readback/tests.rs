@@ -20,6 +20,7 @@ use strandline_operators::arrow_array::{
 };
 use strandline_operators::arrow_schema::{Field, Schema};
 
+use super::super::store::Properties;
 use super::*;
 
 const EVENT_ID: i32 = 1;
@@ -174,6 +175,7 @@ fn note(found: &mut Vec<i64>) -> impl FnMut(&RecordBatch) -> Result<()> {
 fn reading<'a>(blocking: &'a Blocking, wanted: &Wanted) -> Reading<'a> {
     Reading {
         blocking,
+        store: Store::with(Properties::default()),
         file_io: FileIO::new_with_fs(),
         name: "bronze.clicks",
         wanted: wanted.clone(),
@@ -184,8 +186,8 @@ fn reading<'a>(blocking: &'a Blocking, wanted: &Wanted) -> Reading<'a> {
 fn directly(file: &FileScanTask, wanted: &Wanted) -> Option<Vec<i64>> {
     let mut found = Vec::new();
     let mut visit = note(&mut found);
-    let read =
-        DataFile::open(file, wanted)?.read(wanted, &mut |rows| Ok::<(), Failure>(visit(rows)?));
+    let data = DataFile::open(&Store::with(Properties::default()), file, wanted)?;
+    let read = data.read(wanted, &mut |rows| Ok::<(), Failure>(visit(rows)?));
     drop(visit);
     read.map_err(|failure| failure.explain("t", file))
         .expect("read");

@@ -47,7 +47,7 @@ fn start(connector: &IcebergConnector) -> Result<Life> {
     let mut settings = settings();
     let tables = connector.prepare(&settings, ClaimOptions::default(), &mut |_| Ok(()))?;
     let (files, added) = (
-        open_files(tables.description())?,
+        open_files(tables.description(), &HashMap::new())?,
         &tables.description().added,
     );
     settings.add_columns(added);

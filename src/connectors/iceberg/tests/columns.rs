@@ -39,7 +39,7 @@ fn a_new_optional_column_is_added_before_the_first_file() {
         .connector
         .prepare(&settings, ClaimOptions::default(), &mut |_| Ok(()))
         .expect("added");
-    let schema = open_files(tables.description())
+    let schema = open_files(tables.description(), &HashMap::new())
         .expect("files")
         .schema(TableIndex::PRIMARY);
     let note = schema.field_with_name("note").expect("note");
@@ -91,7 +91,7 @@ fn every_type_has_its_place_in_a_new_table_and_in_one_that_it_is_added_to() {
                 .connector
                 .prepare(&settings, ClaimOptions::default(), &mut |_| Ok(()))
                 .expect("fits");
-            let schema = open_files(tables.description())
+            let schema = open_files(tables.description(), &HashMap::new())
                 .expect("files")
                 .schema(TableIndex::PRIMARY);
             for column in ALL_TYPES {

@@ -1,6 +1,7 @@
 //! What commits leave behind: manifests and metadata.
 
 use super::*;
+use crate::connectors::iceberg::store::Store;
 
 #[test]
 fn metadata_stays_small_over_a_thousand_commits() {
@@ -129,7 +130,8 @@ fn manifests(connector: &IcebergConnector, table: &str) -> (usize, Vec<String>) 
         .catalog
         .load(&tables::ident(table).expect("ident"))
         .expect("load");
-    let referred = orphans::reachable(table.metadata()).expect("every manifest list is there");
+    let referred = orphans::reachable(&Store::of(table.file_io()), table.metadata())
+        .expect("every manifest list is there");
     for place in &referred {
         let path = location::local_path(place).expect("local");
         assert!(path.exists(), "{place} is gone");

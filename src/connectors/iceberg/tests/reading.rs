@@ -26,7 +26,14 @@ fn read_offsets(description: &TablesDescription, rows: ReadBack) -> Vec<i64> {
             Ok(())
         })
     };
-    read_back(description, &columns, rows, vec![visitor(), visitor()]).expect("read");
+    read_back(
+        description,
+        &HashMap::new(),
+        &columns,
+        rows,
+        vec![visitor(), visitor()],
+    )
+    .expect("read");
     let mut found = found.into_inner().expect("lock");
     found.sort_unstable();
     found
@@ -74,7 +81,7 @@ fn rows_are_read_back_by_epoch_and_by_expiry() {
 fn bounds_and_counts_of_a_file_are_in_its_description() {
     let place = Place::new();
     let tables = claim(&place.connector).expect("claim");
-    let files = open_files(tables.description()).expect("files");
+    let files = open_files(tables.description(), &HashMap::new()).expect("files");
     let written = write_rows(files.as_ref(), Epoch::first_of(1), 5, 10);
     assert_eq!(written.rows, 10);
     let table = place

@@ -1,0 +1,334 @@
+//! The store of a table's files: this machine's disk, or an object store. What the connector writes, reads, lists
+//! and deletes beside the library goes through here, and so does the library ([`StoreFactory`]), so that both use
+//! the same credentials and connections.
+//!
+//! What is written is durable when the call returns: on a disk the file and its name are synced, an object store
+//! has answered. Nothing here is needed to be deleted for correctness.
+
+mod fault;
+mod file_io;
+mod input;
+mod local;
+mod objects;
+mod properties;
+mod s3;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use iceberg::io::FileIO;
+use object_store::path::Path as ObjectPath;
+use parquet::file::reader::ChunkReader;
+use strandline_operators::ErrorKind;
+
+use super::location::{self, Place};
+use objects::{Bucket, Objects, wait};
+
+pub(super) use fault::Fault;
+pub(super) use file_io::StoreFactory;
+pub(super) use input::Input;
+pub(super) use local::create_folder;
+pub(super) use properties::Properties;
+pub(super) use s3::{Patience, validate};
+
+/// Sets of properties whose connections are kept. A catalog may hand out others with every answer.
+const STORES_KEPT: usize = 8;
+
+/// Names that are looked at in one folder of an object store, at most: 20 requests, a few seconds.
+const OBJECTS_LISTED_MAX: usize = 20_000;
+
+/// Bytes read at a time while a file is copied through this machine.
+const COPY_BYTES: usize = 8 << 20;
+
+/// The stores of this process, the one used last first.
+static STORES: Mutex<Vec<Arc<Objects>>> = Mutex::new(Vec::new());
+
+/// A store of files, by their locations.
+#[derive(Clone, Debug)]
+pub(super) struct Store {
+    objects: Arc<Objects>,
+}
+
+/// A file in a folder.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    /// Its location.
+    pub location: String,
+    /// When it was written, if that is known.
+    pub written: Option<SystemTime>,
+}
+
+impl Listed {
+    /// The last part of its location.
+    pub(super) fn name(&self) -> &str {
+        self.location.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// A place, with what it takes to get there.
+enum At {
+    Disk(PathBuf),
+    Bucket(Arc<Bucket>, ObjectPath),
+}
+
+impl Store {
+    /// The store that a table's files are in.
+    pub(super) fn of(file_io: &FileIO) -> Store {
+        Store::with(Properties::of(file_io.config().props()))
+    }
+
+    /// The store that these properties describe.
+    pub(super) fn with(properties: Properties) -> Store {
+        let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = stores.iter().position(|s| *s.properties() == properties);
+        let objects = match known {
+            Some(place) => stores.remove(place),
+            None => Arc::new(Objects::new(properties)),
+        };
+        stores.insert(0, Arc::clone(&objects));
+        stores.truncate(STORES_KEPT);
+        Store { objects }
+    }
+
+    fn at(&self, location: &str, patience: Patience) -> Result<At, Fault> {
+        match Place::of(location) {
+            Some(Place::Local(path)) => Ok(At::Disk(path)),
+            Some(Place::Object { bucket, key }) => Ok(At::Bucket(
+                self.objects.bucket(&bucket, patience)?,
+                objects::path(&key)?,
+            )),
+            None => {
+                let (why, hint) = location::unknown_scheme(location);
+                Err(Fault::new(ErrorKind::Configuration, why).hint(hint))
+            }
+        }
+    }
+
+    /// Checks that a location can be written to, without asking anybody.
+    pub(super) fn require(&self, location: &str) -> Result<(), Fault> {
+        self.at(location, Patience::Brief).map(drop)
+    }
+
+    /// Writes a whole small file, durably.
+    pub(super) fn write(
+        &self,
+        location: &str,
+        bytes: Vec<u8>,
+        patience: Patience,
+    ) -> Result<(), Fault> {
+        match self.at(location, patience)? {
+            At::Disk(path) => Ok(local::write(&path, &bytes)?),
+            At::Bucket(bucket, key) => wait(&bucket.named, bucket.write(&key, bytes.into())),
+        }
+    }
+
+    /// Reads a whole small file; `None` when there is none.
+    pub(super) fn read(&self, location: &str, patience: Patience) -> Result<Option<Bytes>, Fault> {
+        match self.at(location, patience)? {
+            At::Disk(path) => Ok(local::read(&path)?.map(Bytes::from)),
+            At::Bucket(bucket, key) => wait(&bucket.named, bucket.read(&key)),
+        }
+    }
+
+    /// Deletes a file; one that is not there is as good.
+    pub(super) fn delete(&self, location: &str) -> Result<(), Fault> {
+        match self.at(location, Patience::Brief)? {
+            At::Disk(path) => Ok(local::delete(&path)?),
+            At::Bucket(bucket, key) => wait(&bucket.named, bucket.delete(&key)),
+        }
+    }
+
+    /// The first of these files that is certainly not there.
+    pub(super) fn first_missing<'a>(
+        &self,
+        locations: impl Iterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        let mut asked = Vec::new();
+        for location in locations {
+            match self.at(location, Patience::Brief) {
+                Ok(At::Disk(path)) if matches!(path.try_exists(), Ok(false)) => {
+                    return Some(location);
+                }
+                Ok(At::Bucket(bucket, key)) => asked.push((location, (bucket, key))),
+                _ => {}
+            }
+        }
+        let (locations, objects): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+        let named = objects.first().map(|(bucket, _)| bucket.named.clone())?;
+        let missing = wait(&named, async { Ok(objects::first_missing(objects).await) });
+        missing
+            .ok()?
+            .and_then(|place| locations.get(place).copied())
+    }
+
+    /// The files in a folder; none when it is not there. Of an object store the first [`OBJECTS_LISTED_MAX`].
+    pub(super) fn list(&self, folder: &str) -> Result<Vec<Listed>, Fault> {
+        match self.at(folder, Patience::Brief)? {
+            At::Disk(path) => Ok(on_disk(folder, &path).collect()),
+            At::Bucket(bucket, key) => wait(
+                &bucket.named,
+                in_bucket(&bucket, folder, &key, OBJECTS_LISTED_MAX),
+            ),
+        }
+    }
+
+    /// The files in the folders of a folder, at most `most`, newest folder first: the one that changed last, in an
+    /// object store, where folders are no more than names, the one with the greatest name, at most
+    /// [`OBJECTS_LISTED_MAX`] of them.
+    pub(super) fn list_folders(&self, folder: &str, most: usize) -> Result<Vec<Listed>, Fault> {
+        let (bucket, key) = match self.at(folder, Patience::Brief)? {
+            At::Disk(path) => {
+                let folders = local::folders(&path).into_iter();
+                let files = folders.flat_map(|path| {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    on_disk(&format!("{folder}/{name}"), &path).collect::<Vec<_>>()
+                });
+                return Ok(files.take(most).collect());
+            }
+            At::Bucket(bucket, key) => (bucket, key),
+        };
+        let most = most.min(OBJECTS_LISTED_MAX);
+        wait(&bucket.named, async {
+            let mut found = Vec::new();
+            for inner in bucket.folders(&key).await?.iter().rev() {
+                let name = inner.filename().unwrap_or_default();
+                let left = most - found.len();
+                found.extend(in_bucket(&bucket, &format!("{folder}/{name}"), inner, left).await?);
+                if found.len() >= most {
+                    break;
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Makes durable what the library wrote. An object is so from the start.
+    pub(super) fn sync(&self, location: &str) -> Result<(), Fault> {
+        match Place::of(location) {
+            Some(Place::Local(path)) => Ok(local::sync(&path)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the names in a folder durable, when there is such a folder.
+    pub(super) fn sync_folder(&self, location: &str) -> Result<(), Fault> {
+        match Place::of(location) {
+            Some(Place::Local(path)) if path.is_dir() => Ok(local::sync_folder(&path)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// A new file, to be written through to its end.
+    pub(super) fn create(&self, location: &str) -> Result<Output, Fault> {
+        Ok(match self.at(location, Patience::Full)? {
+            At::Disk(path) => Output::Disk(local::Output::create(path)?),
+            At::Bucket(bucket, key) => Output::Bucket(bucket.create(key)),
+        })
+    }
+
+    /// A file of `bytes`, to be read here and there; `None` when it is not there.
+    pub(super) fn open(&self, location: &str, bytes: u64) -> Result<Input, Fault> {
+        match self.at(location, Patience::Full)? {
+            At::Disk(path) => Ok(Input::Disk(std::fs::File::open(path)?)),
+            At::Bucket(bucket, key) => Ok(Input::of_object(bucket, key, bytes)),
+        }
+    }
+
+    /// Copies a file of `bytes`, durably; returns the size of the copy.
+    pub(super) fn copy(&self, from: &str, to: &str, bytes: u64) -> Result<u64, Fault> {
+        match (self.at(from, Patience::Full)?, self.at(to, Patience::Full)?) {
+            (At::Disk(from), At::Disk(to)) => Ok(local::copy(&from, &to)?),
+            (At::Bucket(one, from), At::Bucket(other, to)) if Arc::ptr_eq(&one, &other) => {
+                wait(&one.named, one.copy(&from, &to))
+            }
+            _ => self.copy_through(from, to, bytes),
+        }
+    }
+
+    fn copy_through(&self, from: &str, to: &str, bytes: u64) -> Result<u64, Fault> {
+        let input = self.open(from, bytes)?;
+        let mut output = self.create(to)?;
+        let mut copied = 0;
+        while copied < bytes {
+            let length =
+                usize::try_from(bytes - copied).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
+            let read = input.get_bytes(copied, length).map_err(|e| {
+                let fault = Fault::within(&e).cloned();
+                fault.unwrap_or_else(|| Fault::new(ErrorKind::Unreachable, e.to_string()))
+            })?;
+            output.write_all(&read)?;
+            copied += length as u64;
+        }
+        output.finish()
+    }
+}
+
+fn on_disk(folder: &str, path: &std::path::Path) -> impl Iterator<Item = Listed> {
+    let folder = folder.trim_end_matches('/').to_owned();
+    local::list(path).filter_map(move |(path, written)| {
+        let name = path.file_name()?.to_str()?;
+        Some(Listed {
+            location: format!("{folder}/{name}"),
+            written,
+        })
+    })
+}
+
+async fn in_bucket(
+    bucket: &Bucket,
+    folder: &str,
+    key: &ObjectPath,
+    most: usize,
+) -> Result<Vec<Listed>, Fault> {
+    let listed = bucket.list(key, most).await?;
+    let folder = folder.trim_end_matches('/');
+    let in_folder = listed.into_iter().filter_map(|(found, written)| {
+        // Under the location as the table spells it, and not those in folders of the folder.
+        let name = found.strip_prefix(key.as_ref())?.trim_start_matches('/');
+        let location = format!("{folder}/{name}");
+        (!name.contains('/')).then_some(Listed { location, written })
+    });
+    Ok(in_folder.collect())
+}
+
+/// A new file being written. What is dropped before [`Output::finish`] may stay behind on a disk; an object store
+/// sees nothing of it.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// On this machine.
+    Disk(local::Output),
+    /// In an object store.
+    Bucket(upload::Upload),
+}
+
+impl Output {
+    /// Makes it durable; returns its size. To be called once, when all is written.
+    pub(super) fn finish(&mut self) -> Result<u64, Fault> {
+        match self {
+            Output::Disk(file) => Ok(file.finish()?),
+            Output::Bucket(upload) => upload.finish(),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Output::Disk(file) => file.write(bytes),
+            Output::Bucket(upload) => upload.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Output::Disk(file) => file.flush(),
+            Output::Bucket(upload) => upload.flush(),
+        }
+    }
+}
