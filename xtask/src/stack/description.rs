@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::process::Process;
 use super::service::Service;
-use super::{kafka, rest, secured};
+use super::{kafka, rest, s3, secured};
 use crate::{Result, jars, places};
 
 /// Where the description is.
@@ -45,8 +45,21 @@ pub fn write(stack: &Path) -> Result {
             Service::SchemaRegistry => vec![("url", address)],
             Service::Rest => vec![
                 ("uri", address),
-                ("warehouse", rest::warehouse(&folder)),
+                ("warehouse", rest::Warehouse::folder(&folder).location),
                 ("database", text(&rest::database(&folder))),
+            ],
+            Service::RestS3 => vec![
+                ("uri", address),
+                ("warehouse", rest::Warehouse::bucket("").location),
+                ("database", text(&rest::database(&folder))),
+            ],
+            Service::S3 => vec![
+                ("endpoint", address),
+                ("bucket", s3::BUCKET.to_owned()),
+                ("region", s3::REGION.to_owned()),
+                ("access_key_id", s3::ACCESS_KEY_ID.to_owned()),
+                ("secret_access_key", s3::SECRET_ACCESS_KEY.to_owned()),
+                ("buckets", text(&s3::buckets(&folder))),
             ],
         };
         let facts: String = facts

@@ -1,6 +1,7 @@
-//! `cargo xtask stack`: a real Kafka broker and a real Iceberg REST catalog, in a folder of their own.
+//! `cargo xtask stack`: a real Kafka broker, a real Iceberg REST catalog and more, in a folder of their own.
 
 pub mod description;
+mod go;
 pub mod guarded;
 mod kafka;
 mod options;
@@ -8,6 +9,7 @@ mod ports;
 mod process;
 mod registry;
 mod rest;
+mod s3;
 mod secured;
 mod service;
 

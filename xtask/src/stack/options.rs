@@ -6,13 +6,14 @@ use super::service::Service;
 use crate::{Result, places};
 
 const USAGE: &str = "\
-usage: cargo xtask stack up [--only kafka,kafka2,kafka-secured,rest,schema-registry] [--dir DIR]
+usage: cargo xtask stack up [--only kafka,kafka2,kafka-secured,rest,schema-registry,s3,rest-s3] [--dir DIR]
        cargo xtask stack down [--purge] [--dir DIR]
        cargo xtask stack status [--dir DIR]
        cargo xtask stack SERVICE start|stop|kill [--dir DIR]
 
   up      starts the services on free ports, and describes them in DIR/stack.json; kafka2, a second
-          broker, kafka-secured, with SASL and TLS, and schema-registry only with --only
+          broker, kafka-secured, with SASL and TLS, schema-registry, s3, an object store, and
+          rest-s3, a REST catalog whose tables are in it, only with --only
   down    stops them; their data stay for the next `up`, unless --purge deletes DIR
   start, stop, kill (-9): one service, on the same data and port
   DIR     is .stack in the clone by default";

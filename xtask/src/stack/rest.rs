@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::s3;
 use crate::jars::{self, Distribution};
 use crate::{Result, places};
 
@@ -26,13 +27,45 @@ pub fn database(folder: &Path) -> PathBuf {
     folder.join("catalog.db")
 }
 
-/// The warehouse, as the catalog names it.
-pub fn warehouse(folder: &Path) -> String {
-    format!("file://{}", folder.join("warehouse").display())
+/// Where the catalog keeps its tables.
+pub struct Warehouse {
+    /// As the catalog names it.
+    pub location: String,
+    /// Further settings of the server.
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Warehouse {
+    /// In the service's folder.
+    pub fn folder(folder: &Path) -> Warehouse {
+        Warehouse {
+            location: format!("file://{}", folder.join("warehouse").display()),
+            settings: Vec::new(),
+        }
+    }
+
+    /// In the stack's object store. The server hands out nothing of this: its clients have settings of their own.
+    pub fn bucket(endpoint: &str) -> Warehouse {
+        let settings = [
+            ("CATALOG_IO__IMPL", "org.apache.iceberg.aws.s3.S3FileIO"),
+            ("CATALOG_S3_ENDPOINT", endpoint),
+            ("CATALOG_S3_PATH__STYLE__ACCESS", "true"),
+            ("CATALOG_S3_ACCESS__KEY__ID", s3::ACCESS_KEY_ID),
+            ("CATALOG_S3_SECRET__ACCESS__KEY", s3::SECRET_ACCESS_KEY),
+            ("CATALOG_CLIENT_REGION", s3::REGION),
+            ("AWS_REGION", s3::REGION),
+        ];
+        Warehouse {
+            location: format!("s3://{}/rest", s3::BUCKET),
+            settings: settings
+                .map(|(name, value)| (name, value.to_owned()))
+                .into(),
+        }
+    }
 }
 
 /// The command that starts the server.
-pub fn command(folder: &Path, ports: &[u16]) -> Result<Command> {
+pub fn command(folder: &Path, ports: &[u16], warehouse: &Warehouse) -> Result<Command> {
     let port = *ports.first().ok_or("the REST catalog wants a port")?;
     let lib = jars::folder_of(&DISTRIBUTION)?;
     places::create_folder(&folder.join("warehouse"))?;
@@ -54,7 +87,8 @@ pub fn command(folder: &Path, ports: &[u16]) -> Result<Command> {
         .env("CATALOG_CLIENTS", "1")
         .env("CATALOG_JDBC_USER", "strandline")
         .env("CATALOG_JDBC_PASSWORD", "strandline")
-        .env("CATALOG_WAREHOUSE", warehouse(folder))
+        .env("CATALOG_WAREHOUSE", &warehouse.location)
+        .envs(warehouse.settings.iter().map(|(name, value)| (name, value)))
         .args(["-Xmx512m", "-XX:+UseSerialGC", "-cp"])
         .arg(lib.join("*"))
         .arg("org.apache.iceberg.rest.RESTCatalogServer");

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::process::{POLL_INTERVAL, Process};
-use super::{kafka, ports, registry, rest};
+use super::{kafka, ports, registry, rest, s3};
 use crate::Result;
 use crate::command::say;
 use crate::places;
@@ -34,16 +34,22 @@ pub enum Service {
     Rest,
     /// Apicurio's schema registry. Only on request.
     SchemaRegistry,
+    /// An object store that speaks S3. Only on request.
+    S3,
+    /// The REST catalog server with its warehouse in that object store. Only on request.
+    RestS3,
 }
 
 impl Service {
     /// All of them, in the order they are started.
-    pub const ALL: [Service; 5] = [
+    pub const ALL: [Service; 7] = [
         Service::Kafka,
         Service::Kafka2,
         Service::KafkaSecured,
         Service::Rest,
         Service::SchemaRegistry,
+        Service::S3,
+        Service::RestS3,
     ];
 
     /// Those that a stack has unless it is asked for others.
@@ -57,6 +63,8 @@ impl Service {
             Service::KafkaSecured => "kafka-secured",
             Service::Rest => "rest",
             Service::SchemaRegistry => "schema-registry",
+            Service::S3 => "s3",
+            Service::RestS3 => "rest-s3",
         }
     }
 
@@ -67,7 +75,7 @@ impl Service {
             Service::Kafka | Service::Kafka2 | Service::KafkaSecured => {
                 format!("127.0.0.1:{port}")
             }
-            Service::Rest => format!("http://127.0.0.1:{port}"),
+            Service::Rest | Service::RestS3 | Service::S3 => format!("http://127.0.0.1:{port}"),
             Service::SchemaRegistry => registry::address(port),
         }
     }
@@ -100,7 +108,14 @@ impl Service {
                 kafka::command(&folder, &kafka::second_node(ports, &first.ports)?)
             }
             Service::KafkaSecured => kafka::command(&folder, &kafka::secured_node(ports)?),
-            Service::Rest => rest::command(&folder, ports),
+            Service::Rest => rest::command(&folder, ports, &rest::Warehouse::folder(&folder)),
+            Service::RestS3 => {
+                let store = Process::of(&Service::S3.folder(stack))
+                    .ok_or("rest-s3 keeps its tables in s3, which was never started here")?;
+                let warehouse = rest::Warehouse::bucket(&Service::S3.address(&store.ports));
+                rest::command(&folder, ports, &warehouse)
+            }
+            Service::S3 => s3::command(&folder, ports),
             Service::SchemaRegistry => registry::command(&folder, ports),
         }
     }
@@ -110,7 +125,8 @@ impl Service {
         match self {
             Service::Kafka | Service::KafkaSecured => kafka::ask(ports, 1),
             Service::Kafka2 => kafka::ask(ports, 2),
-            Service::Rest => rest::ask(ports),
+            Service::Rest | Service::RestS3 => rest::ask(ports),
+            Service::S3 => s3::ask(ports),
             Service::SchemaRegistry => registry::ask(ports),
         }
     }
