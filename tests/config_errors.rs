@@ -330,7 +330,11 @@ fn config_check_refuses_what_run_would_refuse() {
             "'mysql://db'",
             "only SQLite is built in",
         ),
-        ("./warehouse", "s3a://bucket/warehouse", "only local files"),
+        (
+            "./warehouse",
+            "gs://bucket/warehouse",
+            "only local files and `s3://`",
+        ),
         (
             "roman-numerals: {",
             "roman-numerals: { format: avro_sr,",

@@ -11,9 +11,9 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::{Value, json};
 use support::{
-    Answered, Applied, Catalog, CatalogProxy, DEADLINE, Fault, Finished, Message, OwnStack,
-    RomanNumerals, Running, Stack, Transaction, Transactions, events, in_repository, load,
-    refusing_server, served, stack, status, variable, wait_until, wait_until_consumed,
+    Answered, Applied, Catalog, CatalogProxy, DEADLINE, Fault, Finished, Message, ObjectStore,
+    OwnStack, RomanNumerals, Running, Stack, Transaction, Transactions, events, in_repository,
+    load, refusing_server, served, stack, status, variable, wait_until, wait_until_consumed,
 };
 
 const JOB: &str = "roman-numerals";
@@ -475,7 +475,7 @@ fn catalogs_that_do_not_answer() {
 #[test]
 fn warehouses_that_cannot_be_written() {
     for (fault, place) in [
-        ("warehouse_s3a", "s3a://bucket/warehouse"),
+        ("warehouse_scheme", "gs://bucket/warehouse"),
         // Not even root may write there.
         ("warehouse_denied", "/sys/strandline-warehouse"),
     ] {
@@ -487,6 +487,51 @@ fn warehouses_that_cannot_be_written() {
         );
         compare_start(fault, &job);
     }
+}
+
+#[test]
+fn object_stores() {
+    let own = OwnStack::up(&["s3"]);
+    let store = ObjectStore::of(&own);
+    let bucket = &store.bucket;
+    let with = |warehouse: &str, properties: &str| {
+        let job = served(1);
+        load(&job, 1, 0, 100, 1);
+        job.reconfigure(
+            &format!("warehouse: {}/warehouse", job.path().display()),
+            &format!("warehouse: s3://{warehouse}\n  properties: {properties}"),
+        );
+        job
+    };
+    let properties = store.properties();
+    compare_start("s3_bucket", &with("no-such-bucket/w", &properties));
+    let wrong = properties.replace("not-a-secret", "wrong");
+    assert_ne!(wrong, properties);
+    compare_start("s3_credentials", &with(&format!("{bucket}/w"), &wrong));
+    let none = format!("{{ s3.endpoint: '{}' }}", store.endpoint);
+    compare_start("s3_no_credentials", &with(&format!("{bucket}/w"), &none));
+    let region = properties.replace("us-east-1", "eu-west-1");
+    assert_ne!(region, properties);
+    compare_start("s3_region", &with(&format!("{bucket}/w"), &region));
+    let nowhere = properties.replace(&store.endpoint, &format!("http://{}", nobody()));
+    compare_start("s3_unreachable", &with(&format!("{bucket}/w"), &nowhere));
+
+    // While it runs: rows wait, and the job says for what.
+    let job = with(&format!("{bucket}/w"), &properties);
+    let mut running = job.spawn(&["run", JOB]);
+    wait_until_consumed(&job, 100);
+    own.stop("s3");
+    load(&job, 1, 100, 100, 2);
+    let said = wait_until("the job to say so", DEADLINE, || {
+        assert!(running.is_running(), "{}", running.stderr());
+        let log = running.stderr();
+        let told = |line: &&str| line.contains("object store gives no answer");
+        log.lines().find(told).map(str::to_owned)
+    });
+    compare("s3_away", "-", &said);
+    own.start("s3");
+    wait_until_consumed(&job, 200);
+    end(running);
 }
 
 /// Runs a command of the job with a folder of its own file system, full but for `free_kib`.

@@ -142,15 +142,31 @@ def rows_of_batch(batch):
         yield dict(zip(names, values, strict=True))
 
 
+def s3_secret(environment):
+    """DuckDB's way into the object store that the environment names, as it does for PyIceberg."""
+    scheme, host = environment["AWS_ENDPOINT_URL"].split("://")
+    given = {
+        "key_id": environment["AWS_ACCESS_KEY_ID"],
+        "secret": environment["AWS_SECRET_ACCESS_KEY"],
+        "region": environment["AWS_REGION"],
+        "endpoint": host,
+        "url_style": "path",
+    }
+    quoted = ", ".join(f"{name} '{value}'" for name, value in given.items())
+    return f"create secret (type s3, {quoted}, use_ssl {str(scheme == 'https').lower()})"
+
+
 def read_with_duckdb(metadata_location, columns):
     """Those columns of a table, as tuples, by DuckDB."""
     import duckdb
     from duckdb_extensions import import_extension
 
     connection = duckdb.connect()
-    for extension in ("avro", "iceberg"):
+    for extension in ("avro", "httpfs", "iceberg"):
         import_extension(extension)
         connection.execute(f"LOAD {extension}")
+    if metadata_location.startswith("s3"):
+        connection.execute(s3_secret(os.environ))
     path = metadata_location.removeprefix("file:")
     path = "/" + path.lstrip("/") if path.startswith("/") else path
     names = ", ".join(f'"{name}"' for name in columns)

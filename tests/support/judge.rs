@@ -19,8 +19,15 @@ pub fn program(name: &str) -> Command {
 /// Runs `tests/judge/judge.py ARGS` and returns its report; panics with what the judge finds wrong.
 #[track_caller]
 pub fn judge(args: &[String]) -> Value {
+    judge_in(&[], args)
+}
+
+/// The same with further variables in its environment.
+#[track_caller]
+pub fn judge_in(environment: &[(String, String)], args: &[String]) -> Value {
     let output = program("judge.py")
         .args(args)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .output()
         .expect("run the judge's Python");
     let stderr = String::from_utf8_lossy(&output.stderr);

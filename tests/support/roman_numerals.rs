@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::run::{Finished, Running, spawn};
-use super::{Stack, Topic, judge, stack, unique, wait_until};
+use super::run::{Finished, Running};
+use super::{Stack, Topic, judge_in, stack, unique, wait_until};
 
 /// The kinds of catalog that a job can be run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub struct RomanNumerals {
     pub table: String,
     /// The table of its dead letters.
     pub dead_letter_table: String,
+    /// Further variables in the environment of the program.
+    pub environment: Vec<(String, String)>,
+    /// Further variables in the environment of the judge.
+    pub judges_environment: Vec<(String, String)>,
 }
 
 impl RomanNumerals {
@@ -58,6 +63,8 @@ impl RomanNumerals {
             dead_letters,
             table: format!("{namespace}.conversion_events"),
             dead_letter_table: format!("{namespace}.conversion_events_dead_letters"),
+            environment: Vec::new(),
+            judges_environment: Vec::new(),
         };
         fs::write(
             job.path().join("strandline.yaml"),
@@ -158,7 +165,12 @@ jobs:
     /// Starts `strandline ARGS`.
     #[track_caller]
     pub fn spawn(&self, args: &[&str]) -> Running {
-        spawn(self.path(), args)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strandline"));
+        command
+            .args(args)
+            .env_remove("STRANDLINE_CONFIG")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Running::spawn(command, self.path())
     }
 
     /// Runs `strandline ARGS` to its end.
@@ -211,7 +223,7 @@ jobs:
     pub fn judge(&self, more: &[&str]) -> Value {
         let mut args = self.judge_arguments("events");
         args.extend(more.iter().map(|&arg| arg.to_owned()));
-        judge(&args)
+        judge_in(&self.judges_environment, &args)
     }
 
     /// The judge's command line for a mode that compares topic, table and dead letters.
@@ -254,13 +266,13 @@ jobs:
         ] {
             args.extend([option.to_owned(), value.clone()]);
         }
-        judge(&args)
+        judge_in(&self.judges_environment, &args)
     }
 
     /// Has DuckDB and PyIceberg read the table; panics when they disagree. Returns the report.
     #[track_caller]
     pub fn judge_readers(&self) -> Value {
-        judge(&self.judge_table("readers"))
+        judge_in(&self.judges_environment, &self.judge_table("readers"))
     }
 
     fn judge_table(&self, mode: &str) -> Vec<String> {
