@@ -51,9 +51,10 @@ fn on_sql(stack: &OwnStack, store: &ObjectStore, warehouse: &str, settings: &str
 
 /// Runs the job until the step is reached and the process ends of it.
 #[track_caller]
-fn killed_at(job: &mut RomanNumerals, point: &str) {
+fn killed_at(job: &mut RomanNumerals, point: &str, action: &str) {
+    let failpoint = format!("{point}={action}");
     job.environment
-        .push(("STRANDLINE_FAILPOINTS".to_owned(), format!("{point}=kill")));
+        .push(("STRANDLINE_FAILPOINTS".to_owned(), failpoint));
     let ended = job.spawn(&["run", JOB, "--until-caught-up"]).wait(DEADLINE);
     job.environment.pop();
     let reached = format!("failpoint {point} reached");
@@ -98,10 +99,10 @@ fn rows_land_once_through_a_rest_catalog_whatever_dies() {
 
     // Files that are closed, and that nobody will ever commit.
     job.topic.produce(events(2_000, PARTITIONS, 1));
-    killed_at(&mut job, "commit.send");
+    killed_at(&mut job, "commit.send", "kill");
     assert!(data_files(&store, 1) > 0, "nothing was left behind");
     // The primary is committed, the table of dead letters is not: the pending file says what it lacks.
-    killed_at(&mut job, "secondary.send");
+    killed_at(&mut job, "secondary.send", "kill");
     assert_eq!(data_files(&store, 1), 0, "what the first run left behind");
     assert_eq!(
         store
@@ -169,8 +170,8 @@ fn large_files_land_through_an_sql_catalog_with_the_environments_credentials() {
         "commit: { interval: 60s, max_bytes: 256MiB }",
     );
     load(&job, PARTITIONS, 0, 500_000, 1);
-    // One epoch, of which some files take several parts.
-    killed_at(&mut job, "commit.sent");
+    // The second epoch has nearly all of it, in files that take several parts.
+    killed_at(&mut job, "commit.sent", "kill@2");
     let largest = store
         .objects("sql", ".parquet")
         .into_iter()

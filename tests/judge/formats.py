@@ -12,9 +12,12 @@ import base64
 import datetime
 import decimal
 import json
+import os
 import sys
 import time
 import uuid
+
+import readers
 
 RECORDS = 60
 
@@ -475,7 +478,7 @@ def plain(value):
 def rows_of(metadata_location):
     from pyiceberg.table import StaticTable
 
-    return StaticTable.from_metadata(metadata_location).scan().to_arrow().to_pylist()
+    return StaticTable.from_metadata(metadata_location, readers.store_properties(os.environ)).scan().to_arrow().to_pylist()
 
 
 def judge(job, sent, report):

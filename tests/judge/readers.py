@@ -93,19 +93,30 @@ def read_record_file(path):
 # Tables -----------------------------------------------------------------------------------------------
 
 
+def store_properties(environment):
+    """PyIceberg's way into the object store that the environment names."""
+    names = {
+        "s3.endpoint": "AWS_ENDPOINT_URL",
+        "s3.region": "AWS_REGION",
+        "s3.access-key-id": "AWS_ACCESS_KEY_ID",
+        "s3.secret-access-key": "AWS_SECRET_ACCESS_KEY",
+    }
+    return {name: environment[variable] for name, variable in names.items() if variable in environment}
+
+
 def open_catalog(args):
     """The catalog that the command line names: REST, or the SQL catalog in an SQLite file."""
     from pyiceberg.catalog.rest import RestCatalog
     from pyiceberg.catalog.sql import SqlCatalog
 
-    warehouse = {"warehouse": args.warehouse} if args.warehouse else {}
+    more = store_properties(os.environ) | ({"warehouse": args.warehouse} if args.warehouse else {})
     if args.rest:
-        return RestCatalog("rest", uri=args.rest, **warehouse)
+        return RestCatalog("rest", uri=args.rest, **more)
     path = args.catalog_uri.removeprefix("sqlite:").split("?")[0]
     path = path.removeprefix("//") if not path.startswith("////") else path[3:]
     if not os.path.isfile(path):
         raise Unreadable(f"there is no catalog `{path}`")
-    return SqlCatalog(args.catalog_name, uri=f"sqlite:///{os.path.abspath(path)}", init_catalog_tables="false", **warehouse)
+    return SqlCatalog(args.catalog_name, uri=f"sqlite:///{os.path.abspath(path)}", init_catalog_tables="false", **more)
 
 
 def load_table(catalog, name):
@@ -143,7 +154,7 @@ def rows_of_batch(batch):
 
 
 def s3_secret(environment):
-    """DuckDB's way into the object store that the environment names, as it does for PyIceberg."""
+    """The same for DuckDB."""
     scheme, host = environment["AWS_ENDPOINT_URL"].split("://")
     given = {
         "key_id": environment["AWS_ACCESS_KEY_ID"],

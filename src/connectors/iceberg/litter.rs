@@ -69,10 +69,8 @@ impl Litter {
     pub(super) fn sweep(&mut self, table: &Table) {
         let files = self.take_due(table.metadata(), Instant::now());
         let store = Store::of(table.file_io());
-        for file in files {
-            if let Err(fault) = store.delete(&file) {
-                tracing::warn!(file, error = %fault, "cannot delete a superseded metadata file");
-            }
+        for (file, fault) in store.delete_all(files) {
+            tracing::warn!(file, error = %fault, "cannot delete a superseded metadata file");
         }
     }
 

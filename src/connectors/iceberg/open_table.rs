@@ -299,10 +299,8 @@ impl VersionedTable for OpenTable {
 
     fn discard(&mut self, snapshot_id: i64) {
         let produced = self.take_unresolved(snapshot_id);
-        let store = self.store();
-        for file in produced.iter().flat_map(|produced| &produced.written) {
-            // A failure only leaves the file lying there.
-            let _ = store.delete(file);
-        }
+        let written = produced.into_iter().flat_map(|produced| produced.written);
+        // A failure only leaves the file lying there.
+        self.store().delete_all(written.collect());
     }
 }

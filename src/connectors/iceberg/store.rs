@@ -144,6 +144,28 @@ impl Store {
         }
     }
 
+    /// Deletes files, many at a time where each is a request; returns those that cannot be deleted, with why.
+    pub(super) fn delete_all(&self, locations: Vec<String>) -> Vec<(String, Fault)> {
+        let mut failed = Vec::new();
+        let mut asked = Vec::new();
+        for location in locations {
+            let deleted = match self.at(&location, Patience::Brief) {
+                Ok(At::Disk(path)) => local::delete(&path).map_err(Fault::from),
+                Ok(At::Bucket(bucket, key)) => {
+                    asked.push((location, bucket, key));
+                    continue;
+                }
+                Err(fault) => Err(fault),
+            };
+            failed.extend(deleted.err().map(|fault| (location, fault)));
+        }
+        if let Some(named) = asked.first().map(|(_, bucket, _)| bucket.named.clone()) {
+            let deleted = wait(&named, async { Ok(objects::delete_all(asked).await) });
+            failed.extend(deleted.unwrap_or_default());
+        }
+        failed
+    }
+
     /// The first of these files that is certainly not there.
     pub(super) fn first_missing<'a>(
         &self,
@@ -232,7 +254,7 @@ impl Store {
         })
     }
 
-    /// A file of `bytes`, to be read here and there; `None` when it is not there.
+    /// A file of `bytes`, to be read here and there.
     pub(super) fn open(&self, location: &str, bytes: u64) -> Result<Input, Fault> {
         match self.at(location, Patience::Full)? {
             At::Disk(path) => Ok(Input::Disk(std::fs::File::open(path)?)),

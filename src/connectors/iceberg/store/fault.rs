@@ -116,16 +116,13 @@ impl Named {
             .hint("see that it is up and can be reached from here, and that `s3.endpoint` in `catalog.properties` is its address");
         }
         let code = element(&text, "Code").unwrap_or_default();
-        let said: String = element(&text, "Message")
-            .unwrap_or(&text)
-            .chars()
-            .take(SHOWN_CHARS)
-            .collect();
+        let said = element(&text, "Message").map_or_else(|| deepest(error), plain);
+        let said: String = said.chars().take(SHOWN_CHARS).collect();
         let configuration = |why: String| Fault::new(ErrorKind::Configuration, why);
         match code {
             "NoSuchBucket" => configuration(format!("bucket `{bucket}` does not exist at {at}"))
                 .hint("create the bucket, or let `catalog.warehouse` name one that is there"),
-            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" => configuration(format!(
+            "InvalidAccessKeyId" | UNKNOWN_KEY | "SignatureDoesNotMatch" | "InvalidToken" => configuration(format!(
                 "the object store of bucket `{bucket}`, {at}, refuses our credentials: {code}: {said}"
             ))
             .hint(GIVE_CREDENTIALS),
@@ -166,6 +163,9 @@ impl Named {
     }
 }
 
+/// What Versity's gateway says instead of `InvalidAccessKeyId`.
+const UNKNOWN_KEY: &str = "XAdminUserNotFound";
+
 const GIVE_CREDENTIALS: &str = "set `s3.access-key-id` and `s3.secret-access-key` in `catalog.properties`, or \
      AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment";
 
@@ -179,6 +179,23 @@ fn shortened(code: &str, said: &str) -> String {
         "" => said.to_owned(),
         code => format!("{code}: {said}"),
     }
+}
+
+/// Text of a document, without its escapes.
+fn plain(text: &str) -> String {
+    let escapes = [
+        ("&#34;", "\""),
+        ("&quot;", "\""),
+        ("&#39;", "'"),
+        ("&apos;", "'"),
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+    ];
+    let text = escapes.iter().fold(text.to_owned(), |text, (escaped, c)| {
+        text.replace(escaped, c)
+    });
+    // Last, for it may be part of another one's text.
+    text.replace("&amp;", "&")
 }
 
 /// The text of an element of S3's error document.
@@ -273,6 +290,21 @@ mod tests {
         assert!(text.contains("no credentials"), "{text}");
         let text = named(false).fault(&error).to_string();
         assert!(!text.contains("no credentials"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_object_store_is_told_in_a_few_words() {
+        let cause = std::io::Error::other("Server returned non-2xx status code: 404 Not Found: ");
+        let error = object_store::Error::NotFound {
+            path: "a/long/key".to_owned(),
+            source: Box::new(cause),
+        };
+        let text = named(false).fault(&error).to_string();
+        assert!(
+            text.contains("404") && !text.contains("a/long/key"),
+            "{text}"
+        );
+        assert_eq!(plain("&#34;a&#34; &amp;lt; b"), "\"a\" &lt; b");
     }
 
     #[test]

@@ -263,3 +263,18 @@ pub(super) async fn first_missing(objects: Vec<(Arc<Bucket>, Path)>) -> Option<u
         .await;
     answers.into_iter().position(|is_missing| is_missing)
 }
+
+/// Deletes objects; returns those that cannot be deleted, with why.
+pub(super) async fn delete_all(objects: Vec<(String, Arc<Bucket>, Path)>) -> Vec<(String, Fault)> {
+    let asked = objects
+        .into_iter()
+        .map(|(location, bucket, key)| async move {
+            let fault = bucket.delete(&key).await.err()?;
+            Some((location, fault))
+        });
+    let answers = stream::iter(asked).buffered(ASKED_AT_A_TIME);
+    answers
+        .filter_map(|failed| async move { failed })
+        .collect()
+        .await
+}

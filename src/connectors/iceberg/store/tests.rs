@@ -51,6 +51,19 @@ fn what_was_written_is_read_until_it_is_deleted() {
         assert_eq!(store.first_missing([file.as_str()].into_iter()), None);
         store.delete(&file).expect("delete");
         assert_eq!(read(&store, &file), None);
+        let many: Vec<String> = (0..40).map(|i| format!("{folder}/many/{i}")).collect();
+        many.iter().for_each(|file| write(&store, file));
+        assert!(
+            store
+                .delete_all([many.clone(), vec![missing]].concat())
+                .is_empty()
+        );
+        assert!(
+            store
+                .list(&format!("{folder}/many"))
+                .expect("list")
+                .is_empty()
+        );
     }
 }
 
