@@ -31,9 +31,6 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long one request may take, with all that it sends or receives. 8 MiB at 280 KB/s.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// The first pause before a request is tried again; it doubles.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -63,6 +60,16 @@ impl Patience {
         }
     }
 
+    /// How long one request may take, with all that it sends or receives.
+    fn of_one_request(self) -> Duration {
+        match self {
+            // Within the time that the catalog gives the library for all it has to ask for.
+            Patience::Brief => Duration::from_secs(10),
+            // A part of 8 MiB at 280 KB/s.
+            Patience::Full => Duration::from_secs(30),
+        }
+    }
+
     fn retries(self) -> RetryConfig {
         RetryConfig {
             backoff: BackoffConfig {
@@ -83,7 +90,7 @@ impl Patience {
 /// Configuration.
 pub(in super::super) fn validate(properties: &HashMap<String, String>) -> Result<()> {
     Given(&Properties::of(properties))
-        .builder("bucket", &HashMap::new())
+        .builder("bucket", &HashMap::new(), Patience::Brief)
         .map(drop)
         .map_err(|fault| fault.explain("cannot use `catalog.properties`", "correct it"))
 }
@@ -99,7 +106,7 @@ pub(super) fn connect(
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, value)| name.starts_with("AWS_") && !value.is_empty())
         .collect();
-    let (builder, named) = Given(properties).builder(bucket, &environment)?;
+    let (builder, named) = Given(properties).builder(bucket, &environment, patience)?;
     let client = builder
         .with_retry(patience.retries())
         .with_http_connector(SpawnedReqwestConnector::new(runtime.clone()))
@@ -135,6 +142,7 @@ impl Given<'_> {
         &self,
         bucket: &str,
         environment: &HashMap<String, String>,
+        patience: Patience,
     ) -> Result<(AmazonS3Builder, Named), Fault> {
         let has_keys = self.require_both_keys()?;
         let mut builder = AmazonS3Builder::new();
@@ -183,7 +191,7 @@ impl Given<'_> {
         let options = ClientOptions::new()
             .with_allow_http(is_plain)
             .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_timeout(REQUEST_TIMEOUT);
+            .with_timeout(patience.of_one_request());
         let builder = self
             .encrypted(builder)?
             .with_bucket_name(bucket)
@@ -276,7 +284,7 @@ mod tests {
     ) -> Option<String> {
         let properties = Properties::of(&map(properties));
         let (builder, _) = Given(&properties)
-            .builder("lake", &map(environment))
+            .builder("lake", &map(environment), Patience::Brief)
             .expect("valid");
         builder.get_config_value(&key)
     }
