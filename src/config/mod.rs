@@ -125,7 +125,7 @@ pub struct Catalog {
     pub catalog_type: CatalogType,
     /// Its address.
     pub uri: String,
-    /// Where tables are kept: a local path, `file://` or `s3://`. Always there for a SQL catalog.
+    /// Where tables are kept: a local path or `file://`. Always there for a SQL catalog.
     pub warehouse: Option<String>,
     /// Properties of the catalog and its file system, verbatim.
     pub properties: Properties,

@@ -168,7 +168,7 @@ pub(crate) struct CatalogSection {
     /// Address of the catalog: `sqlite://PATH` or `http(s)://HOST`.
     #[schemars(schema_with = "schema::text", default)]
     pub uri: Option<At<String>>,
-    /// Where tables are kept: a local path, `file://` or `s3://`. A REST catalog may choose by itself.
+    /// Where tables are kept: a local path or `file://`. A REST catalog may choose by itself.
     #[schemars(schema_with = "schema::text", default)]
     pub warehouse: Option<At<String>>,
     /// Properties of the catalog and its file system, verbatim.
