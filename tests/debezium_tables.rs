@@ -105,7 +105,7 @@ fn what_debezium_wrote_is_in_the_tables_as_postgresql_has_it() {
              catalog: {{ type: sql, uri: 'sqlite://./catalog.db', warehouse: ./warehouse }}\n\
              http: off\n\
              jobs: {{ {job}: {{ topics: [{topics}], format: {format}, group_id: {variant}-{format}, \
-             watermark: {{ max_future_skew: 36500d }} }} }}\n"
+             watermark: {{ max_future_skew: 3650d }} }} }}\n"
         );
         fs::write(folder.path().join("strandline.yaml"), config).expect("write the configuration");
         let printed = run(folder.path(), job);

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::{Mutex, PoisonError};
+
 use support::{
     DEADLINE, Steady, address, behind_tls, children, client, look, screenshots, served, signal,
     wait_for_status,
@@ -9,8 +11,12 @@ use support::{
 
 const PARTITIONS: i32 = 4;
 
+/// One at a time: how quickly a page is painted is measured.
+static BROWSER: Mutex<()> = Mutex::new(());
+
 #[test]
 fn the_ui_shows_a_running_job_in_a_real_browser() {
+    let _alone = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
     let job = served(PARTITIONS);
     job.configure("restart: { attempts: 5, delay: 0s }");
     let _load = Steady::begin(&job, PARTITIONS, 1);
@@ -42,6 +48,7 @@ fn the_ui_shows_a_running_job_in_a_real_browser() {
 
 #[test]
 fn over_tls_the_ui_is_shown_to_who_trusts_the_certificate_and_has_the_token() {
+    let _alone = BROWSER.lock().unwrap_or_else(PoisonError::into_inner);
     let job = served(PARTITIONS);
     let tls = behind_tls(&job, "s3cret");
     let _load = Steady::begin(&job, PARTITIONS, 1);

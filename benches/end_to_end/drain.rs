@@ -10,6 +10,7 @@ use crate::report::{Measurement, Moment, Report};
 use crate::table::{Snapshot, View};
 use crate::topic::{self, Filled, Spread};
 use crate::usage::{Used, Watch, used_so_far};
+use crate::workload::Workload;
 use crate::{Outcome, machine};
 
 /// Slower than any engine here by far.
@@ -20,18 +21,29 @@ const COURSE_INTERVAL: Duration = Duration::from_secs(1);
 /// The stretch in which a dip of the rate counts.
 const DIP_MS: i64 = 10_000;
 
-/// Runs every engine over the same topic, in turns.
+/// Runs every engine over the same topic, in turns, with what the scenario's records are.
 ///
 /// # Errors
 /// An engine that fails, or whose table is not what it must be.
-pub fn run(options: &Options, report: &mut Report) -> Outcome {
+pub fn run(scenario: Scenario, options: &Options, report: &mut Report) -> Outcome {
     let servers = options.service("kafka", "bootstrap_servers")?;
-    let name = format!("bench-drain-{}", std::process::id());
-    let filled = topic::fill(servers, &name, options.ids, options.seed, Spread::USUAL)?;
+    let workload = Workload::of(scenario)?;
+    let name = format!("bench-{}-{}", workload.job(), std::process::id());
+    let filled = topic::fill(
+        servers,
+        &name,
+        &workload,
+        options.ids,
+        options.seed,
+        Spread::USUAL,
+    )?;
+    // Of the rows of the first engine.
+    let mut fingerprint: Option<String> = None;
     for &interval_ms in &options.intervals_ms {
         for round in 1..=options.rounds {
             for &kind in &options.engines {
                 let work = Work {
+                    workload: workload.clone(),
                     topic: filled.topic.clone(),
                     folder: PathBuf::new(),
                     interval_ms,
@@ -40,16 +52,17 @@ pub fn run(options: &Options, report: &mut Report) -> Outcome {
                     workers: options.workers,
                     will_be_killed: false,
                 };
-                let measurement = Measurement::of(Scenario::Drain, kind, round)
+                let measurement = Measurement::of(scenario, kind, round)
                     .parameter("ids", options.ids)
                     .parameter("interval_ms", interval_ms)
                     .parameter("record_bytes", filled.mean_bytes);
                 let expected = Expected {
                     rows: filled.ids,
-                    fingerprint: report.fingerprint(),
+                    contents: filled.contents.clone(),
+                    fingerprint: fingerprint.clone(),
                 };
                 let drained = drain(options, measurement, kind, work, &filled, expected)?;
-                report.remember_fingerprint(&drained.fingerprint);
+                fingerprint.get_or_insert(drained.fingerprint);
                 report.add(drained.measurement);
             }
         }
@@ -83,6 +96,7 @@ pub fn drain(
 ) -> Outcome<Drained> {
     let folder = tempfile::tempdir()?;
     work.folder = folder.path().join(engine::name(kind));
+    let workload = work.workload.clone();
     let mut engine = engine::of(kind, options, work)?;
     engine.prepare()?;
     let watch = Watch::start(engine.processes(), options.broker()?);
@@ -109,7 +123,7 @@ pub fn drain(
     let file = engine.metadata_file()?.ok_or("there is no table")?;
     let view = View::read(&file)?;
     engine.stop()?;
-    let checked = check::table(&view.metadata_file, expected)?;
+    let checked = check::table(&view.metadata_file, &workload, expected)?;
     let mut measurement = measurement.checked(&checked).along(course);
     add_usage(&mut measurement, used, filled.records);
     measurement.add(

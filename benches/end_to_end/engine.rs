@@ -7,10 +7,13 @@ use crate::flink::Flink;
 use crate::options::{EngineKind, Options};
 use crate::strandline_engine::Strandline;
 use crate::usage::Processes;
+use crate::workload::Workload;
 
 /// The work: a topic into a table in a folder of its own.
 #[derive(Clone, Debug)]
 pub struct Work {
+    /// The job, and what its records are.
+    pub workload: Workload,
     /// The topic read; dead letters go to one with `-dlq` behind its name.
     pub topic: String,
     /// Tables, state, logs.

@@ -1,5 +1,5 @@
 //! Apache Flink, a standalone cluster on this machine: one JobManager, one TaskManager, and a spare one where
-//! a TaskManager will be killed. Its job is in `benches/flink/job`.
+//! a TaskManager will be killed. Its jobs are in `benches/flink/job`.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -240,13 +240,16 @@ impl Engine for Flink {
         let mut command = Command::new(self.home.join("bin/flink"));
         command
             .env("FLINK_CONF_DIR", self.conf())
-            .args(["run", "-d", "-c", "BronzeJob"])
+            .args(["run", "-d", "-c", self.work.workload.flink_class()])
             .arg(&self.job_jar)
             .args(["--bootstrap-servers", &self.servers])
             .args(["--topic", &self.work.topic])
             .args(["--dead-letters", &self.dead_letters])
             .arg("--warehouse")
             .arg(self.warehouse());
+        if let Some(registry) = self.work.workload.registry() {
+            command.args(["--registry", registry]);
+        }
         if self.work.is_bounded {
             command.arg("--bounded");
         }
@@ -296,7 +299,8 @@ impl Engine for Flink {
     }
 
     fn metadata_file(&mut self) -> Outcome<Option<PathBuf>> {
-        let folder = self.warehouse().join("bronze/conversion_events/metadata");
+        let table = self.work.workload.table().replace('.', "/");
+        let folder = self.warehouse().join(table).join("metadata");
         let Ok(hint) = std::fs::read_to_string(folder.join("version-hint.text")) else {
             return Ok(None);
         };

@@ -11,6 +11,7 @@ use crate::report::{Measurement, Report};
 use crate::table::{Seen, View};
 use crate::topic::{self, Load};
 use crate::usage::Watch;
+use crate::workload::Workload;
 
 /// How often a reader looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -51,6 +52,7 @@ fn measure(
     let folder = tempfile::tempdir()?;
     let interval_ms = options.intervals_ms.first().copied().unwrap_or(1000);
     let work = Work {
+        workload: Workload::Conversions,
         topic: topic.clone(),
         folder: folder.path().join(engine::name(kind)),
         interval_ms,
@@ -89,9 +91,10 @@ fn measure(
     engine.stop()?;
     let expected = Expected {
         rows: produced,
+        contents: None,
         fingerprint: None,
     };
-    let checked = check::table(&view.metadata_file, expected)?;
+    let checked = check::table(&view.metadata_file, &Workload::Conversions, expected)?;
     // What was sent last: the warm-up is left out by its place in the order of time.
     let latencies = measured_latencies(&mut *engine, &view, &seen, measured)?;
     let at = |q: f64| latencies[((latencies.len() - 1) as f64 * q) as usize];

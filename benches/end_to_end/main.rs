@@ -1,9 +1,18 @@
-//! The main job on a real broker, by Strandline and, side by side, by a tuned Flink job.
+//! The main job, and two others, on a real broker, by Strandline and, side by side, by a tuned Flink job.
 //!
-//! `cargo xtask bench drain|freshness|recovery|scale [OPTIONS]` runs one scenario, with Strandline alone unless
-//! `--engines` says otherwise; `cargo xtask bench flink [OPTIONS]` runs all three with both. The engines take
-//! turns, so that whatever else the machine does falls on both. Prints what was measured in this run, on
+//! `cargo xtask bench drain|raw-avro|debezium|freshness|recovery|scale [OPTIONS]` runs one scenario, with Strandline
+//! alone unless `--engines` says otherwise; `cargo xtask bench flink [OPTIONS]` runs all but `scale` with both. The
+//! engines take turns, so that whatever else the machine does falls on both. Prints what was measured in this run, on
 //! this machine, and writes it to `benches/report`; nothing is compared with a number in these files.
+//!
+//! | scenario | |
+//! |---|---|
+//! | `drain` | the main job: a topic of JSON, read to its end |
+//! | `raw-avro` | the same with trades in Avro, kept byte for byte, deduplicated by the id in them |
+//! | `debezium` | the same with Debezium's changes in JSON, flattened, deduplicated by their position |
+//! | `freshness` | from the sending of an event to a snapshot that has it |
+//! | `recovery` | from kill -9 under load to the first new snapshot |
+//! | `scale` | drains with more workers, processes, partitions and ids, by Strandline alone |
 
 mod check;
 mod drain;
@@ -14,12 +23,14 @@ mod machine;
 mod options;
 mod page;
 mod recovery;
+mod registry;
 mod report;
 mod scale;
 mod strandline_engine;
 mod table;
 mod topic;
 mod usage;
+mod workload;
 
 use options::{Options, Scenario};
 use report::Report;
@@ -36,7 +47,9 @@ fn main() -> Outcome {
     let mut report = Report::begin(&options)?;
     for &scenario in &options.scenarios {
         match scenario {
-            Scenario::Drain => drain::run(&options, &mut report)?,
+            Scenario::Drain | Scenario::RawAvro | Scenario::Debezium => {
+                drain::run(scenario, &options, &mut report)?;
+            }
             Scenario::Freshness => freshness::run(&options, &mut report)?,
             Scenario::Recovery => recovery::run(&options, &mut report)?,
             Scenario::Scale => scale::run(&options, &mut report)?,

@@ -11,6 +11,10 @@ use crate::Outcome;
 pub enum Scenario {
     /// A topic that is there already, from its beginning to its end.
     Drain,
+    /// The same with trades in Avro, kept byte for byte.
+    RawAvro,
+    /// The same with Debezium's changes in JSON, flattened.
+    Debezium,
     /// From the sending of an event to a snapshot that has it.
     Freshness,
     /// From kill -9 under load to the first new snapshot.
@@ -69,27 +73,38 @@ impl Options {
     /// Reads the command line.
     ///
     /// # Errors
-    /// An option that is none, a value that is none, or a call past `cargo xtask`.
+    /// An option that is none, a value that is none, Flink where only Strandline is measured, or a call past
+    /// `cargo xtask`.
     pub fn parse(args: &[String]) -> Outcome<Options> {
         let services =
             std::env::var("STRANDLINE_STACK").map_err(|_| "run through `cargo xtask bench`")?;
-        let (scenarios, engines): (&[Scenario], &[EngineKind]) =
-            match args.first().map(String::as_str) {
-                None | Some("drain") => (&[Scenario::Drain], &[EngineKind::Strandline]),
-                Some("freshness") => (&[Scenario::Freshness], &[EngineKind::Strandline]),
-                Some("recovery") => (&[Scenario::Recovery], &[EngineKind::Strandline]),
-                Some("scale") => (&[Scenario::Scale], &[EngineKind::Strandline]),
-                Some("flink") => (
-                    &[Scenario::Drain, Scenario::Freshness, Scenario::Recovery],
-                    &[EngineKind::Strandline, EngineKind::Flink],
-                ),
-                Some(other) => {
-                    return Err(format!(
-                        "there is no benchmark `{other}`: drain, freshness, recovery, scale, flink"
+        let (scenarios, engines): (&[Scenario], &[EngineKind]) = match args
+            .first()
+            .map(String::as_str)
+        {
+            None | Some("drain") => (&[Scenario::Drain], &[EngineKind::Strandline]),
+            Some("raw-avro") => (&[Scenario::RawAvro], &[EngineKind::Strandline]),
+            Some("debezium") => (&[Scenario::Debezium], &[EngineKind::Strandline]),
+            Some("freshness") => (&[Scenario::Freshness], &[EngineKind::Strandline]),
+            Some("recovery") => (&[Scenario::Recovery], &[EngineKind::Strandline]),
+            Some("scale") => (&[Scenario::Scale], &[EngineKind::Strandline]),
+            Some("flink") => (
+                &[
+                    Scenario::Drain,
+                    Scenario::RawAvro,
+                    Scenario::Debezium,
+                    Scenario::Freshness,
+                    Scenario::Recovery,
+                ],
+                &[EngineKind::Strandline, EngineKind::Flink],
+            ),
+            Some(other) => {
+                return Err(format!(
+                        "there is no benchmark `{other}`: drain, raw-avro, debezium, freshness, recovery, scale, flink"
                     )
                     .into());
-                }
-            };
+            }
+        };
         let both = engines.len() > 1;
         let mut options = Options {
             scenarios: scenarios.to_vec(),
@@ -141,6 +156,15 @@ impl Options {
                 }
             }
         }
+        if options.scenarios.contains(&Scenario::Scale)
+            && options.engines.contains(&EngineKind::Flink)
+        {
+            return Err(
+                "`scale` measures Strandline alone: leave `--engines flink` out, or compare both with \
+                 `cargo xtask bench flink`"
+                    .into(),
+            );
+        }
         Ok(options)
     }
 
@@ -173,6 +197,8 @@ fn named<T>(option: &str, value: &str, of: fn(&str) -> Option<T>) -> Outcome<Vec
 fn scenario(name: &str) -> Option<Scenario> {
     match name {
         "drain" => Some(Scenario::Drain),
+        "raw-avro" => Some(Scenario::RawAvro),
+        "debezium" => Some(Scenario::Debezium),
         "freshness" => Some(Scenario::Freshness),
         "recovery" => Some(Scenario::Recovery),
         "scale" => Some(Scenario::Scale),

@@ -10,6 +10,7 @@ use crate::options::{EngineKind, Options, Scenario};
 use crate::report::{Measurement, Report};
 use crate::table::{Seen, View};
 use crate::topic::{self, Load, Spread};
+use crate::workload::Workload;
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// What was filled in before must have landed within this.
@@ -39,9 +40,17 @@ fn measure(options: &Options, report: &mut Report, kind: EngineKind) -> Outcome 
         std::process::id(),
         engine::name(kind)
     );
-    let filled = topic::fill(servers, &name, options.ids, options.seed, Spread::USUAL)?;
+    let filled = topic::fill(
+        servers,
+        &name,
+        &Workload::Conversions,
+        options.ids,
+        options.seed,
+        Spread::USUAL,
+    )?;
     let folder = tempfile::tempdir()?;
     let work = Work {
+        workload: Workload::Conversions,
         topic: name.clone(),
         folder: folder.path().join(engine::name(kind)),
         interval_ms,
@@ -85,7 +94,7 @@ fn measure(options: &Options, report: &mut Report, kind: EngineKind) -> Outcome 
     let view = wait_for_rows(&mut *engine, &mut seen, rows, RECOVERY_DEADLINE)?;
     engine.stop()?;
     // Counted, not only checked: what an engine loses or doubles under kills is a figure of this scenario.
-    let checked = check::count(&view.metadata_file)?;
+    let checked = check::count(&view.metadata_file, &Workload::Conversions)?;
     let lost = rows.saturating_sub(checked.ids);
     let doubled = checked.rows - checked.ids;
     seconds.sort_by(f64::total_cmp);

@@ -94,6 +94,8 @@ impl Measurement {
 fn scenario_name(scenario: Scenario) -> &'static str {
     match scenario {
         Scenario::Drain => "drain",
+        Scenario::RawAvro => "raw-avro",
+        Scenario::Debezium => "debezium",
         Scenario::Freshness => "freshness",
         Scenario::Recovery => "recovery",
         Scenario::Scale => "scale",
@@ -105,7 +107,6 @@ pub struct Report {
     folder: PathBuf,
     facts: Value,
     measurements: Vec<Measurement>,
-    fingerprint: Option<String>,
 }
 
 impl Report {
@@ -133,7 +134,6 @@ impl Report {
             folder: options.report.clone(),
             facts,
             measurements: Vec::new(),
-            fingerprint: None,
         })
     }
 
@@ -154,17 +154,6 @@ impl Report {
             measurement.rows
         );
         self.measurements.push(measurement);
-    }
-
-    /// Of the rows of the drain's first engine.
-    pub fn fingerprint(&self) -> Option<String> {
-        self.fingerprint.clone()
-    }
-
-    /// Remembers the first one.
-    pub fn remember_fingerprint(&mut self, fingerprint: &str) {
-        self.fingerprint
-            .get_or_insert_with(|| fingerprint.to_owned());
     }
 
     /// Writes `report.json` and `index.html`.

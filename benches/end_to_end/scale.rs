@@ -18,6 +18,7 @@ use crate::engine::{Engine, Work, tail};
 use crate::options::{EngineKind, Options, Scenario};
 use crate::report::{Measurement, Report};
 use crate::topic::{self, Filled, PARTITIONS, Spread};
+use crate::workload::Workload;
 use crate::{Outcome, engine};
 
 const LOOK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(5);
@@ -92,7 +93,14 @@ fn with_topic(
         std::process::id(),
         spread.partitions
     );
-    let filled = topic::fill(servers, &name, ids, options.seed, spread)?;
+    let filled = topic::fill(
+        servers,
+        &name,
+        &Workload::Conversions,
+        ids,
+        options.seed,
+        spread,
+    )?;
     let worked = work(&filled);
     topic::delete(servers, &name)?;
     worked
@@ -108,6 +116,7 @@ fn one(
     let kind = EngineKind::Strandline;
     let interval_ms = options.intervals_ms.first().copied().unwrap_or(1000);
     let work = Work {
+        workload: Workload::Conversions,
         topic: filled.topic.clone(),
         folder: std::path::PathBuf::new(),
         interval_ms,
@@ -124,6 +133,7 @@ fn one(
         .parameter("workers_each", workers);
     let expected = Expected {
         rows: filled.ids,
+        contents: None,
         fingerprint: None,
     };
     drain(options, measurement, kind, work, filled, expected)

@@ -13,7 +13,6 @@ use crate::options::Options;
 use crate::table::local;
 use crate::usage::Processes;
 
-const TABLE: &str = "bronze.conversion_events";
 /// A drain commits all that it has read.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -42,12 +41,19 @@ impl Strandline {
 
     fn configuration(&self) -> String {
         let (folder, topic) = (self.work.folder.display(), &self.work.topic);
+        let workload = &self.work.workload;
+        let registry = workload.registry().map_or_else(String::new, |url| {
+            format!("schema_registry: {{ url: \"{url}\" }}\n")
+        });
         format!(
-            "kafka: {{ bootstrap_servers: \"{}\" }}\n\
+            "kafka: {{ bootstrap_servers: \"{}\" }}\n{registry}\
              catalog: {{ type: sql, uri: \"sqlite://{folder}/catalog.db\", warehouse: \"{folder}/warehouse\" }}\n\
              state_dir: {folder}/state\nhttp: \"off\"\nrestart: {{ attempts: 1000000, delay: 0s }}\n\
-             jobs: {{ roman-numerals: {{ topics: [{topic}], dead_letters: {{ topic: {topic}-dlq }}, commit: {{ interval: {}ms }} }} }}\n",
-            self.servers, self.work.interval_ms
+             jobs: {{ {}: {{ topics: [{topic}], dead_letters: {{ topic: {topic}-dlq }}, commit: {{ interval: {}ms }}{} }} }}\n",
+            self.servers,
+            workload.job(),
+            self.work.interval_ms,
+            workload.settings(),
         )
     }
 
@@ -77,14 +83,15 @@ impl Engine for Strandline {
             self.work.processes.to_string(),
             self.work.workers.to_string(),
         );
+        let job = self.work.workload.job();
         let mut command = Command::new(env!("CARGO_BIN_EXE_strandline"));
         command
             .arg("-c")
             .arg(self.work.folder.join("strandline.yaml"));
         if self.work.processes > 1 {
-            command.args(["launch", "roman-numerals", "-n", &processes, "-w", &workers]);
+            command.args(["launch", job, "-n", &processes, "-w", &workers]);
         } else {
-            command.args(["run", "roman-numerals", "-w", &workers]);
+            command.args(["run", job, "-w", &workers]);
         }
         if self.work.is_bounded {
             command.arg("--until-caught-up");
@@ -148,7 +155,7 @@ impl Engine for Strandline {
             return Ok(None);
         };
         // The catalog may be busy, or in the making.
-        let facts = catalog.inspect(TABLE).ok().flatten();
+        let facts = catalog.inspect(self.work.workload.table()).ok().flatten();
         Ok(facts.map(|facts| local(&facts.metadata_location)))
     }
 

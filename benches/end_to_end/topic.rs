@@ -11,12 +11,13 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use strandline::connectors::kafka::client::KafkaSettings;
+use strandline::generator::GeneratorConfig;
 use strandline::generator::producer::produce;
-use strandline::generator::{Generator, GeneratorConfig};
 use strandline_operators::time::EventTime;
 
 use crate::Outcome;
 use crate::options::DUPLICATES;
+use crate::workload::Workload;
 
 /// Partitions of every topic.
 pub const PARTITIONS: i32 = 6;
@@ -53,6 +54,8 @@ pub struct Filled {
     pub records: u64,
     /// Distinct event ids: the rows that must be in the table, and no others.
     pub ids: u64,
+    /// What the values of their rows add up to, where that is compared.
+    pub contents: Option<String>,
     /// Mean size of keys and values together, in bytes.
     pub mean_bytes: u64,
 }
@@ -95,7 +98,14 @@ pub fn delete(servers: &str, name: &str) -> Outcome {
 ///
 /// # Errors
 /// The broker does not take them.
-pub fn fill(servers: &str, name: &str, ids: u64, seed: u64, spread: Spread) -> Outcome<Filled> {
+pub fn fill(
+    servers: &str,
+    name: &str,
+    workload: &Workload,
+    ids: u64,
+    seed: u64,
+    spread: Spread,
+) -> Outcome<Filled> {
     create(servers, name, spread.partitions)?;
     let config = GeneratorConfig {
         seed,
@@ -109,8 +119,10 @@ pub fn fill(servers: &str, name: &str, ids: u64, seed: u64, spread: Spread) -> O
     .within(SPAN_S);
     let expected = strandline::generator::expected_account(&config);
     let settings = KafkaSettings::new(servers.to_owned());
+    let contents = workload.contents(&config)?;
+    let mut generator = workload.generator(config);
     let started = Instant::now();
-    let produced = produce(&settings, name, &mut Generator::new(config), None, &|| true)?;
+    let produced = produce(&settings, name, &mut generator, None, &|| true)?;
     let mean_bytes = produced.bytes / produced.records.max(1);
     eprintln!(
         "filled {name}: {} records of {mean_bytes} bytes, {:.0}/s",
@@ -121,6 +133,7 @@ pub fn fill(servers: &str, name: &str, ids: u64, seed: u64, spread: Spread) -> O
         topic: name.to_owned(),
         records: produced.records,
         ids: expected.landed,
+        contents,
         mean_bytes,
     })
 }

@@ -2,9 +2,18 @@
 //!
 //! Prints a line a case: the decoder with the keys in one order, with optional fields left out at times,
 //! in random order, and with prettier spacing; and serde_json into a struct as a yardstick, which makes no
-//! columns. The same for Avro with the schema registry's header, against apache-avro into its own values, and
-//! for Avro kept as bytes with id and time peeked; and for Protobuf, against prost-reflect's messages. An argument picks the cases whose names contain it. One thread; for each batch the best of
-//! several rounds, since other processes only ever add to it.
+//! columns, and arrow-json. The same for Avro with the schema registry's header, against arrow-avro and against apache-avro
+//! into its own values, and for Avro kept as bytes with id and time peeked; for Debezium's changes in JSON, against
+//! arrow-json; and for Protobuf, against prost-reflect's messages. An argument picks the cases whose names contain it. One
+//! thread; for each batch the best of several rounds, since other processes only ever add to it.
+//!
+//! What a decoder does and its yardsticks do not: a bad record costs that record alone, id and event time are there, and
+//! a record's bytes are all checked.
+
+#[path = "decode/debezium.rs"]
+mod debezium;
+#[path = "decode/yardsticks.rs"]
+mod yardsticks;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -20,7 +29,7 @@ use strandline_operators::decode::{AvroDecoder, Decode, JsonDecoder, ProtobufDec
 use strandline_operators::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
 use strandline_operators::job::{Format, Job, JobSettings, Peek, PeekAt};
 use strandline_operators::record::{RawBatch, RawRecord, Span, TopicPartition};
-use strandline_operators::schema::{Column, ColumnType, RAW_COLUMNS};
+use strandline_operators::schema::{Column, ColumnType, RAW_COLUMNS, decoded_schema};
 use strandline_operators::time::EventTime;
 
 const COLUMNS: &[Column] = &[
@@ -320,6 +329,10 @@ fn measure_avro() {
             black_box(decoder.decode(batch)).rows.len()
         });
     }
+    let mut decoder = yardsticks::arrow_avro(AVRO_SCHEMA_ID, AVRO_SCHEMA);
+    measure("arrow-avro to columns", &batches, |batch| {
+        yardsticks::avro_rows(&mut decoder, batch)
+    });
     let schema = Schema::parse_str(AVRO_SCHEMA).expect("a schema");
     measure("apache-avro to its own values", &batches, |batch| {
         let parse = |record: &RawRecord| {
@@ -436,6 +449,7 @@ fn measure_protobuf() {
 
 fn main() {
     measure_avro();
+    debezium::measure_debezium();
     measure_protobuf();
     let decoder =
         || JsonDecoder::new(COLUMNS, Some(0), 2, 8 << 20).expect("columns that fit together");
@@ -451,6 +465,15 @@ fn main() {
         let mut decoder = decoder();
         measure(name, &batches(shape), |batch| {
             black_box(decoder.decode(batch)).rows.len()
+        });
+    }
+    for (name, shape) in [
+        ("arrow-json to columns, one order", Shape::SameOrder),
+        ("arrow-json to columns, random order", Shape::Shuffled),
+    ] {
+        let mut decoder = yardsticks::arrow_json(decoded_schema(COLUMNS));
+        measure(name, &batches(shape), |batch| {
+            yardsticks::json_rows(&mut decoder, batch)
         });
     }
     for (name, shape) in [

@@ -255,3 +255,80 @@ impl<'scope> WriteFiles<'scope> for StreamVec<'scope, IngestTime, Landing> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
+    use arrow_schema::Schema;
+
+    use super::*;
+    use crate::host::Machine;
+    use crate::io::{DataFileWriter, TableIndex};
+
+    struct Store;
+
+    /// Takes rows of the columns that it was opened for, as a Parquet file does.
+    struct OneFile {
+        key: FileKey,
+        columns: SchemaRef,
+        rows: u64,
+    }
+
+    impl Files for Store {
+        fn schema(&self, _table: TableIndex) -> SchemaRef {
+            Arc::new(Schema::empty())
+        }
+
+        fn open(&self, key: FileKey, columns: &SchemaRef) -> Result<Box<dyn DataFileWriter>> {
+            Ok(Box::new(OneFile {
+                key,
+                columns: Arc::clone(columns),
+                rows: 0,
+            }))
+        }
+    }
+
+    impl DataFileWriter for OneFile {
+        fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+            assert_eq!(self.columns, rows.schema(), "a file has one set of columns");
+            self.rows += rows.num_rows() as u64;
+            Ok(())
+        }
+
+        fn bytes(&self) -> u64 {
+            self.rows
+        }
+
+        fn close(self: Box<Self>) -> Result<WrittenFile> {
+            Ok(WrittenFile {
+                table: self.key.table,
+                description: String::new(),
+                rows: self.rows,
+                bytes: self.rows,
+            })
+        }
+    }
+
+    fn landing(columns: &[&str]) -> Landing {
+        let column = |name: &&str| -> (String, ArrayRef) {
+            ((*name).to_owned(), Arc::new(Int64Array::from(vec![1])))
+        };
+        Landing {
+            table: TableIndex::PRIMARY,
+            day: 1,
+            rows: RecordBatch::try_from_iter(columns.iter().map(column)).expect("a batch"),
+            credit: None,
+        }
+    }
+
+    #[test]
+    fn rows_with_a_column_more_begin_a_file_and_those_before_them_keep_theirs() {
+        let mut encoder = Encoder::new(Arc::new(Machine), Arc::new(Store), 0);
+        let epoch = Epoch::first_of(1);
+        for columns in [&["a"][..], &["a"], &["a", "b"], &["a", "b"], &["a", "b"]] {
+            encoder.write(epoch, &landing(columns)).expect("rows");
+        }
+        let files = encoder.close(epoch).expect("files");
+        assert_eq!(files.iter().map(|f| f.rows).collect::<Vec<_>>(), [2, 3]);
+    }
+}

@@ -204,6 +204,38 @@ impl GeneratedRecord {
     }
 }
 
+/// Writes the value of a well-formed event in another form than the default, JSON of the Roman numeral service.
+/// What it writes must follow from the event alone, so that a copy is made by writing its original again.
+pub type WriteValue = fn(&mut Made<'_>, &mut Vec<u8>);
+
+/// An event that is to be written.
+pub struct Made<'a> {
+    /// The record's number; of a copy its original's.
+    pub index: u64,
+    /// When it happened; whole milliseconds.
+    pub event_time: EventTime,
+    generator: &'a mut Generator,
+}
+
+impl Made<'_> {
+    /// A number that depends on seed, event and `which`.
+    pub fn random(&self, which: u64) -> u64 {
+        mix(self.generator.draw(self.index, Use::Other) ^ which)
+    }
+
+    /// Writes the event's id, a UUID.
+    pub fn write_id(&self, out: &mut Vec<u8>) {
+        self.generator.write_event_id(self.index, out);
+    }
+
+    /// Writes a time as ISO-8601 with milliseconds, UTC.
+    pub fn write_time(&mut self, time: EventTime, out: &mut Vec<u8>) {
+        self.generator
+            .day
+            .write(time.0.div_euclid(MICROS_PER_MILLI), out);
+    }
+}
+
 /// The account that a run over a fresh generator's records must end with, under the settings of the job
 /// `roman-numerals`.
 pub fn expected_account(config: &GeneratorConfig) -> Account {
@@ -233,6 +265,7 @@ pub struct Generator {
     thresholds: Thresholds,
     numerals: Vec<String>,
     day: DayPrefix,
+    write_value: Option<WriteValue>,
 }
 
 /// Cumulative proportions, as fractions of 2^64.
@@ -269,7 +302,15 @@ impl Generator {
             thresholds,
             numerals,
             day: DayPrefix::default(),
+            write_value: None,
         }
+    }
+
+    /// The same records with other values; malformed ones stay what they are.
+    #[must_use]
+    pub fn writing(mut self, write_value: WriteValue) -> Generator {
+        self.write_value = Some(write_value);
+        self
     }
 
     /// What record `index` is.
@@ -340,7 +381,20 @@ impl Generator {
                 record.value = self.write_malformed(event, user, malformation, value);
             }
             kind => {
-                self.write_event(event, user, self.event_time(event, kind), &mut value);
+                let event_time = self.event_time(event, kind);
+                match self.write_value {
+                    None => self.write_event(event, user, event_time, &mut value),
+                    Some(write_value) => {
+                        let mut made = Made {
+                            index: event,
+                            event_time: EventTime(
+                                event_time - event_time.rem_euclid(MICROS_PER_MILLI),
+                            ),
+                            generator: self,
+                        };
+                        write_value(&mut made, &mut value);
+                    }
+                }
                 record.value = Some(value);
             }
         }
@@ -543,6 +597,7 @@ enum Use {
     Source,
     IdHigh,
     IdLow,
+    Other,
 }
 
 /// The finaliser of splitmix64 (Steele, Lea, Flood 2014): every bit depends on every bit.

@@ -184,3 +184,36 @@ fn numerals_are_roman() {
     assert_eq!(roman(1994), "MCMXCIV");
     assert_eq!(roman(3999), "MMMCMXCIX");
 }
+
+#[test]
+fn other_values_keep_partition_key_and_kind_and_a_copy_has_its_originals() {
+    let config = GeneratorConfig {
+        events: 20_000,
+        malformed: 0.0,
+        ..GeneratorConfig::default()
+    };
+    let other: Vec<GeneratedRecord> = Generator::new(config.clone())
+        .writing(|made, out| {
+            made.write_id(out);
+            made.write_time(made.event_time, out);
+            out.extend_from_slice(&made.random(7).to_be_bytes());
+        })
+        .collect();
+    let usual: Vec<GeneratedRecord> = Generator::new(config).collect();
+    let mut copies = 0;
+    for (other_one, usual_one) in other.iter().zip(&usual) {
+        assert_eq!(
+            (other_one.partition, &other_one.key, other_one.kind),
+            (usual_one.partition, &usual_one.key, usual_one.kind)
+        );
+        let value = other_one.value.as_deref().expect("a value");
+        assert_eq!(value.len(), 36 + 24 + 8);
+        let usual_value = usual_one.value.as_deref().expect("a value");
+        assert_eq!(value[..36], usual_value[13..49], "the same id");
+        if let RecordKind::Duplicate { of } = other_one.kind {
+            assert_eq!(other_one.value, other[of as usize].value);
+            copies += 1;
+        }
+    }
+    assert!(copies > 1000, "{copies}");
+}

@@ -40,7 +40,9 @@ def produce(variant, form, bootstrap, url):
     if form.endswith("_sr"):
         from confluent_kafka.schema_registry import Schema
 
-        id = registry(url).register_schema(f"{form}.{variant}-value", Schema('{"type": "object"}', "JSON"))
+        # Apicurio wants the draft said.
+        schema = Schema('{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}', "JSON")
+        id = registry(url).register_schema(f"{form}.{variant}-value", schema)
         header = b"\x00" + struct.pack(">I", id)
     for record in lines(variant):
         name = topic_name(record, form)

@@ -20,6 +20,7 @@ import uuid
 import readers
 
 RECORDS = 60
+REGISTRY_TIMEOUT_S = 20
 
 
 def now_us():
@@ -53,7 +54,8 @@ class Topic:
 def registry(url):
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
-    return SchemaRegistryClient({"url": url})
+    # It tries again what was not answered: Apicurio has been seen to never answer one request, and all others.
+    return SchemaRegistryClient({"url": url, "timeout": REGISTRY_TIMEOUT_S})
 
 
 def avro_serializer(client, topic, schema):

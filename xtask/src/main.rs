@@ -26,10 +26,12 @@ usage: cargo xtask CHORE
   demo [ARGS]       build, and run `strandline demo ARGS`
   test [ARGS]       start the real services, run every test, stop the services;
                     ARGS go to `cargo test`, and then only its tests run
-  bench drain|freshness|recovery [ARGS]
+  bench drain|freshness|recovery|scale [ARGS]
                     measure the main job on a real broker
+  bench raw-avro|debezium [ARGS]
+                    a drain of Avro that is kept, or of Debezium's changes that are flattened
   bench flink [ARGS]
-                    the same side by side with a tuned Flink job; a report in benches/report
+                    all but scale side by side with tuned Flink jobs; a report in benches/report
   bench read-back [ARGS]
                     read the deduplication state back from a table
   bench instructions [--record]

@@ -33,12 +33,17 @@ final class BronzeTable {
 
     /** Creates it when it is missing; returns where it is. */
     static String create(String warehouse) throws java.io.IOException {
+        return create(warehouse, NAME, SCHEMA);
+    }
+
+    /** The same for another table, with the same properties. */
+    static String create(String warehouse, TableIdentifier name, Schema schema) throws java.io.IOException {
         try (HadoopCatalog catalog = new HadoopCatalog(new Configuration(), warehouse)) {
-            if (!catalog.tableExists(NAME)) {
-                PartitionSpec spec = PartitionSpec.builderFor(SCHEMA).day("event_time").build();
+            if (!catalog.tableExists(name)) {
+                PartitionSpec spec = PartitionSpec.builderFor(schema).day("event_time").build();
                 catalog.createTable(
-                        NAME,
-                        SCHEMA,
+                        name,
+                        schema,
                         spec,
                         Map.of(
                                 "format-version", "2",
@@ -48,7 +53,7 @@ final class BronzeTable {
                                 "write.parquet.dict-size-bytes", "1024",
                                 "write.metadata.delete-after-commit.enabled", "true"));
             }
-            return catalog.loadTable(NAME).location();
+            return catalog.loadTable(name).location();
         }
     }
 }

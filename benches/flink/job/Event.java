@@ -6,7 +6,7 @@ import java.util.Arrays;
  * <p>Nothing is copied out of the payload before the sink reads it, and an instance is filled again and again
  * (the job runs with object reuse), so that parsing and exchanging a record allocates nothing.
  */
-public final class Event {
+public final class Event extends EventKey.Keyed {
     static final int EVENT_ID = 0;
     static final int EVENT_TYPE = 1;
     static final int USER_ID = 2;
@@ -39,10 +39,6 @@ public final class Event {
 
     /** Why the record cannot land; null when it can. */
     String problem;
-
-    /** The 128-bit hash of the event id: the key. */
-    long hashHigh;
-    long hashLow;
 
     void clear() {
         length = 0;

@@ -18,11 +18,15 @@ public record EventKey(long high, long low) {
         return (int) (low ^ low >>> 32);
     }
 
+    /** What has a key. */
+    abstract static class Keyed {
+        /** The 128-bit hash of the event id: the key. */
+        long hashHigh;
+        long hashLow;
+    }
+
     /** MurmurHash3 x64 128 with seed 0, as published by Austin Appleby. */
-    static void hash(Event event) {
-        byte[] bytes = event.bytes;
-        int from = event.start[Event.EVENT_ID];
-        int length = event.end[Event.EVENT_ID] - from;
+    static void hash(byte[] bytes, int from, int length, Keyed event) {
         long h1 = 0;
         long h2 = 0;
         int at = from;

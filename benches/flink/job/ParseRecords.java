@@ -32,7 +32,8 @@ public final class ParseRecords implements KafkaRecordDeserializationSchema<Even
             parser.parse(event);
         }
         if (event.problem == null) {
-            EventKey.hash(event);
+            int id = event.start[Event.EVENT_ID];
+            EventKey.hash(event.bytes, id, event.end[Event.EVENT_ID] - id, event);
         } else {
             // No time of its own: must not move the watermark.
             event.eventTime = Long.MIN_VALUE;

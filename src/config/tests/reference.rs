@@ -114,7 +114,7 @@ jobs:
 ",
     "\
 schema_registry: { url: 'http://localhost:8081', bearer_token: t }
-jobs: { orders: { dedup: off } }
+jobs: { orders: { dedup: off, format: json_sr, schema_evolution: add_columns } }
 ",
 ];
 

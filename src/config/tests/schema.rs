@@ -113,7 +113,12 @@ fn every_key_of_a_job_can_be_set_without_its_path() {
             ))
         );
     }
-    let set = ["peek.event_id=field:id", "debezium.decimals=digits"];
+    let set = [
+        "peek.format=json",
+        "peek.event_id=field:id",
+        "peek.event_time=timestamp",
+        "debezium.decimals=digits",
+    ];
     let orders = orders_with(&set);
     assert_eq!(
         orders.peek.map(|peek| peek.event_id),
