@@ -518,17 +518,14 @@ fn object_stores() {
 
     // While it runs: rows wait, and the job says for what.
     let job = with(&format!("{bucket}/w"), &properties);
-    let mut running = job.spawn(&["run", JOB]);
+    let running = job.spawn(&["run", JOB]);
     wait_until_consumed(&job, 100);
     own.stop("s3");
+    let caused = Instant::now();
     load(&job, 1, 100, 100, 2);
-    let said = wait_until("the job to say so", DEADLINE, || {
-        assert!(running.is_running(), "{}", running.stderr());
-        let log = running.stderr();
-        let told = |line: &&str| line.contains("object store gives no answer");
-        log.lines().find(told).map(str::to_owned)
-    });
-    compare("s3_away", "-", &said);
+    compare_finding("s3_away", &job, "store_slow");
+    let took = caused.elapsed();
+    assert!(took < NAMED_WITHIN, "it was named after {took:?}");
     own.start("s3");
     wait_until_consumed(&job, 200);
     end(running);

@@ -338,6 +338,7 @@ impl Board {
             group_trouble: merged.group_trouble.as_deref(),
             held_back: merged.held_back,
             registry_trouble: merged.registry_trouble.as_deref(),
+            store_trouble: merged.store_trouble.as_deref(),
             wall_clock: EventTime::now().0,
             out_of_orderness_micros: i64::try_from(settings.watermark.out_of_orderness.as_micros())
                 .unwrap_or(i64::MAX),

@@ -18,6 +18,7 @@ use strandline_operators::{Error, Result};
 use super::facts::{
     CommitFacts, LetterFacts, OperatorCounts, PartitionFacts, ProcessFacts, Stage, WorkerFacts,
 };
+use crate::connectors::iceberg::store_trouble;
 use crate::connectors::kafka::commits;
 use crate::connectors::schema_registry::RegistryTrouble;
 use crate::engine::heartbeat::PeersHeldBack;
@@ -197,6 +198,7 @@ impl Sources {
             group_trouble,
             held_back: read(&observed.held_back),
             peers_held_back: self.peers_held_back.count(),
+            store_trouble: store_trouble(),
             registry_trouble: known.registry.as_ref().and_then(RegistryTrouble::last),
             report: known.report.clone(),
         }

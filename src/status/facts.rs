@@ -87,6 +87,9 @@ pub struct ProcessFacts {
     pub held_back: u64,
     /// Other processes of the job that have such batches, as far as this one hears: process 0 does.
     pub peers_held_back: usize,
+    /// Which object store has given no answer for how long, if one has not.
+    #[serde(default)]
+    pub store_trouble: Option<String>,
     /// Why the schema registry cannot be reached, if it cannot.
     pub registry_trouble: Option<String>,
     /// The account of the run, once it has ended.

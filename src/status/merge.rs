@@ -24,6 +24,7 @@ pub(crate) struct Merged {
     /// Batches that wait for a schema; those of a process that only its peers tell of count as one.
     pub held_back: u64,
     pub registry_trouble: Option<String>,
+    pub store_trouble: Option<String>,
 }
 
 /// Puts them together.
@@ -60,6 +61,8 @@ pub(crate) fn merge(processes: &BTreeMap<usize, ProcessFacts>) -> Merged {
         merged.held_back += facts.held_back;
         let trouble = facts.registry_trouble.as_ref();
         merged.registry_trouble = merged.registry_trouble.take().or(trouble.cloned());
+        let trouble = facts.store_trouble.as_ref();
+        merged.store_trouble = merged.store_trouble.take().or(trouble.cloned());
         for partition in &facts.partitions {
             let key = (partition.topic.clone(), partition.partition);
             let known = partitions.entry(key).or_default();
@@ -121,6 +124,7 @@ mod tests {
             dedup_entries: 7,
             held_back: 3,
             registry_trouble: Some("refused".to_owned()),
+            store_trouble: Some("no answer".to_owned()),
             ..ProcessFacts::default()
         };
         for order in [[0, 1], [1, 0]] {
@@ -142,6 +146,7 @@ mod tests {
             assert_eq!(merged.dedup_entries, 7);
             assert_eq!(merged.held_back, 3);
             assert_eq!(merged.registry_trouble.as_deref(), Some("refused"));
+            assert_eq!(merged.store_trouble.as_deref(), Some("no answer"));
         }
     }
 }

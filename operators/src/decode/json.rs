@@ -77,7 +77,7 @@ pub(super) struct JsonRows {
     pub builders: Vec<ColumnBuilder>,
     /// Rows of the batch so far; every builder has as many between two records.
     pub rows: usize,
-    template: Template,
+    template: Template<Option<usize>>,
     scratch: Scratch,
     /// Records that were decoded as predicted.
     #[cfg(test)]
@@ -88,7 +88,7 @@ pub(super) struct JsonRows {
 #[derive(Debug, Default)]
 struct Scratch {
     text: String,
-    seen: Vec<Seen>,
+    seen: Vec<Seen<Option<usize>>>,
     present: Vec<bool>,
     unknown_keys: Vec<(usize, usize)>,
 }
@@ -180,10 +180,9 @@ impl JsonRows {
     /// Adds the record as one row, or nothing.
     #[inline]
     pub fn decode_record(&mut self, text: &str) -> Result<(), Failure> {
-        if self.decode_as_predicted(text).is_some() {
-            #[cfg(test)]
-            (self.predicted += 1);
-            self.rows += 1;
+        let mut json = Scanner::new(text);
+        if self.read_as_predicted(&mut json).is_some() && json.expect_end().is_ok() {
+            self.keep();
             return Ok(());
         }
         self.roll_back();
@@ -205,18 +204,25 @@ impl JsonRows {
         }
     }
 
-    /// Decodes a record whose keys are the predicted ones. `None` when anything is out of the ordinary;
-    /// the columns must then be rolled back.
+    /// Makes what [`JsonRows::read_as_predicted`] read a row.
     #[inline]
-    fn decode_as_predicted(&mut self, text: &str) -> Option<()> {
-        let mut json = Scanner::new(text);
+    pub fn keep(&mut self) {
+        #[cfg(test)]
+        (self.predicted += 1);
+        self.rows += 1;
+    }
+
+    /// Reads an object whose keys are the predicted ones. `None` when anything is out of the ordinary. The
+    /// columns must then be rolled back; else they must be, or be kept, by what follows the object.
+    #[inline]
+    pub fn read_as_predicted(&mut self, json: &mut Scanner<'_>) -> Option<()> {
         let mut values = 0;
         let mut found = Some(self.template.first(json.rest())?);
         while let Some(member) = found {
             json.at += member.length;
-            match member.column {
+            match member.meaning {
                 Some(place) => match self.builders[place]
-                    .append(&mut json, &mut self.scratch.text)
+                    .append(json, &mut self.scratch.text)
                     .ok()?
                 {
                     Appended::Value => values += 1,
@@ -234,7 +240,6 @@ impl JsonRows {
         }
         json.skip_whitespace();
         json.expect(b'}', "").ok()?;
-        json.expect_end().ok()?;
         if values < self.builders.len() {
             for place in 0..self.builders.len() {
                 if self.builders[place].len() == self.rows {
@@ -294,7 +299,7 @@ impl JsonRows {
             self.scratch.seen.push(Seen {
                 start,
                 value: json.at,
-                column,
+                meaning: column,
             });
             match column {
                 Some(place) if std::mem::replace(&mut self.scratch.present[place], true) => {

@@ -88,6 +88,8 @@ pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     /// The next byte to be read.
     pub at: usize,
+    /// Containers open around what the caller reads, besides those that it counts itself.
+    pub around: usize,
 }
 
 impl<'a> Scanner<'a> {
@@ -96,7 +98,13 @@ impl<'a> Scanner<'a> {
             text,
             bytes: text.as_bytes(),
             at: 0,
+            around: 0,
         }
+    }
+
+    /// All of it.
+    pub fn document(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// What is left.
@@ -187,62 +195,82 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes on with a string whose plain text so far ends at `stop`.
-    #[cold]
     fn string_with_escapes(&mut self, mut stop: usize, mut sink: impl FnMut(&str)) -> Scan<()> {
         loop {
             sink(&self.text[self.at..stop]);
             self.at = stop;
-            match self.peek() {
-                None => return self.malformed("the end of the record inside a string"),
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(());
+            if self.eat(b'"') {
+                return Ok(());
+            }
+            if self.peek() != Some(b'\\') {
+                return self.unfinished_string();
+            }
+            match self.bytes.get(stop + 1).and_then(|&letter| plain_escape(letter)) {
+                Some(plain) => {
+                    sink(plain);
+                    self.at += 2;
                 }
-                Some(b'\\') => {
+                None => {
                     let mut utf8 = [0; 4];
-                    sink(self.escape()?.encode_utf8(&mut utf8));
+                    sink(self.unicode_escape()?.encode_utf8(&mut utf8));
                 }
-                Some(_) => return self.malformed("a control character inside a string"),
             }
             stop = string_stop(self.bytes, self.at);
         }
     }
 
-    /// Reads one escape, backslash next; a surrogate pair is one.
-    fn escape(&mut self) -> Scan<char> {
-        let letter = self.bytes.get(self.at + 1).copied();
-        let plain = match letter {
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'/') => '/',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => {
-                let (first, second) = (self.code_unit(self.at), self.code_unit(self.at + 6));
-                return match (first, second) {
-                    (None, _) => self.malformed("a \\u escape without four hexadecimal digits"),
-                    (Some(high @ 0xd800..=0xdbff), Some(low @ 0xdc00..=0xdfff)) => {
-                        self.at += 12;
-                        let scalar = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
-                        // Always a scalar value: 0x10000 to 0x10ffff.
-                        Ok(char::from_u32(scalar).unwrap_or(char::REPLACEMENT_CHARACTER))
-                    }
-                    (Some(unit), _) => match char::from_u32(unit) {
-                        Some(scalar) => {
-                            self.at += 6;
-                            Ok(scalar)
-                        }
-                        None => self.malformed("an unpaired surrogate escape"),
-                    },
-                };
+    /// Reads past a string, checking it.
+    #[inline]
+    fn skip_string(&mut self) -> Scan<()> {
+        if !self.eat(b'"') {
+            return self.malformed("no string where one must be");
+        }
+        loop {
+            self.at = string_stop(self.bytes, self.at);
+            if self.eat(b'"') {
+                return Ok(());
             }
-            _ => return self.malformed("an escape that JSON does not know"),
-        };
-        self.at += 2;
-        Ok(plain)
+            if self.peek() != Some(b'\\') {
+                return self.unfinished_string();
+            }
+            match self.bytes.get(self.at + 1).and_then(|&letter| plain_escape(letter)) {
+                Some(_) => self.at += 2,
+                None => drop(self.unicode_escape()?),
+            }
+        }
+    }
+
+    #[cold]
+    fn unfinished_string(&self) -> Scan<()> {
+        self.malformed(match self.peek() {
+            None => "the end of the record inside a string",
+            Some(_) => "a control character inside a string",
+        })
+    }
+
+    /// Reads an escape that is none of the plain ones, backslash next; a surrogate pair is one.
+    #[cold]
+    fn unicode_escape(&mut self) -> Scan<char> {
+        if self.bytes.get(self.at + 1) != Some(&b'u') {
+            return self.malformed("an escape that JSON does not know");
+        }
+        let (first, second) = (self.code_unit(self.at), self.code_unit(self.at + 6));
+        match (first, second) {
+            (None, _) => self.malformed("a \\u escape without four hexadecimal digits"),
+            (Some(high @ 0xd800..=0xdbff), Some(low @ 0xdc00..=0xdfff)) => {
+                self.at += 12;
+                let scalar = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                // Always a scalar value: 0x10000 to 0x10ffff.
+                Ok(char::from_u32(scalar).unwrap_or(char::REPLACEMENT_CHARACTER))
+            }
+            (Some(unit), _) => match char::from_u32(unit) {
+                Some(scalar) => {
+                    self.at += 6;
+                    Ok(scalar)
+                }
+                None => self.malformed("an unpaired surrogate escape"),
+            },
+        }
     }
 
     /// The code unit of the `\uXXXX` at a position, if there is one.
@@ -316,12 +344,12 @@ impl<'a> Scanner<'a> {
     /// Reads past a value of any type, checking it. `depth`: containers open around it.
     pub fn skip_value(&mut self, depth: usize) -> Scan<()> {
         match self.peek() {
-            Some(b'"') => self.string(|_| ()),
+            Some(b'"') => self.skip_string(),
             Some(b'-' | b'0'..=b'9') => self.number().map(drop),
             Some(b't') => self.literal("true"),
             Some(b'f') => self.literal("false"),
             Some(b'n') => self.literal("null"),
-            Some(b'{' | b'[') if depth >= MAX_DEPTH => {
+            Some(b'{' | b'[') if self.around + depth >= MAX_DEPTH => {
                 self.malformed("nesting deeper than 64 levels")
             }
             Some(b'{') => self.skip_object(depth + 1),
@@ -356,7 +384,7 @@ impl<'a> Scanner<'a> {
         }
         loop {
             self.skip_whitespace();
-            self.string(|_| ())?;
+            self.skip_string()?;
             self.skip_whitespace();
             self.expect(b':', "no `:` after a key")?;
             self.skip_whitespace();
@@ -368,6 +396,22 @@ impl<'a> Scanner<'a> {
             self.expect(b',', "neither `,` nor `}` after a member")?;
         }
     }
+}
+
+/// What an escape of two characters stands for, by its letter.
+#[inline]
+fn plain_escape(letter: u8) -> Option<&'static str> {
+    Some(match letter {
+        b'"' => "\"",
+        b'\\' => "\\",
+        b'/' => "/",
+        b'b' => "\u{8}",
+        b'f' => "\u{c}",
+        b'n' => "\n",
+        b'r' => "\r",
+        b't' => "\t",
+        _ => return None,
+    })
 }
 
 /// The first quote, backslash or control character at or after `from`; the length if there is none.

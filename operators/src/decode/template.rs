@@ -15,44 +15,53 @@ const MAX_BYTES: usize = 64 << 10;
 
 /// A member as it stood in a record.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct Seen<M> {
     /// After the value before; 0 for the first member.
     pub start: usize,
     /// Where its value starts.
     pub value: usize,
-    /// Its column; `None` for a field that is no column.
-    pub column: Option<usize>,
+    /// What it means.
+    pub meaning: M,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Member {
+struct Member<M> {
     /// Its bytes in `Template::bytes`.
     start: usize,
     end: usize,
-    column: Option<usize>,
+    meaning: M,
 }
 
-/// The prediction.
-#[derive(Debug, Default)]
-pub(super) struct Template {
-    members: Vec<Member>,
+/// The prediction. `M` is what a member means to the reader: of a row, its column.
+#[derive(Debug)]
+pub(super) struct Template<M> {
+    members: Vec<Member<M>>,
     bytes: Vec<u8>,
+}
+
+impl<M> Default for Template<M> {
+    fn default() -> Template<M> {
+        Template {
+            members: Vec::new(),
+            bytes: Vec::new(),
+        }
+    }
 }
 
 /// A predicted member that was found.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
+pub(super) struct Found<M> {
     /// Its place in the template.
     pub place: usize,
     /// The length of what was matched: its value starts there.
     pub length: usize,
-    /// Its column.
-    pub column: Option<usize>,
+    /// What it means.
+    pub meaning: M,
 }
 
-impl Template {
+impl<M: Copy> Template<M> {
     /// Remembers the members of a record that was checked in full: no key twice.
-    pub fn learn(&mut self, record: &[u8], seen: &[Seen]) {
+    pub fn learn(&mut self, record: &[u8], seen: &[Seen<M>]) {
         let bytes: usize = seen.iter().map(|member| member.value - member.start).sum();
         if seen.len() > MAX_MEMBERS || bytes > MAX_BYTES {
             return;
@@ -66,20 +75,20 @@ impl Template {
             self.members.push(Member {
                 start,
                 end: self.bytes.len(),
-                column: member.column,
+                meaning: member.meaning,
             });
         }
     }
 
     /// The first member, if `record` starts as predicted. Only it has the opening brace in its bytes.
     #[inline]
-    pub fn first(&self, record: &[u8]) -> Option<Found> {
+    pub fn first(&self, record: &[u8]) -> Option<Found<M>> {
         self.matches(0, self.members.first()?, record)
     }
 
     /// The first member from place `from` on that `rest` starts with.
     #[inline]
-    pub fn next(&self, from: usize, rest: &[u8]) -> Option<Found> {
+    pub fn next(&self, from: usize, rest: &[u8]) -> Option<Found<M>> {
         let members = self.members.get(from..)?;
         members
             .iter()
@@ -88,12 +97,12 @@ impl Template {
     }
 
     #[inline]
-    fn matches(&self, place: usize, member: &Member, rest: &[u8]) -> Option<Found> {
+    fn matches(&self, place: usize, member: &Member<M>, rest: &[u8]) -> Option<Found<M>> {
         let predicted = &self.bytes[member.start..member.end];
         rest.starts_with(predicted).then_some(Found {
             place,
             length: predicted.len(),
-            column: member.column,
+            meaning: member.meaning,
         })
     }
 }

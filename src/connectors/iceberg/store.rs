@@ -10,6 +10,7 @@ mod file_io;
 mod input;
 mod local;
 mod objects;
+mod overdue;
 mod properties;
 mod s3;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub(super) use fault::Fault;
 pub(super) use file_io::StoreFactory;
 pub(super) use input::Input;
 pub(super) use local::create_folder;
+pub use overdue::store_trouble;
 pub(super) use properties::Properties;
 pub(super) use s3::{Patience, validate};
 

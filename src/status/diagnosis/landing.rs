@@ -1,8 +1,22 @@
-//! What does not get into the tables: a commit that takes long, a secondary that is behind.
+//! What does not get into the tables: a store that does not answer, a commit that takes long, a secondary that is
+//! behind.
 
 use strandline_operators::landing::behind::FILES_MAX;
 
 use super::{Found, Look, STALL_AFTER, Severity};
+
+pub(super) fn store(look: &Look<'_>, found: &mut Vec<Found>) {
+    let Some(trouble) = look.store_trouble else {
+        return;
+    };
+    found.push(Found {
+        kind: "store_slow",
+        severity: Severity::Stalled,
+        message: format!("rows cannot be written: {trouble}"),
+        hint: "see that it is up and can be reached from here; the job goes on by itself, and nothing is lost"
+            .to_owned(),
+    });
+}
 
 pub(super) fn commits(look: &Look<'_>, found: &mut Vec<Found>) {
     let Some((epoch, age)) = look.committing.filter(|(_, age)| *age >= STALL_AFTER) else {
@@ -10,6 +24,8 @@ pub(super) fn commits(look: &Look<'_>, found: &mut Vec<Found>) {
     };
     let (kind, why) = match look.commit_trouble {
         Some(trouble) => ("commit_failing", trouble),
+        // It waits for the store, which is told of by itself.
+        None if look.store_trouble.is_some() => return,
         None => ("commit_slow", "the catalog has not answered yet"),
     };
     found.push(Found {

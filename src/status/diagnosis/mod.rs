@@ -83,6 +83,8 @@ pub(crate) struct Look<'a> {
     pub held_back: u64,
     /// Why the schema registry cannot be reached.
     pub registry_trouble: Option<&'a str>,
+    /// Which object store has given no answer for how long.
+    pub store_trouble: Option<&'a str>,
     /// Our clock, in microseconds since 1970.
     pub wall_clock: i64,
     pub out_of_orderness_micros: i64,
@@ -116,6 +118,7 @@ impl Diagnosis {
         if look.is_running {
             self.reading(now, look, &mut found);
             self.watermark(now, look, &mut found);
+            landing::store(look, &mut found);
             landing::commits(look, &mut found);
             landing::tables(look, &mut found);
             partitions::partitions(look, &mut found);

@@ -157,6 +157,12 @@ fn a_commit_that_takes_long_is_told_of_with_what_it_met() {
     });
     assert_eq!(kinds, ["commit_failing"]);
     assert!(message.ends_with("connection refused"), "{message}");
+    let (kinds, message) = after(0, none, |look| {
+        slow(look);
+        look.store_trouble = Some("bucket `lake` has given no answer for 6 s");
+    });
+    assert_eq!(kinds, ["store_slow"], "and not what comes of it");
+    assert!(message.ends_with("no answer for 6 s"), "{message}");
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What an envelope says, found in one pass over its text.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
+use super::members::Members;
+use super::meaning::{Member, SourceMember};
 use crate::decode::scan::{Malformed, Scanner};
 
 /// What a record is.
@@ -36,18 +39,24 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The place in the database's log; `None` when the source says none.
-    pub fn position(&self) -> Option<String> {
-        let joined = |parts: &[Option<Cow<'_, str>>]| {
-            let said: Vec<&str> = parts.iter().flatten().map(|part| &**part).collect();
-            said.join(":")
+    /// Adds the place in the database's log to a text; `None` when the source says none.
+    pub fn write_position(&self, to: &mut String) -> Option<()> {
+        let mut join = |parts: &[Option<Cow<'_, str>>]| {
+            for (place, part) in parts.iter().flatten().enumerate() {
+                if place > 0 {
+                    to.push(':');
+                }
+                to.push_str(part);
+            }
         };
         match self {
-            Source { lsn: Some(lsn), .. } => Some(lsn.to_string()),
-            Source { binlog, .. } if binlog[0].is_some() => Some(joined(binlog)),
-            Source { change, .. } if change[0].is_some() => Some(joined(change)),
-            _ => None,
+            // Writing into a string does not fail.
+            Source { lsn: Some(lsn), .. } => write!(to, "{lsn}").ok()?,
+            Source { binlog, .. } if binlog[0].is_some() => join(binlog),
+            Source { change, .. } if change[0].is_some() => join(change),
+            _ => return None,
         }
+        Some(())
     }
 }
 
@@ -68,6 +77,8 @@ pub(super) struct Envelope<'a> {
     pub ts_ms: Option<i64>,
     /// The database's time.
     pub source_ts_ms: Option<i64>,
+    /// The part of the record that is read already, as a row.
+    pub read_row: Option<&'a str>,
     has_op: bool,
     has_image: bool,
     has_status: bool,
@@ -79,10 +90,33 @@ pub(super) struct Envelope<'a> {
 
 type Scan<T> = Result<T, Malformed>;
 
+/// The members of the change before.
+#[derive(Debug, Default)]
+pub(super) struct Shapes {
+    /// Of a record.
+    record: Members<Member>,
+    /// Of the payload in Connect's wrapper.
+    payload: Members<Member>,
+    source: Members<SourceMember>,
+}
+
+/// Where rows are read that look like the one before, while their change is read.
+pub(super) trait ReadRow {
+    /// The text of the last schema in a wrapper. It is likely to come again, and then needs no scan.
+    fn last_schema(&self) -> Option<&str>;
+
+    /// Reads a row, brace next, of a change with the schema, if any. When it cannot, nothing is read, and the scanner is
+    /// anywhere.
+    fn read_row(&mut self, json: &mut Scanner<'_>, schema: Option<&str>) -> bool;
+}
+
 impl<'a> Envelope<'a> {
-    /// Reads a whole record. `schema`: the text of the last schema in a wrapper, which is likely to come
-    /// again, and then needs no scan.
-    pub fn read(text: &'a str, schema: Option<&str>) -> Scan<Envelope<'a>> {
+    /// Reads a whole record, and `after` in it into `rows` if it can; [`Envelope::read_row`] then says which.
+    pub fn read(
+        text: &'a str,
+        shapes: &mut Shapes,
+        rows: &mut impl ReadRow,
+    ) -> Scan<Envelope<'a>> {
         let mut json = Scanner::new(text);
         let mut envelope = Envelope {
             document: text,
@@ -96,46 +130,56 @@ impl<'a> Envelope<'a> {
         // Connect writes `schema` first and nothing but these two. What looks like them in a row is a
         // column's, so the whole record decides.
         let (mut wrapped, mut payload, mut others) = (None, None, false);
-        members(&mut json, |json, key| {
+        shapes.record.visit(&mut json, Member::of, |json, member| {
             let start = json.at;
-            match key {
-                "schema" if wrapped.is_none() => {
-                    match schema.filter(|s| json.rest().starts_with(s.as_bytes())) {
+            match member {
+                Member::Schema if wrapped.is_none() => {
+                    match rows.last_schema().filter(|s| json.rest().starts_with(s.as_bytes())) {
                         Some(known) => json.at += known.len(),
                         None => json.skip_value(1)?,
                     }
                     wrapped = Some(json.between(start, json.at));
                 }
-                "payload" if payload.is_none() => {
+                Member::Payload if payload.is_none() => {
                     json.skip_value(1)?;
                     payload = Some(json.between(start, json.at));
                 }
                 _ => {
                     others = true;
-                    envelope.take(json, key)?;
+                    envelope.take(json, member, &mut shapes.source, rows)?;
                 }
             }
             Ok(())
         })?;
         json.expect_end()?;
         if let (Some(schema), Some(payload), false) = (wrapped, payload, others) {
-            let mut inner = Envelope::read_document(payload)?;
-            inner.schema = (schema != "null").then_some(schema);
-            inner.is_wrapped = true;
-            return Ok(inner);
+            let schema = (schema != "null").then_some(schema);
+            return Envelope::read_payload(payload, schema, shapes, rows);
         }
         Ok(envelope)
     }
 
-    fn read_document(text: &'a str) -> Scan<Envelope<'a>> {
+    fn read_payload(
+        text: &'a str,
+        schema: Option<&'a str>,
+        shapes: &mut Shapes,
+        rows: &mut impl ReadRow,
+    ) -> Scan<Envelope<'a>> {
         let mut json = Scanner::new(text);
         let mut envelope = Envelope {
             document: text,
+            schema,
+            is_wrapped: true,
             is_object: json.peek() == Some(b'{'),
             ..Envelope::default()
         };
         if envelope.is_object {
-            members(&mut json, |json, key| envelope.take(json, key))?;
+            let Shapes {
+                payload, source, ..
+            } = shapes;
+            payload.visit(&mut json, Member::of, |json, member| {
+                envelope.take(json, member, source, rows)
+            })?;
         }
         Ok(envelope)
     }
@@ -153,69 +197,90 @@ impl<'a> Envelope<'a> {
     }
 
     /// Takes a member of the envelope or of an unwrapped row.
-    fn take(&mut self, json: &mut Scanner<'a>, key: &str) -> Scan<()> {
+    fn take(
+        &mut self,
+        json: &mut Scanner<'a>,
+        member: Member,
+        source: &mut Members<SourceMember>,
+        rows: &mut impl ReadRow,
+    ) -> Scan<()> {
         self.members += 1;
         let start = json.at;
-        if key == "source" && json.peek() == Some(b'{') {
-            let source = &mut self.source;
-            members(json, |json, key| source.take(json, key))?;
+        let is_object = json.peek() == Some(b'{');
+        if member == Member::Source && is_object {
+            source.visit(json, SourceMember::of, |json, member| {
+                self.source.take(json, member)
+            })?;
             self.source_ts_ms = self.source.ts_ms;
             return Ok(());
         }
-        json.skip_value(1)?;
+        if member == Member::After && is_object && self.read_row.is_none() {
+            json.around = 1;
+            let is_read = rows.read_row(json, self.schema);
+            json.around = 0;
+            if is_read {
+                self.read_row = Some(json.between(start, json.at));
+            } else {
+                json.at = start;
+                json.skip_value(1)?;
+            }
+        } else {
+            json.skip_value(1)?;
+        }
         let value = json.between(start, json.at);
-        match key {
-            "op" => {
+        match member {
+            Member::Op => {
                 self.has_op = true;
                 self.op = text_of(value);
             }
-            "before" => {
+            Member::Before => {
                 self.has_image = true;
-                self.before = value.starts_with('{').then_some(value);
+                self.before = is_object.then_some(value);
             }
-            "after" => {
+            Member::After => {
                 self.has_image = true;
-                self.after = value.starts_with('{').then_some(value);
+                self.after = is_object.then_some(value);
             }
-            "ts_ms" => self.ts_ms = value.parse().ok(),
-            "status" => {
+            Member::TsMs => self.ts_ms = value.parse().ok(),
+            Member::Status => {
                 self.has_status = matches!(text_of(value).as_deref(), Some("BEGIN" | "END"));
             }
-            "id" => self.has_id = value.starts_with('"'),
-            // An unwrapped row.
-            "__op" => self.op = text_of(value),
-            "__deleted" if self.op.is_none() && text_of(value).as_deref() == Some("true") => {
-                self.op = Some(Cow::Borrowed("d"));
+            Member::Id => self.has_id = value.starts_with('"'),
+            Member::RowOp => self.op = text_of(value),
+            Member::RowDeleted => {
+                if self.op.is_none() && text_of(value).as_deref() == Some("true") {
+                    self.op = Some(Cow::Borrowed("d"));
+                }
             }
-            "__table" | "__source_table" => self.source.table = text_of(value),
-            "__schema" | "__source_schema" => self.source.schema = text_of(value),
-            "__db" | "__source_db" => self.source.db = text_of(value),
-            "__lsn" | "__source_lsn" => self.source.lsn = value.parse().ok(),
-            "__ts_ms" => self.ts_ms = value.parse().ok(),
-            "__source_ts_ms" => self.source_ts_ms = value.parse().ok(),
-            _ => {}
+            Member::RowTable => self.source.table = text_of(value),
+            Member::RowSchema => self.source.schema = text_of(value),
+            Member::RowDb => self.source.db = text_of(value),
+            Member::RowLsn => self.source.lsn = value.parse().ok(),
+            Member::RowTsMs => self.ts_ms = value.parse().ok(),
+            Member::RowSourceTsMs => self.source_ts_ms = value.parse().ok(),
+            Member::Source | Member::Schema | Member::Payload | Member::Other => {}
         }
         Ok(())
     }
 }
 
 impl<'a> Source<'a> {
-    fn take(&mut self, json: &mut Scanner<'a>, key: &str) -> Scan<()> {
+    fn take(&mut self, json: &mut Scanner<'a>, member: SourceMember) -> Scan<()> {
         let start = json.at;
         json.skip_value(2)?;
         let value = json.between(start, json.at);
-        match key {
-            "table" | "collection" => self.table = text_of(value),
-            "schema" => self.schema = text_of(value),
-            "db" => self.db = text_of(value),
-            "ts_ms" => self.ts_ms = value.parse().ok(),
-            "lsn" => self.lsn = value.parse().ok(),
-            "file" => self.binlog[0] = text_of(value),
-            "pos" => self.binlog[1] = Some(Cow::Borrowed(value)),
-            "row" => self.binlog[2] = Some(Cow::Borrowed(value)),
-            "change_lsn" => self.change[0] = text_of(value),
-            "event_serial_no" => self.change[1] = Some(Cow::Borrowed(value)),
-            _ => {}
+        match member {
+            SourceMember::Table => self.table = text_of(value),
+            SourceMember::Schema => self.schema = text_of(value),
+            SourceMember::Db => self.db = text_of(value),
+            SourceMember::TsMs => self.ts_ms = value.parse().ok(),
+            SourceMember::Lsn => self.lsn = value.parse().ok(),
+            SourceMember::File => self.binlog[0] = text_of(value),
+            SourceMember::Pos => self.binlog[1] = Some(Cow::Borrowed(value)),
+            SourceMember::Row => self.binlog[2] = Some(Cow::Borrowed(value)),
+            SourceMember::ChangeLsn => self.change[0] = text_of(value),
+            SourceMember::EventSerialNo => self.change[1] = Some(Cow::Borrowed(value)),
+            SourceMember::Other => {}
         }
         Ok(())
     }
@@ -228,32 +293,5 @@ fn text_of(value: &str) -> Option<Cow<'_, str>> {
         serde_json::from_str(value).ok().map(Cow::Owned)
     } else {
         Some(Cow::Borrowed(inner))
-    }
-}
-
-/// Visits the members of an object, object next; `visit` must read the value. A key must not come twice
-/// among those that mean something here; the decoder of the row looks at the others.
-fn members<'a>(
-    json: &mut Scanner<'a>,
-    mut visit: impl FnMut(&mut Scanner<'a>, &str) -> Scan<()>,
-) -> Scan<()> {
-    let mut scratch = String::new();
-    json.expect(b'{', "no `{` at the start")?;
-    json.skip_whitespace();
-    if json.eat(b'}') {
-        return Ok(());
-    }
-    loop {
-        json.skip_whitespace();
-        let key = json.text(&mut scratch)?;
-        json.skip_whitespace();
-        json.expect(b':', "no `:` after a key")?;
-        json.skip_whitespace();
-        visit(json, key)?;
-        json.skip_whitespace();
-        if json.eat(b'}') {
-            return Ok(());
-        }
-        json.expect(b',', "neither `,` nor `}` after a member")?;
     }
 }

@@ -29,9 +29,15 @@
 //! a primary key, count as one.
 
 mod envelope;
+mod meaning;
+mod members;
 mod readings;
 #[cfg(test)]
+mod prediction_tests;
+#[cfg(test)]
 mod tests;
+
+use std::fmt::Write as _;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -42,13 +48,14 @@ use super::each::{NullValue, Outcome, for_each_record};
 use super::framing::Framing;
 use super::json::{JsonRows, not_json, not_utf8};
 use super::message::{Failure, excerpt};
+use super::scan::Scanner;
 use super::{Decode, Decoded, SchemaIds};
 use crate::error::Result;
 use crate::io::SchemaAnswer;
 use crate::job::{JobSettings, QuotedDecimals};
 use crate::record::{ErrorType, RawBatch};
 use crate::schema::{Column, ColumnType, decoded_schema};
-use envelope::{Envelope, Kind};
+use envelope::{Envelope, Kind, ReadRow, Shapes};
 use readings::Readings;
 
 /// What Debezium writes where the database did not say (`unavailable.value.placeholder`).
@@ -88,6 +95,9 @@ struct Changes {
     event_id: Option<usize>,
     event_time: usize,
     readings: Readings,
+    shapes: Shapes,
+    /// What the id of a row is made of that has none; kept for its memory.
+    scratch: Scratch,
     /// Strings and bytes, which may be unavailable.
     may_be_unavailable: Vec<usize>,
 }
@@ -153,6 +163,8 @@ impl DebeziumDecoder {
                 event_id,
                 event_time,
                 readings: Readings::new(columns, plain),
+                shapes: Shapes::default(),
+                scratch: Scratch::default(),
             },
             framing: Framing::None,
             max_record_bytes: settings.max_record_bytes,
@@ -171,17 +183,29 @@ impl DebeziumDecoder {
 impl Changes {
     /// Adds a change as one row, or nothing.
     fn decode(&mut self, value: &[u8]) -> std::result::Result<Outcome, Failure> {
+        let before = self.rows.rows;
+        let outcome = self.add(value, before);
+        if !matches!(outcome, Ok(Outcome::Row)) {
+            self.rows.rows = before;
+            self.rows.roll_back();
+        }
+        outcome
+    }
+
+    /// The same; what is not a row may leave parts of one.
+    fn add(&mut self, value: &[u8], at: usize) -> std::result::Result<Outcome, Failure> {
         let text = simdutf8::basic::from_utf8(value).map_err(|_| not_utf8(value))?;
-        let envelope = Envelope::read(text, self.readings.last_schema())
+        let mut in_place = InPlace {
+            rows: &mut self.rows,
+            readings: &mut self.readings,
+        };
+        let envelope = Envelope::read(text, &mut self.shapes, &mut in_place)
             .map_err(|malformed| not_json(text, malformed))?;
         let row = match envelope.kind() {
             Kind::Heartbeat | Kind::Transaction => return Ok(Outcome::Dropped),
             Kind::NotAnObject => {
                 // For what it says of it: what is no object is no row.
-                let at = self.rows.rows;
                 self.rows.decode_record(envelope.document)?;
-                self.rows.rows = at;
-                self.rows.roll_back();
                 return Err(Failure::new(
                     ErrorType::SchemaMismatch,
                     "expected a JSON object",
@@ -196,16 +220,16 @@ impl Changes {
             Kind::Row => envelope.document,
             Kind::Change => envelope.row()?,
         };
-        self.readings
-            .apply(envelope.schema, &mut self.rows.builders);
-        let before = self.rows.rows;
-        self.rows.decode_record(row)?;
-        let filled = self.complete(&envelope, row, before);
-        if filled.is_err() {
-            self.rows.rows = before;
+        if envelope.read_row.is_some_and(|read| std::ptr::eq(read, row)) {
+            self.rows.keep();
+        } else {
             self.rows.roll_back();
+            self.readings
+                .apply(envelope.schema, &mut self.rows.builders);
+            self.rows.decode_record(row)?;
         }
-        filled.map(|()| Outcome::Row)
+        self.complete(&envelope, row, at)?;
+        Ok(Outcome::Row)
     }
 
     /// Fills in what the envelope says, and asks for what is required.
@@ -237,7 +261,7 @@ impl Changes {
         if let Some(place) = self.event_id {
             let builder = &mut self.rows.builders[place];
             if builder.ends_with_null() || builder.ends_with_empty_string() {
-                let id = event_id(envelope, row).ok_or_else(|| {
+                let id = self.scratch.event_id(envelope, row).ok_or_else(|| {
                     Failure::new(
                         ErrorType::MissingEventId,
                         format!(
@@ -247,7 +271,7 @@ impl Changes {
                     )
                 })?;
                 builder.truncate(at);
-                push(builder, &id)?;
+                push(builder, id)?;
             }
         }
         for &place in &self.required {
@@ -355,22 +379,61 @@ fn push(builder: &mut ColumnBuilder, text: &str) -> std::result::Result<(), Fail
     })
 }
 
-/// An id of a change whose row has none; `None` without a position.
-fn event_id(envelope: &Envelope<'_>, row: &str) -> Option<String> {
-    let source = &envelope.source;
-    let position = source.position()?;
-    let mut said = row.to_owned();
-    if let Some(before) = envelope.before {
-        said.push_str(before);
+/// The rows as a change's envelope is read.
+struct InPlace<'a> {
+    rows: &'a mut JsonRows,
+    readings: &'a mut Readings,
+}
+
+impl ReadRow for InPlace<'_> {
+    fn last_schema(&self) -> Option<&str> {
+        self.readings.last_schema()
     }
-    Some(format!(
-        "{}.{}.{}:{position}:{}:{:032x}",
-        source.db.as_deref().unwrap_or_default(),
-        source.schema.as_deref().unwrap_or_default(),
-        source.table.as_deref().unwrap_or_default(),
-        envelope.op.as_deref().unwrap_or_default(),
-        xxh3_128(said.as_bytes())
-    ))
+
+    fn read_row(&mut self, json: &mut Scanner<'_>, schema: Option<&str>) -> bool {
+        self.readings.apply(schema, &mut self.rows.builders);
+        let is_read = self.rows.read_as_predicted(json).is_some();
+        if !is_read {
+            self.rows.roll_back();
+        }
+        is_read
+    }
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    said: String,
+    id: String,
+}
+
+impl Scratch {
+    /// An id of a change whose row has none; `None` without a position.
+    fn event_id(&mut self, envelope: &Envelope<'_>, row: &str) -> Option<&str> {
+        let Scratch { said, id } = self;
+        id.clear();
+        let source = &envelope.source;
+        for part in [&source.db, &source.schema, &source.table] {
+            id.push_str(part.as_deref().unwrap_or_default());
+            id.push('.');
+        }
+        id.pop();
+        id.push(':');
+        source.write_position(id)?;
+        id.push(':');
+        id.push_str(envelope.op.as_deref().unwrap_or_default());
+        let hash = match envelope.before {
+            None => xxh3_128(row.as_bytes()),
+            Some(before) => {
+                said.clear();
+                said.push_str(row);
+                said.push_str(before);
+                xxh3_128(said.as_bytes())
+            }
+        };
+        // Writing into a string does not fail.
+        let _ = write!(id, ":{hash:032x}");
+        Some(id)
+    }
 }
 
 impl Envelope<'_> {

@@ -14,15 +14,13 @@ use tokio::runtime::Handle;
 
 use super::super::blocking::Blocking;
 use super::fault::{Fault, Named};
+use super::overdue::{OVERDUE_AFTER, Overdue};
 use super::properties::Properties;
 use super::s3::{self, Patience};
 use super::upload::Upload;
 
 /// Objects that are asked for at a time.
 const ASKED_AT_A_TIME: usize = 16;
-
-/// When somebody is told that a request is still being tried.
-const NOTICE_AFTER: Duration = Duration::from_secs(5);
 
 /// The threads that all requests of the process run on. They wait for sockets.
 fn runtime() -> Result<&'static Blocking, Fault> {
@@ -43,14 +41,10 @@ pub(super) fn wait<T: Send>(
 ) -> Result<T, Fault> {
     let noticed = async {
         let mut request = std::pin::pin!(request);
-        match tokio::time::timeout(NOTICE_AFTER, &mut request).await {
+        match tokio::time::timeout(OVERDUE_AFTER, &mut request).await {
             Ok(answer) => answer,
             Err(_) => {
-                tracing::warn!(
-                    bucket = named.bucket,
-                    at = named.at,
-                    "the object store gives no answer, trying on"
-                );
+                let _overdue = Overdue::new(named, OVERDUE_AFTER);
                 request.await
             }
         }

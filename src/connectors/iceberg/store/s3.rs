@@ -34,8 +34,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The first pause before a request is tried again; it doubles.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long a request is tried when connections are refused, answers are lost or servers are overloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -60,6 +58,14 @@ impl Patience {
         }
     }
 
+    /// The longest pause between two tries; the last one may begin so long after [`Patience::limit`].
+    fn longest_pause(self) -> Duration {
+        match self {
+            Patience::Brief => Duration::from_millis(500),
+            Patience::Full => Duration::from_secs(2),
+        }
+    }
+
     /// How long one request may take, with all that it sends or receives.
     fn of_one_request(self) -> Duration {
         match self {
@@ -74,7 +80,7 @@ impl Patience {
         RetryConfig {
             backoff: BackoffConfig {
                 init_backoff: PAUSE,
-                max_backoff: PAUSE_MAX,
+                max_backoff: self.longest_pause(),
                 base: 2.0,
             },
             // The time is the bound.
