@@ -11,9 +11,14 @@
 //! [`expected_account`] can be compared with a run's account.
 
 pub mod producer;
+mod record;
+mod text;
 
 use strandline_operators::account::Account;
 use strandline_operators::time::EventTime;
+
+pub use record::{GeneratedRecord, MALFORMATIONS, Malformation, RecordKind};
+use text::{DayPrefix, replace_number, roman, write_decimal, write_hex, write_user};
 
 /// A duplicate is at most this many records behind its original: 82 s of simulated time, far within the
 /// 24 hours for which ids are remembered.
@@ -26,7 +31,6 @@ const WARM_UP: u64 = 64;
 const MICROS_PER_MILLI: i64 = 1000;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_MINUTE: i64 = 60 * MICROS_PER_SECOND;
-const MILLIS_PER_DAY: i64 = 86_400_000;
 
 /// Different users, hence keys.
 const USERS: u64 = 50_000;
@@ -101,106 +105,6 @@ impl GeneratorConfig {
             .saturating_mul(self.step_us);
         self.start = end.minus(span);
         self
-    }
-}
-
-/// What a record was made to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RecordKind {
-    /// Lands.
-    Ordinary,
-    /// Lands, flagged late.
-    Late,
-    /// A copy of the ordinary or late record with this number.
-    Duplicate {
-        /// The original's number.
-        of: u64,
-    },
-    /// Behind the watermark by more than the allowed lateness: a dead letter.
-    TooLate,
-    /// Cannot land: a dead letter.
-    Malformed(Malformation),
-}
-
-/// What is wrong with a malformed record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Malformation {
-    /// The JSON ends too early.
-    Truncated,
-    /// `input_value` is text.
-    WrongType,
-    /// `input_value` does not fit any integer.
-    NumberOutOfRange,
-    /// There is no `event_id`.
-    NoEventId,
-    /// `event_id` is null.
-    NullEventId,
-    /// There is no `event_time`.
-    NoEventTime,
-    /// `event_time` is no time.
-    BadEventTime,
-    /// The value is null.
-    NullValue,
-    /// Zero bytes.
-    Empty,
-    /// Bytes that are no UTF-8.
-    InvalidUtf8,
-    /// A field that occurs twice.
-    DuplicateKey,
-    /// An array nested thousands deep.
-    DeepNesting,
-    /// An array, not an object.
-    NotAnObject,
-    /// An event time in the year 9999.
-    Year9999,
-    /// An event time in the year 1.
-    Year1,
-}
-
-/// Every [`Malformation`].
-pub const MALFORMATIONS: [Malformation; 15] = [
-    Malformation::Truncated,
-    Malformation::WrongType,
-    Malformation::NumberOutOfRange,
-    Malformation::NoEventId,
-    Malformation::NullEventId,
-    Malformation::NoEventTime,
-    Malformation::BadEventTime,
-    Malformation::NullValue,
-    Malformation::Empty,
-    Malformation::InvalidUtf8,
-    Malformation::DuplicateKey,
-    Malformation::DeepNesting,
-    Malformation::NotAnObject,
-    Malformation::Year9999,
-    Malformation::Year1,
-];
-
-/// A record for a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GeneratedRecord {
-    /// The partition it belongs to.
-    pub partition: i32,
-    /// The key: the user.
-    pub key: Option<Vec<u8>>,
-    /// The value.
-    pub value: Option<Vec<u8>>,
-    /// Its create time: the simulated clock's, in milliseconds since 1970.
-    pub timestamp_ms: i64,
-    /// What it was made to be.
-    pub kind: RecordKind,
-}
-
-impl GeneratedRecord {
-    /// An empty record, for [`Generator::fill`].
-    pub fn empty() -> GeneratedRecord {
-        GeneratedRecord {
-            partition: 0,
-            key: None,
-            value: None,
-            timestamp_ms: 0,
-            kind: RecordKind::Ordinary,
-        }
     }
 }
 
@@ -606,124 +510,6 @@ fn mix(seed: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-/// The text of the last day written: dates cost more than all the rest of a record.
-#[derive(Clone, Debug, Default)]
-struct DayPrefix {
-    day: Option<i64>,
-    text: Vec<u8>,
-}
-
-impl DayPrefix {
-    /// ISO-8601 with milliseconds, UTC.
-    fn write(&mut self, ms: i64, out: &mut Vec<u8>) {
-        let day = ms.div_euclid(MILLIS_PER_DAY);
-        if self.day != Some(day) {
-            let (year, month, date) = civil(day);
-            self.text = format!("{year:04}-{month:02}-{date:02}T").into_bytes();
-            self.day = Some(day);
-        }
-        out.extend_from_slice(&self.text);
-        let ms = ms.rem_euclid(MILLIS_PER_DAY) as u32;
-        let two = |out: &mut Vec<u8>, n: u32| {
-            out.extend_from_slice(&[b'0' + (n / 10) as u8, b'0' + (n % 10) as u8])
-        };
-        two(out, ms / 3_600_000);
-        out.push(b':');
-        two(out, ms / 60_000 % 60);
-        out.push(b':');
-        two(out, ms / 1000 % 60);
-        out.push(b'.');
-        let fraction = ms % 1000;
-        out.push(b'0' + (fraction / 100) as u8);
-        two(out, fraction % 100);
-        out.push(b'Z');
-    }
-}
-
-/// Year, month and day of a day since 1970 in the proleptic Gregorian calendar, by counting eras of 400
-/// years that begin in March.
-fn civil(day: i64) -> (i64, i64, i64) {
-    let z = day + 719_468;
-    let era = z.div_euclid(146_097);
-    let of_era = z.rem_euclid(146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let date = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    (year + era * 400 + i64::from(month <= 2), month, date)
-}
-
-fn roman(mut number: u64) -> String {
-    const SIGNS: [(u64, &str); 13] = [
-        (1000, "M"),
-        (900, "CM"),
-        (500, "D"),
-        (400, "CD"),
-        (100, "C"),
-        (90, "XC"),
-        (50, "L"),
-        (40, "XL"),
-        (10, "X"),
-        (9, "IX"),
-        (5, "V"),
-        (4, "IV"),
-        (1, "I"),
-    ];
-    let mut numeral = String::new();
-    for (value, sign) in SIGNS {
-        while number >= value {
-            numeral.push_str(sign);
-            number -= value;
-        }
-    }
-    numeral
-}
-
-fn write_user(out: &mut Vec<u8>, user: u64) {
-    out.extend_from_slice(b"user-");
-    write_hex(out, user, 5);
-}
-
-/// The lowest `digits` hexadecimal digits.
-fn write_hex(out: &mut Vec<u8>, number: u64, digits: u32) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for digit in (0..digits).rev() {
-        out.push(DIGITS[(number >> (4 * digit) & 15) as usize]);
-    }
-}
-
-fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
-/// Puts `with` in the place of the digits behind `field`.
-fn replace_number(json: &mut Vec<u8>, field: &[u8], with: &[u8]) {
-    let Some(at) = json.windows(field.len()).position(|w| w == field) else {
-        return;
-    };
-    let from = at + field.len();
-    let digits = json[from..]
-        .iter()
-        .take_while(|b| b.is_ascii_digit())
-        .count();
-    json.splice(from..from + digits, with.iter().copied());
 }
 
 #[cfg(test)]

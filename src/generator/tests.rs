@@ -1,5 +1,6 @@
 use std::collections::{HashMap, HashSet};
 
+use super::text::civil;
 use super::*;
 
 fn config() -> GeneratorConfig {

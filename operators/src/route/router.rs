@@ -1,23 +1,7 @@
-//! Route: verdicts into rows of the job's tables, dead letters and the account.
-//!
-//! | | |
-//! |---|---|
-//! | in | [`JudgedBatch`]es |
-//! | out | rows of the primary table and of the routes' ([`Landing`]), dead letters, and what became of each record ([`Accounted`]) |
-//! | exchange | none |
-//! | state | none: a pure function of the batch and of its columns in the tables |
-//! | frontier | passed on as it is |
-//! | errors | a defect (columns that do not fit) ends the job |
-//! | metrics | the account, records judged, the age of what lands |
-//!
-//! Order of verdicts: failures of decoding came first, then a known id is a duplicate however late it is,
-//! then the too late are sorted out, then the late are flagged. Nothing after this may reject a record:
-//! every row that lands is in the primary table, and in those of the routes that take it.
+//! What becomes of each record of a judged batch: a pure function, apart from its operator.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
@@ -30,14 +14,8 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take_record_batch;
 use serde::{Deserialize, Serialize};
-use timely::container::CapacityContainerBuilder;
-use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::generic::OutputBuilder;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::account::Account;
-use crate::context::Context;
 use crate::credit::Credit;
 use crate::dedup::JudgedBatch;
 use crate::error::{Error, Result};
@@ -47,7 +25,7 @@ use crate::progress::{LeaderEpoch, PartitionDelta};
 use crate::record::{DeadLetter, ErrorType, EventBatch, TopicPartition};
 use crate::routes::{Columns, Row};
 use crate::schema::{as_of_table, metadata_fields};
-use crate::time::{Epoch, EventTime, IngestTime, MICROS_PER_SECOND};
+use crate::time::{Epoch, EventTime, MICROS_PER_SECOND};
 use crate::watermark::{Lateness, LatenessJudge};
 
 /// The column that holds the broker's timestamp of each row.
@@ -264,7 +242,10 @@ impl Router {
     }
 
     /// The broker's timestamps of rows that land, in microseconds; records without one are left out.
-    fn timestamps<'a>(&self, landing: &'a Landing) -> impl Iterator<Item = i64> + use<'a> {
+    pub(super) fn timestamps<'a>(
+        &self,
+        landing: &'a Landing,
+    ) -> impl Iterator<Item = i64> + use<'a> {
         let place = landing.rows.num_columns().checked_sub(self.timestamps);
         let column = place.and_then(|place| landing.rows.columns().get(place));
         let column = column.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
@@ -430,226 +411,5 @@ fn dead_letter(
         error_type,
         message,
         failed_at: raw.received_at,
-    }
-}
-
-/// Routes judged batches.
-pub trait Route<'scope> {
-    /// What lands, what cannot, and the account.
-    #[allow(
-        clippy::type_complexity,
-        reason = "three streams, each with its own consumer"
-    )]
-    fn route(
-        self,
-        router: Router,
-        context: &Context,
-    ) -> (
-        StreamVec<'scope, IngestTime, Landing>,
-        StreamVec<'scope, IngestTime, Letters>,
-        StreamVec<'scope, IngestTime, Accounted>,
-    );
-}
-
-impl<'scope> Route<'scope> for StreamVec<'scope, IngestTime, JudgedBatch> {
-    fn route(
-        self,
-        mut router: Router,
-        context: &Context,
-    ) -> (
-        StreamVec<'scope, IngestTime, Landing>,
-        StreamVec<'scope, IngestTime, Letters>,
-        StreamVec<'scope, IngestTime, Accounted>,
-    ) {
-        let context = Rc::clone(context);
-        let mut builder = OperatorBuilder::new("Route".to_owned(), self.scope());
-        let mut input = builder.new_input(self, Pipeline);
-        let (landing, landing_stream) = builder.new_output::<Vec<Landing>>();
-        let (letters, letters_stream) = builder.new_output::<Vec<Letters>>();
-        let (accounted, accounted_stream) = builder.new_output::<Vec<Accounted>>();
-        let mut landing = OutputBuilder::<_, CapacityContainerBuilder<Vec<Landing>>>::from(landing);
-        let mut letters = OutputBuilder::<_, CapacityContainerBuilder<Vec<Letters>>>::from(letters);
-        let mut accounted =
-            OutputBuilder::<_, CapacityContainerBuilder<Vec<Accounted>>>::from(accounted);
-        builder.build(move |_capabilities| {
-            let mut failed = None;
-            move |_frontiers| {
-                let (mut landing, mut letters, mut accounted) =
-                    (landing.activate(), letters.activate(), accounted.activate());
-                input.for_each(|time, batches: &mut Vec<JudgedBatch>| {
-                    for batch in batches.drain(..) {
-                        if failed.is_some() {
-                            return;
-                        }
-                        match router.route(batch, time.epoch) {
-                            Ok(routed) => {
-                                let judged = &context.observed.records_judged;
-                                let records = routed.accounted.delta.account.consumed;
-                                judged.fetch_add(records, Ordering::Relaxed);
-                                let now = context.host.wall_clock();
-                                let primary =
-                                    |landing: &&Landing| landing.table == TableIndex::PRIMARY;
-                                for landing in routed.landing.iter().filter(primary) {
-                                    let timestamps = router.timestamps(landing);
-                                    let mut latency = context.latency.borrow_mut();
-                                    latency.routed(time.epoch, now, timestamps);
-                                }
-                                landing
-                                    .session(&time)
-                                    .give_iterator(routed.landing.into_iter());
-                                if let Some(dead) = routed.dead_letters {
-                                    letters.session(&time).give(dead);
-                                }
-                                accounted.session(&time).give(routed.accounted);
-                            }
-                            Err(error) => {
-                                failed = Some((time.retain(0), time.retain(1), time.retain(2)));
-                                context.fail(error);
-                            }
-                        }
-                    }
-                });
-            }
-        });
-        (landing_stream, letters_stream, accounted_stream)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use arrow_array::StringArray;
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::credit::Budget;
-    use crate::io::{DataFileWriter, FileKey};
-    use crate::job::Job;
-    use crate::record::{DecodeFailure, RawBatch, RawRecord};
-    use crate::schema::{Column, ColumnType, bronze_schema};
-
-    const JOB: Job = Job {
-        name: "test",
-        topics: &["t"],
-        columns: &[
-            Column::required("event_id", ColumnType::String),
-            Column::required("event_time", ColumnType::Timestamptz),
-        ],
-        table: "bronze.test",
-        ..Job::BRONZE
-    };
-
-    struct Columns;
-
-    impl Files for Columns {
-        fn schema(&self, _table: TableIndex) -> SchemaRef {
-            bronze_schema(JOB.columns)
-        }
-
-        fn open(&self, key: FileKey, _columns: &SchemaRef) -> Result<Box<dyn DataFileWriter>> {
-            Err(Error::internal(format!("no file is written here: {key:?}")))
-        }
-    }
-
-    fn router() -> Router {
-        Router::new(
-            Arc::new(Columns),
-            LatenessJudge::new(&JOB.settings().lateness),
-        )
-    }
-
-    /// A batch of 100 bytes of credit: one row, whose event time is `age` behind the watermark, and one
-    /// tombstone, if `tombstone`.
-    fn batch(budget: &Budget, age: Duration, tombstone: bool) -> JudgedBatch {
-        let watermark = EventTime(1_700_000_000_000_000);
-        let event_time = watermark.minus(age.as_micros() as i64);
-        let records: Vec<RawRecord> = (0..1 + i64::from(tombstone))
-            .map(|offset| RawRecord {
-                offset,
-                timestamp: None,
-                key: None,
-                value: None,
-            })
-            .collect();
-        let schema = bronze_schema(&JOB.settings().columns);
-        let columns = RecordBatch::try_new(
-            Arc::new(schema.project(&[0, 1]).expect("columns")),
-            vec![
-                Arc::new(StringArray::from(vec!["id"])),
-                Arc::new(
-                    TimestampMicrosecondArray::from(vec![event_time.0]).with_timezone("+00:00"),
-                ),
-            ],
-        )
-        .expect("batch");
-        let failures = records[1..]
-            .iter()
-            .map(|_| DecodeFailure {
-                record: 1,
-                error_type: ErrorType::NullValue,
-                message: "its value is null".to_owned(),
-            })
-            .collect();
-        JudgedBatch {
-            events: EventBatch {
-                raw: RawBatch {
-                    source: TopicPartition::new("t", 0),
-                    start: 0,
-                    next: records.len() as i64,
-                    leader_epoch: None,
-                    received_at: watermark,
-                    arena: Bytes::new(),
-                    records,
-                    headers: None,
-                    credit: budget.take(100),
-                },
-                columns,
-                rows: vec![0],
-                event_times: vec![event_time],
-                watermarks: vec![Some(watermark)],
-                hashes: Vec::new(),
-                failures,
-                dropped: 0,
-                max_event_time: Some(watermark),
-            },
-            duplicates: vec![false],
-        }
-    }
-
-    #[test]
-    fn a_batch_keeps_its_credit_until_its_dead_letters_are_gone_too() {
-        let budget = Budget::new(100);
-        let batch = batch(&budget, Duration::ZERO, true);
-        let routed = router().route(batch, Epoch(1)).expect("routed");
-        assert_eq!(routed.landing.len(), 1);
-        let letters = routed.dead_letters.expect("a letter");
-        assert_eq!(letters.letters.len(), 1);
-        drop(routed.landing);
-        assert_eq!(budget.in_flight(), 100, "the letter still holds it");
-        drop(letters);
-        assert_eq!(budget.in_flight(), 0);
-    }
-
-    #[test]
-    fn a_batch_of_nothing_but_dead_letters_keeps_its_credit() {
-        let budget = Budget::new(100);
-        let batch = batch(&budget, Duration::from_secs(30 * 24 * 3600), false);
-        let routed = router().route(batch, Epoch(1)).expect("routed");
-        assert!(routed.landing.is_empty());
-        assert!(!budget.has_room());
-        drop(routed.dead_letters.expect("a letter"));
-        assert!(budget.has_room());
-    }
-
-    #[test]
-    fn rows_without_dead_letters_give_the_credit_back_when_they_are_encoded() {
-        let budget = Budget::new(100);
-        let batch = batch(&budget, Duration::ZERO, false);
-        let routed = router().route(batch, Epoch(1)).expect("routed");
-        assert!(routed.dead_letters.is_none());
-        assert_eq!(budget.in_flight(), 100);
-        drop(routed.landing);
-        assert_eq!(budget.in_flight(), 0);
     }
 }
