@@ -333,6 +333,9 @@ impl<'a> Record<'a> {
         builder: &mut ColumnBuilder,
     ) -> std::result::Result<std::result::Result<(), super::strings::ColumnFull>, Failure> {
         let headers = self.headers();
+        if headers.clone().next().is_none() {
+            return Ok(builder.push_map(std::iter::empty()));
+        }
         let mut entries: Vec<(&str, Option<&[u8]>)> = Vec::new();
         // By name, so that a record of a million headers is not looked through a million times.
         let mut places: HashMap<&str, usize> = HashMap::new();

@@ -22,6 +22,7 @@
 //! `user.id`, is that of a field within a record, which may be null: no name of Avro's has a dot.
 
 mod compile;
+mod skip;
 
 use super::super::columns::Unit;
 use super::cursor::{Cursor, Malformed, NO_BRANCH, NO_SYMBOL};
@@ -31,6 +32,7 @@ use crate::decode::message::Failure;
 use crate::decode::target::Target;
 use crate::decode::{decimal, timestamp};
 use crate::record::ErrorType;
+use skip::Skip;
 
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
@@ -92,7 +94,7 @@ enum Branch {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Skip(TypeId),
+    Skip(Skip),
     Read {
         target: usize,
         into: Conversion,
@@ -187,7 +189,7 @@ impl Program {
         failure: &mut Option<Failure>,
     ) -> Result<(), Malformed> {
         let (target, read) = match step {
-            Step::Skip(id) => return cursor.skip(&self.types, *id, 1),
+            Step::Skip(skip) => return skip.pass(cursor, &self.types),
             Step::Read { target, into } => (*target, into.read(cursor, &mut builders[*target])),
             Step::Optional { target, null, into } => {
                 let branch = cursor.choice(2, NO_BRANCH)? as i64;

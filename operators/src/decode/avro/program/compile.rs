@@ -2,7 +2,7 @@
 
 use super::super::super::columns::Unit;
 use super::{
-    Branch, Conversion, Decimal, Logical, Physical, Program, Step, TypeId, Types, name_of,
+    Branch, Conversion, Decimal, Logical, Physical, Program, Skip, Step, TypeId, Types, name_of,
 };
 use crate::decode::message::Failure;
 use crate::decode::target::Target;
@@ -117,7 +117,7 @@ impl Compiler<'_> {
                     )));
                 }
                 (None, _) => match record_of(self.types, *id).filter(|_| !within.is_empty()) {
-                    None => steps.push(Step::Skip(*id)),
+                    None => steps.push(Step::Skip(Skip::of(self.types, *id))),
                     Some((record, None)) => steps.extend(self.record(record, &path)?),
                     Some((record, Some(null))) => steps.push(Step::OptionalRecord {
                         null,
