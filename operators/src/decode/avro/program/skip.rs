@@ -31,9 +31,8 @@ pub(super) enum Plain {
 impl Skip {
     pub(super) fn of(types: &Types, id: TypeId) -> Skip {
         let is_null = |id: TypeId| types.get(id).physical == Physical::Null;
-        let optional = |null, other| {
-            Plain::of(types, other).map(|other| Skip::Optional { null, other })
-        };
+        let optional =
+            |null, other| Plain::of(types, other).map(|other| Skip::Optional { null, other });
         let found = match &types.get(id).physical {
             Physical::Union(branches) => match *branches.as_slice() {
                 [null, other] if is_null(null) => optional(0, other),
