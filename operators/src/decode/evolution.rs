@@ -4,7 +4,7 @@
 //! said so, are fields of which no column can be made: records, arrays, maps, unions of several types, names that a
 //! table cannot have.
 
-use super::avro;
+use super::{avro, protobuf};
 use crate::error::{Error, Result};
 use crate::io::{RegisteredSchema, SchemaKind};
 use crate::job::{Format, JobSettings, Sink};
@@ -37,10 +37,10 @@ pub(super) fn check(settings: &JobSettings) -> Result<()> {
         )));
     }
     match settings.format {
-        Format::AvroSr | Format::JsonSr => Ok(()),
+        Format::AvroSr | Format::JsonSr | Format::ProtobufSr => Ok(()),
         other => Err(Error::configuration(format!(
-            "`schema_evolution: add_columns` needs format `avro_sr` or `json_sr`, whose schemas say what a new \
-             field is; the format is `{}`",
+            "`schema_evolution: add_columns` needs format `avro_sr`, `json_sr` or `protobuf_sr`, whose schemas say \
+             what a new field is; the format is `{}`",
             other.name()
         ))
         .hint(format!(
@@ -65,6 +65,7 @@ pub fn new_fields(settings: &JobSettings, schema: &RegisteredSchema) -> NewField
     let fields = match (settings.format, schema.kind) {
         (Format::AvroSr, SchemaKind::Avro) => avro::fields(&schema.text, &schema.references),
         (Format::JsonSr, SchemaKind::Json) => json_schema::fields(&schema.text),
+        (Format::ProtobufSr, SchemaKind::Protobuf) => protobuf::fields(schema, &needed(settings)),
         _ => return NewFields::default(),
     };
     let fields = fields.unwrap_or_default();
@@ -72,7 +73,7 @@ pub fn new_fields(settings: &JobSettings, schema: &RegisteredSchema) -> NewField
     // By its first name that the schema has; JSON knows no aliases.
     let taken_by = |column: &Column| {
         let aliases = match settings.format {
-            Format::AvroSr => column.aliases,
+            Format::AvroSr | Format::ProtobufSr => column.aliases,
             _ => &[],
         };
         let mut names = std::iter::once(column.name).chain(aliases.iter().copied());
@@ -107,6 +108,15 @@ pub fn new_fields(settings: &JobSettings, schema: &RegisteredSchema) -> NewField
         }
     }
     found
+}
+
+/// The columns without which no record lands.
+fn needed(settings: &JobSettings) -> Vec<&Column> {
+    let key = settings.dedup.as_ref().map(|dedup| dedup.key.as_str());
+    let is_needed = |column: &&Column| {
+        column.required || column.name == settings.event_time || Some(column.name) == key
+    };
+    settings.columns.iter().filter(is_needed).collect()
 }
 
 /// Whether a table of the job can have a column of this name.
@@ -237,8 +247,56 @@ mod tests {
     }
 
     #[test]
+    fn what_a_protobuf_schema_adds_is_a_column_of_the_type_that_holds_it() {
+        let found = found(
+            Format::ProtobufSr,
+            SchemaKind::Protobuf,
+            r#"syntax = "proto3"; import "google/protobuf/timestamp.proto"; import "google/protobuf/wrappers.proto";
+                message Other { string event_id = 1; string not_of_an_event = 2; }
+                enum Side { BUY = 0; SELL = 1; }
+                message Trade {
+                    string id = 1; google.protobuf.Timestamp event_time = 2;
+                    int32 a = 3; uint32 b = 4; sint64 c = 5; fixed64 d = 6; float e = 7; double f = 8; bool g = 9;
+                    string h = 10; bytes i = 11; Side j = 12; google.protobuf.Timestamp k = 13;
+                    google.protobuf.StringValue l = 14; repeated string m = 15; map<string, string> n = 16; Other o = 17;
+                    string kafka_offset = 18;
+                }
+                message Cancel { string event_id = 1; int64 event_time = 2; string h = 3; string reason = 4; }"#,
+        );
+        let unsigned = ColumnType::Decimal {
+            precision: 20,
+            scale: 0,
+        };
+        assert_eq!(
+            columns(&found),
+            [
+                ("a", ColumnType::Int),
+                ("b", ColumnType::Long),
+                ("c", ColumnType::Long),
+                ("d", unsigned),
+                ("e", ColumnType::Float),
+                ("f", ColumnType::Double),
+                ("g", ColumnType::Boolean),
+                ("h", ColumnType::String),
+                ("i", ColumnType::Binary),
+                ("j", ColumnType::String),
+                ("k", ColumnType::Timestamptz),
+                ("l", ColumnType::String),
+                ("reason", ColumnType::String),
+            ]
+        );
+        let left_out = ["`m`", "`n`", "`o`", "`kafka_offset`"];
+        assert_eq!(found.left_out.len(), left_out.len(), "{found:?}");
+        for (said, name) in found.left_out.iter().zip(left_out) {
+            assert!(said.starts_with(name), "{said}");
+        }
+    }
+
+    #[test]
     fn a_schema_that_cannot_be_used_adds_nothing() {
         for (format, kind) in [
+            (Format::ProtobufSr, SchemaKind::Protobuf),
+            (Format::ProtobufSr, SchemaKind::Avro),
             (Format::AvroSr, SchemaKind::Avro),
             (Format::AvroSr, SchemaKind::Json),
             (Format::JsonSr, SchemaKind::Json),

@@ -11,6 +11,9 @@ use crate::schema::ColumnType;
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
 
+/// Digits of the largest integer of 64 bits without a sign.
+const UINT64_DIGITS: u8 = 20;
+
 /// The unscaled bytes of a Decimal's scale, at most: far beyond any column.
 const MAX_SCALE: i32 = 10_000;
 
@@ -201,6 +204,29 @@ fn value_of(field: &FieldDescriptor) -> Option<(Value, Option<&'static [Part]>)>
         }
     };
     Some((scalar, None))
+}
+
+/// The column type that holds every value of a field; `None` when there is none, as of a `confluent.type.Decimal`, whose
+/// scale only a value tells.
+pub(super) fn column_type(field: &FieldDescriptor) -> Option<ColumnType> {
+    let (value, _) = value_of(field)?;
+    Some(match value {
+        Value::Whole(Whole::Int32 | Whole::Sint32) => ColumnType::Int,
+        Value::Whole(Whole::Uint32 | Whole::Int64 | Whole::Sint64) => ColumnType::Long,
+        Value::Whole(Whole::Uint64) => ColumnType::Decimal {
+            precision: UINT64_DIGITS,
+            scale: 0,
+        },
+        Value::Float => ColumnType::Float,
+        Value::Double => ColumnType::Double,
+        Value::Boolean => ColumnType::Boolean,
+        Value::Text | Value::Enum(_) => ColumnType::String,
+        Value::Bytes => ColumnType::Binary,
+        Value::Timestamp => ColumnType::Timestamptz,
+        Value::Date => ColumnType::Date,
+        Value::TimeOfDay => ColumnType::Time,
+        Value::Decimal => return None,
+    })
 }
 
 /// How a field's values are read into a column; `None` when they do not fit.

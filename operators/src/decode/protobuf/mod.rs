@@ -20,6 +20,7 @@
 //! No message is built: a record is read once, field by field in the order in which they come, into one slot a
 //! column, and from there into the columns.
 
+mod columns;
 mod conversion;
 mod imports;
 mod program;
@@ -37,6 +38,7 @@ use crate::error::Result;
 use crate::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
 use crate::record::{ErrorType, RawBatch};
 use crate::schema::Column;
+pub(super) use columns::fields;
 use conversion::Slot;
 use program::Program;
 use schema::MAX_NESTING;
