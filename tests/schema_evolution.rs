@@ -145,7 +145,7 @@ fn evolves(stack: &Stack, format: &str) {
 fn what_a_schema_adds_becomes_columns_whatever_step_is_killed() {
     be_own_program(&[EVOLVING]);
     let stack = OwnStack::up(&["kafka", "schema-registry"]);
-    for format in ["avro_sr", "json_sr"] {
+    for format in ["avro_sr", "json_sr", "protobuf_sr"] {
         evolves(&stack.description(), format);
     }
 }

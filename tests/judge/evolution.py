@@ -4,7 +4,7 @@
                                                                          adds to SENT what must become of them
     evolution.py judge SENT REPORT                                       compares the tables of REPORT with SENT
 
-FORMAT is `avro_sr` or `json_sr`, as confluent-kafka's serializers write them. Exit status 1: something is not as it was sent.
+FORMAT is `avro_sr`, `json_sr` or `protobuf_sr`, as confluent-kafka's serializers write them. Exit status 1: something is not as it was sent.
 """
 
 import datetime
@@ -14,7 +14,7 @@ import sys
 import uuid
 from pathlib import Path
 
-from formats import now_us, plain, registry, rows_of
+from formats import now_us, plain, proto_file, registry, rows_of
 
 RECORDS = 60
 PARTITIONS = 4
@@ -35,6 +35,14 @@ FIELDS = {
         ("seen", MICROS, {"type": "string", "format": "date-time"}),
     ],
 }
+# The same as Protobuf's fields, by number.
+STAMP = ".google.protobuf.Timestamp"
+PROTOBUF_FIELDS = {
+    1: {1: ("event_id", "string"), 2: ("event_time", STAMP), 3: ("kind", "string")},
+    2: {4: ("sequence", "int64", "optional"), 5: ("fee", "double", "optional"), 6: ("book", "double", "repeated")},
+    3: {7: ("note", "enum .market.Note", "optional"), 8: ("seen", STAMP)},
+}
+NOTES = ["NONE", "A", "B"]
 # Of a type that no column has.
 LEFT_OUT = "book"
 
@@ -43,10 +51,43 @@ def fields(version):
     return [field for v in range(1, version + 1) for field in FIELDS[v]]
 
 
+def protobuf_message(version):
+    """The class of a version's message."""
+    from google.protobuf import descriptor_pool, message_factory, timestamp_pb2
+
+    pool = descriptor_pool.DescriptorPool()
+    known = timestamp_pb2.DESCRIPTOR
+    pool.AddSerializedFile(known.serialized_pb)
+    fields = {number: field for v in range(1, version + 1) for number, field in PROTOBUF_FIELDS[v].items()}
+    file = proto_file("market/evolving.proto", {"Event": (fields, {})}, [known.name], {"Note": NOTES})
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("market.Event"))
+
+
+def fill(message, record):
+    """The message, with what of the record is not null."""
+    for name, value in record.items():
+        if isinstance(value, datetime.datetime):
+            getattr(message, name).FromDatetime(value)
+        elif isinstance(value, list):
+            getattr(message, name).extend(value)
+        elif name == "note":
+            message.note = NOTES.index(value)
+        elif value is not None:
+            setattr(message, name, value)
+    return message
+
+
 def serializer(form, client, topic, version):
     from confluent_kafka.serialization import MessageField, SerializationContext
 
-    if form == "avro_sr":
+    if form == "protobuf_sr":
+        from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
+
+        message = protobuf_message(version)
+        of_message = ProtobufSerializer(message, client)
+        serialize = lambda record, context: of_message(fill(message(), record), context)
+    elif form == "avro_sr":
         from confluent_kafka.schema_registry.avro import AvroSerializer
 
         schema = {"type": "record", "name": "Event", "fields": [{"name": name, "type": avro} for name, avro, _ in fields(version)]}
@@ -64,7 +105,7 @@ def serializer(form, client, topic, version):
 def event(form, version, i):
     us = now_us()
     at = EPOCH + datetime.timedelta(microseconds=us)
-    time = at if form == "avro_sr" else at.isoformat()
+    time = at.isoformat() if form == "json_sr" else at
     whole = {
         "event_id": str(uuid.uuid4()), "event_time": time, "kind": "big" if i % 3 == 0 else "small",
         "sequence": None if i % 5 == 0 else i, "fee": decimal.Decimal(i) / 8 if form == "avro_sr" else i / 8,
