@@ -1,7 +1,7 @@
 //! The main job, and two others, on a real broker, by Strandline and, side by side, by a tuned Flink job.
 //!
-//! `cargo xtask bench drain|raw-avro|debezium|freshness|recovery|scale [OPTIONS]` runs one scenario, with Strandline
-//! alone unless `--engines` says otherwise; `cargo xtask bench flink [OPTIONS]` runs all but `scale` with both. The
+//! `cargo xtask bench drain|raw-avro|debezium|freshness|crypto|recovery|scale [OPTIONS]` runs one scenario, with Strandline
+//! alone unless `--engines` says otherwise; `cargo xtask bench flink [OPTIONS]` runs all but `crypto` and `scale` with both. The
 //! engines take turns, so that whatever else the machine does falls on both. Prints what was measured in this run, on
 //! this machine, and writes it to `benches/report`; nothing is compared with a number in these files.
 //!
@@ -11,6 +11,7 @@
 //! | `raw-avro` | the same with trades in Avro, kept byte for byte, deduplicated by the id in them |
 //! | `debezium` | the same with Debezium's changes in JSON, flattened, deduplicated by their position |
 //! | `freshness` | from the sending of an event to a snapshot that has it |
+//! | `crypto` | the same of the jobs of two exchanges side by side, 10,000 and 500 messages a second, by Strandline alone |
 //! | `recovery` | from kill -9 under load to the first new snapshot |
 //! | `scale` | drains with more workers, processes, partitions and ids, by Strandline alone |
 
@@ -51,6 +52,7 @@ fn main() -> Outcome {
                 drain::run(scenario, &options, &mut report)?;
             }
             Scenario::Freshness => freshness::run(&options, &mut report)?,
+            Scenario::Crypto => freshness::run_crypto(&options, &mut report)?,
             Scenario::Recovery => recovery::run(&options, &mut report)?,
             Scenario::Scale => scale::run(&options, &mut report)?,
         }

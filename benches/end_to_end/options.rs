@@ -17,6 +17,8 @@ pub enum Scenario {
     Debezium,
     /// From the sending of an event to a snapshot that has it.
     Freshness,
+    /// The same of the jobs of two exchanges, side by side.
+    Crypto,
     /// From kill -9 under load to the first new snapshot.
     Recovery,
     /// Drains with more workers, processes, partitions and ids.
@@ -86,6 +88,7 @@ impl Options {
             Some("raw-avro") => (&[Scenario::RawAvro], &[EngineKind::Strandline]),
             Some("debezium") => (&[Scenario::Debezium], &[EngineKind::Strandline]),
             Some("freshness") => (&[Scenario::Freshness], &[EngineKind::Strandline]),
+            Some("crypto") => (&[Scenario::Crypto], &[EngineKind::Strandline]),
             Some("recovery") => (&[Scenario::Recovery], &[EngineKind::Strandline]),
             Some("scale") => (&[Scenario::Scale], &[EngineKind::Strandline]),
             Some("flink") => (
@@ -100,7 +103,7 @@ impl Options {
             ),
             Some(other) => {
                 return Err(format!(
-                        "there is no benchmark `{other}`: drain, raw-avro, debezium, freshness, recovery, scale, flink"
+                        "there is no benchmark `{other}`: drain, raw-avro, debezium, freshness, crypto, recovery, scale, flink"
                     )
                     .into());
             }
@@ -156,11 +159,12 @@ impl Options {
                 }
             }
         }
-        if options.scenarios.contains(&Scenario::Scale)
+        let alone = [Scenario::Scale, Scenario::Crypto];
+        if options.scenarios.iter().any(|s| alone.contains(s))
             && options.engines.contains(&EngineKind::Flink)
         {
             return Err(
-                "`scale` measures Strandline alone: leave `--engines flink` out, or compare both with \
+                "`scale` and `crypto` measure Strandline alone: leave `--engines flink` out, or compare both with \
                  `cargo xtask bench flink`"
                     .into(),
             );
@@ -200,6 +204,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "raw-avro" => Some(Scenario::RawAvro),
         "debezium" => Some(Scenario::Debezium),
         "freshness" => Some(Scenario::Freshness),
+        "crypto" => Some(Scenario::Crypto),
         "recovery" => Some(Scenario::Recovery),
         "scale" => Some(Scenario::Scale),
         _ => None,

@@ -73,7 +73,13 @@ fn measure(options: &Options, report: &mut Report, kind: EngineKind) -> Outcome 
         filled.ids,
         engine::name(kind)
     );
-    let load = Load::start(servers, &name, rate, u64::MAX);
+    let load = Load::start(
+        servers,
+        &name,
+        Workload::Conversions.fresh(),
+        rate,
+        u64::MAX,
+    );
     let mut seconds = Vec::new();
     for kill in 1..=options.kills {
         let rest = Instant::now();

@@ -97,6 +97,7 @@ fn scenario_name(scenario: Scenario) -> &'static str {
         Scenario::RawAvro => "raw-avro",
         Scenario::Debezium => "debezium",
         Scenario::Freshness => "freshness",
+        Scenario::Crypto => "crypto",
         Scenario::Recovery => "recovery",
         Scenario::Scale => "scale",
     }

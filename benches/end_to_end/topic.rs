@@ -138,6 +138,9 @@ pub fn fill(
     })
 }
 
+/// The value of an event that happens now, of a number that no other event of its topic has.
+pub type Fresh = fn(u64) -> Vec<u8>;
+
 /// A thread that sends events at a rate, each timestamped when it is sent, with ids that no one else uses.
 pub struct Load {
     thread: JoinHandle<Result<u64, String>>,
@@ -147,13 +150,13 @@ pub struct Load {
 
 impl Load {
     /// Starts it; ends after `limit` events, or when it is told to.
-    pub fn start(servers: &str, topic: &str, rate: u64, limit: u64) -> Load {
+    pub fn start(servers: &str, topic: &str, fresh: Fresh, rate: u64, limit: u64) -> Load {
         let (servers, topic) = (servers.to_owned(), topic.to_owned());
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
         let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&sent));
         let thread = std::thread::spawn(move || {
-            send_steadily(&servers, &topic, rate, limit, &stopped, &counted)
+            send_steadily(&servers, &topic, fresh, rate, limit, &stopped, &counted)
                 .map_err(|e| e.to_string())
         });
         Load { thread, stop, sent }
@@ -185,6 +188,7 @@ impl Load {
 fn send_steadily(
     servers: &str,
     topic: &str,
+    fresh: Fresh,
     rate: u64,
     limit: u64,
     stop: &AtomicBool,
@@ -202,8 +206,8 @@ fn send_steadily(
     while sent < limit && !stop.load(Ordering::Relaxed) {
         let due = ((started.elapsed().as_secs_f64() * rate as f64) as u64).min(limit);
         while sent < due {
-            let value = fresh_event(sent);
-            let record = BaseRecord::<(), String>::to(topic)
+            let value = fresh(sent);
+            let record = BaseRecord::<(), Vec<u8>>::to(topic)
                 .partition((sent % PARTITIONS as u64) as i32)
                 .timestamp(EventTime::now().0 / 1000)
                 .payload(&value);
@@ -220,13 +224,4 @@ fn send_steadily(
     }
     producer.flush(FLUSH_TIMEOUT)?;
     Ok(sent)
-}
-
-fn fresh_event(number: u64) -> String {
-    format!(
-        "{{\"event_id\":\"fresh-{number:012}\",\"event_type\":\"conversion\",\"event_time\":{},\"user_id\":\"user-{:05}\",\"session_id\":\"{number:012x}\",\"input_value\":{},\"roman_numeral\":\"MCMXCIV\",\"response_time_ms\":12.5,\"source\":\"bench\"}}",
-        EventTime::now().0 / 1000,
-        number % 50_000,
-        number % 3999 + 1
-    )
 }

@@ -2,6 +2,7 @@
 
 pub mod changes;
 pub mod contents;
+mod conversions;
 pub mod trades;
 
 use std::sync::Arc;
@@ -11,6 +12,16 @@ use strandline::generator::{Generator, GeneratorConfig};
 use crate::Outcome;
 use crate::options::Scenario;
 use crate::registry::Registry;
+use crate::topic::Fresh;
+
+/// Whose trades.
+#[derive(Clone, Copy, Debug)]
+pub enum Exchange {
+    /// The job that both engines have.
+    Binance,
+    /// Strandline's alone.
+    Kraken,
+}
 
 /// A job that both engines have.
 #[derive(Clone, Debug)]
@@ -18,7 +29,7 @@ pub enum Workload {
     /// JSON events of the Roman numeral service, decoded into columns: the main job.
     Conversions,
     /// Avro with a schema registry's header, kept byte for byte; id and time peeked.
-    Trades(Arc<Registry>),
+    Trades(Arc<Registry>, Exchange),
     /// Debezium's changes in JSON, flattened into columns; the position in the database's log is the id.
     Changes,
 }
@@ -30,20 +41,40 @@ impl Workload {
     /// No port for the registry of schemas.
     pub fn of(scenario: Scenario) -> Outcome<Workload> {
         Ok(match scenario {
-            Scenario::RawAvro => Workload::Trades(Arc::new(Registry::serve(
-                trades::SCHEMA_ID,
-                trades::SCHEMA.to_owned(),
-            )?)),
+            Scenario::RawAvro => Workload::Trades(trades_registry()?, Exchange::Binance),
             Scenario::Debezium => Workload::Changes,
             _ => Workload::Conversions,
         })
+    }
+
+    /// The trades of both exchanges.
+    ///
+    /// # Errors
+    /// No port for the registry of schemas.
+    pub fn of_exchanges() -> Outcome<[Workload; 2]> {
+        let registry = trades_registry()?;
+        Ok([Exchange::Binance, Exchange::Kraken]
+            .map(|exchange| Workload::Trades(Arc::clone(&registry), exchange)))
+    }
+
+    /// What sends one event after the other, each happening now.
+    ///
+    /// # Panics
+    /// Changes are only drained.
+    pub fn fresh(&self) -> Fresh {
+        match self {
+            Workload::Conversions => conversions::fresh,
+            Workload::Trades(..) => trades::fresh,
+            Workload::Changes => unreachable!("changes are only drained"),
+        }
     }
 
     /// Strandline's job.
     pub fn job(&self) -> &'static str {
         match self {
             Workload::Conversions => "roman-numerals",
-            Workload::Trades(_) => "crypto-binance",
+            Workload::Trades(_, Exchange::Binance) => "crypto-binance",
+            Workload::Trades(_, Exchange::Kraken) => "crypto-kraken",
             Workload::Changes => "business-events",
         }
     }
@@ -52,7 +83,8 @@ impl Workload {
     pub fn table(&self) -> &'static str {
         match self {
             Workload::Conversions => "bronze.conversion_events",
-            Workload::Trades(_) => "bronze.crypto_trades_binance_raw",
+            Workload::Trades(_, Exchange::Binance) => "bronze.crypto_trades_binance_raw",
+            Workload::Trades(_, Exchange::Kraken) => "bronze.crypto_trades_kraken_raw",
             Workload::Changes => "bronze.business_events",
         }
     }
@@ -69,7 +101,7 @@ impl Workload {
     /// Where the schemas are.
     pub fn registry(&self) -> Option<&str> {
         match self {
-            Workload::Trades(registry) => Some(&registry.url),
+            Workload::Trades(registry, _) => Some(&registry.url),
             _ => None,
         }
     }
@@ -78,7 +110,7 @@ impl Workload {
     pub fn flink_class(&self) -> &'static str {
         match self {
             Workload::Conversions => "BronzeJob",
-            Workload::Trades(_) => "RawAvroJob",
+            Workload::Trades(..) => "RawAvroJob",
             Workload::Changes => "DebeziumJob",
         }
     }
@@ -87,7 +119,7 @@ impl Workload {
     pub fn judged_as(&self) -> &'static str {
         match self {
             Workload::Conversions => "conversions",
-            Workload::Trades(_) => "trades",
+            Workload::Trades(..) => "trades",
             Workload::Changes => "changes",
         }
     }
@@ -97,7 +129,7 @@ impl Workload {
         let generator = Generator::new(config);
         match self {
             Workload::Conversions => generator,
-            Workload::Trades(_) => generator.writing(trades::write),
+            Workload::Trades(..) => generator.writing(trades::write),
             Workload::Changes => generator.writing(changes::write),
         }
     }
@@ -110,9 +142,14 @@ impl Workload {
     pub fn contents(&self, config: &GeneratorConfig) -> Outcome<Option<String>> {
         let row: contents::Row = match self {
             Workload::Conversions => return Ok(None),
-            Workload::Trades(_) => trades::row,
+            Workload::Trades(..) => trades::row,
             Workload::Changes => changes::row,
         };
         contents::of(self.generator(config.clone()), row).map(Some)
     }
+}
+
+fn trades_registry() -> Outcome<Arc<Registry>> {
+    let schema = trades::SCHEMA.to_owned();
+    Ok(Arc::new(Registry::serve(trades::SCHEMA_ID, schema)?))
 }

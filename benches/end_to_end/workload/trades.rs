@@ -2,6 +2,7 @@
 
 use md5::{Digest, Md5};
 use strandline::generator::{GeneratedRecord, Made};
+use strandline_operators::time::EventTime;
 
 /// In the records' headers.
 pub const SCHEMA_ID: u32 = 17;
@@ -31,18 +32,40 @@ const SYMBOLS: [&str; 8] = [
 
 /// Writes one.
 pub fn write(made: &mut Made<'_>, out: &mut Vec<u8>) {
-    out.push(0);
-    out.extend_from_slice(&SCHEMA_ID.to_be_bytes());
+    write_header(out);
     write_long(out, ID_BYTES as i64);
     made.write_id(out);
+    write_rest(out, made.event_time, [made.random(0), made.random(1)]);
+}
+
+/// One that happens now.
+pub fn fresh(number: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    write_header(&mut out);
+    write_bytes(
+        &mut out,
+        format!("00000000-0000-4000-8000-{number:012}").as_bytes(),
+    );
+    // Weyl's sequence: different, and spread.
+    let draw = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    write_rest(&mut out, EventTime::now(), [draw, draw.rotate_left(32)]);
+    out
+}
+
+fn write_header(out: &mut Vec<u8>) {
+    out.push(0);
+    out.extend_from_slice(&SCHEMA_ID.to_be_bytes());
+}
+
+/// What is behind the id.
+fn write_rest(out: &mut Vec<u8>, event_time: EventTime, [draw, other]: [u64; 2]) {
     write_bytes(out, b"binance");
-    write_long(out, made.event_time.0);
-    let draw = made.random(0);
+    write_long(out, event_time.0);
     write_bytes(out, SYMBOLS[(draw % 8) as usize].as_bytes());
     let price = format!("{}.{:02}", 10 + (draw >> 8) % 99_990, (draw >> 32) % 100);
     write_bytes(out, price.as_bytes());
     // Below 2^38 hundred-millionths: five bytes, the sign's bit clear.
-    let quantity = (made.random(1) >> 26).to_be_bytes();
+    let quantity = (other >> 26).to_be_bytes();
     write_bytes(out, &quantity[3..]);
     out.push((draw >> 63) as u8);
 }
