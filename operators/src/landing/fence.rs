@@ -65,6 +65,11 @@ fn check_lineage(version: &impl Version, progress: &Progress) -> Result<()> {
             "with it, records would land twice: restore the property from the newest metadata file that \
              the job wrote",
         )),
+        Lineage::Unreadable(why) => Err(Error::unreachable(format!(
+            "cannot tell whether table `{}` was rolled back: cannot read {why}",
+            version.name()
+        ))
+        .hint("see that the warehouse is there and readable")),
         Lineage::Unknown => {
             // Normal for a table with other busy writers and a job that was down for long.
             let table = version.name();

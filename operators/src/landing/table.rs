@@ -7,7 +7,7 @@ use crate::io::WrittenFile;
 use crate::landing::pending::Pending;
 
 /// What the ancestry of a table's head says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lineage {
     /// The snapshot with the sequence number is an ancestor, or the head.
     Descends,
@@ -21,6 +21,8 @@ pub enum Lineage {
     Newer(i64),
     /// The history is expired, and nothing tells of it any more.
     Unknown,
+    /// What would tell of it cannot be read now, and why.
+    Unreadable(String),
 }
 
 /// One version of a table, as it was read.

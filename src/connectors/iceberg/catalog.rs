@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use iceberg::io::{S3_ACCESS_KEY_ID, S3_SESSION_TOKEN};
 use iceberg::table::Table;
 use iceberg::{Catalog, CatalogBuilder, ErrorKind, TableIdent};
 use iceberg_catalog_rest::RestCatalogBuilder;
@@ -11,7 +12,7 @@ use iceberg_catalog_sql::SqlCatalogBuilder;
 use strandline_operators::{Error, Result};
 
 use super::blocking::Blocking;
-use super::location;
+use super::location::{self, Place};
 use super::pointer::{self, Pointer};
 use super::rest::{self, NotOpened, RestPointer};
 use super::sql::{self, CATALOG_NAME, SqlPointer};
@@ -87,6 +88,7 @@ impl CatalogSettings {
 /// An open catalog.
 #[derive(Debug)]
 pub(super) struct OpenCatalog {
+    pub(super) kind: CatalogKind,
     pub(super) blocking: Arc<Blocking>,
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) pointer: Arc<dyn Pointer>,
@@ -114,6 +116,7 @@ impl OpenCatalog {
         let (catalog, pointer, warehouse) =
             opened.unwrap_or_else(|| Err(unreachable(settings, "no answer within 8 s")))?;
         Ok(OpenCatalog {
+            kind: settings.kind,
             blocking,
             catalog,
             pointer,
@@ -126,6 +129,15 @@ impl OpenCatalog {
     /// The store of the warehouse, by what is configured.
     pub(super) fn store(&self) -> Store {
         Store::with(self.properties.clone())
+    }
+
+    /// Whether what is configured may be all that it takes to get at the warehouse: a server may hand out the rest, but only
+    /// with a table.
+    pub(super) fn can_reach(&self, warehouse: &str) -> bool {
+        self.kind == CatalogKind::Sql
+            || matches!(Place::of(warehouse), Some(Place::Local(_)))
+            || !self.properties.is_empty()
+            || std::env::var_os("AWS_ACCESS_KEY_ID").is_some()
     }
 
     /// Runs one request to the catalog, with a bound on its time.
@@ -267,6 +279,10 @@ async fn open_rest(settings: &CatalogSettings, runtime: iceberg::Runtime) -> Res
     let named = placed.clone().unwrap_or_else(|| settings.warehouse.clone());
     if !named.is_empty() {
         properties.insert("warehouse".to_owned(), named.clone());
+    }
+    // The library merges by name what the server hands out with what is configured: its token must not come to our keys.
+    if properties.contains_key(S3_ACCESS_KEY_ID) {
+        properties.entry(S3_SESSION_TOKEN.to_owned()).or_default();
     }
     let client = rest::bounded_client(&settings.properties)?;
     let catalog = RestCatalogBuilder::default()

@@ -262,11 +262,12 @@ fn copy_files(
     target: &Table,
 ) -> Result<Vec<WrittenFile>> {
     let data = data_location(target);
-    let store = Store::of(target.file_io());
+    // Each with the credentials of its own table.
+    let stores = (Store::of(source.file_io()), Store::of(target.file_io()));
     let mut copied = Vec::new();
     for file in live_files(catalog, source, point)? {
         let place = format!("{data}/{}", relative_path(file.file_path()));
-        copy_file(&store, file.file_path(), &place, file.file_size_in_bytes())?;
+        copy_file(&stores, file.file_path(), &place, file.file_size_in_bytes())?;
         copied.push(written(moved(&file, place, target)?, target)?);
     }
     Ok(copied)
@@ -289,8 +290,8 @@ fn relative_path(location: &str) -> &str {
         .map_or(location, |place| &location[place + 1..])
 }
 
-fn copy_file(store: &Store, from: &str, to: &str, bytes: u64) -> Result<()> {
-    let written = store.copy(from, to, bytes).map_err(|fault| {
+fn copy_file((source, target): &(Store, Store), from: &str, to: &str, bytes: u64) -> Result<()> {
+    let written = source.copy(from, target, to, bytes).map_err(|fault| {
         fault.explain(
             format!("cannot copy data file `{from}` to `{to}`"),
             "see that the warehouse is there, writable, and not full",

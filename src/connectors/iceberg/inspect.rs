@@ -10,6 +10,7 @@ use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 use uuid::Uuid;
 
+use super::catalog::CatalogKind;
 use super::IcebergConnector;
 use super::readback;
 use super::store::{Patience, Store};
@@ -142,18 +143,24 @@ impl IcebergConnector {
         }
     }
 
-    /// Writes a file below the warehouse (or below `table`, when the server alone knows the warehouse),
-    /// reads it back and deletes it. Returns the folder that was tried, `None` when none is known yet.
+    /// Writes a file below the warehouse (below `table`, when it is a server's and there already), reads it back and deletes
+    /// it. Returns the folder that was tried, `None` when only the server knows the folder, or how to get there, and has no
+    /// such table yet.
     pub fn probe_warehouse(&self, table: &str) -> Result<Option<String>> {
-        let (place, store) = match &self.catalog.warehouse {
-            Some(warehouse) => (warehouse.clone(), self.catalog.store()),
-            None => match self.catalog.load_if_there(&tables::ident(table)?)? {
-                Some(table) => (
-                    table.metadata().location().to_owned(),
-                    Store::of(table.file_io()),
-                ),
-                None => return Ok(None),
-            },
+        // A server may hand out with a table how to get at its files: what is configured alone would be refused there.
+        let table = match self.catalog.kind {
+            CatalogKind::Sql => None,
+            CatalogKind::Rest => self.catalog.load_if_there(&tables::ident(table)?)?,
+        };
+        let (place, store) = match (&self.catalog.warehouse, table) {
+            (_, Some(table)) => (
+                table.metadata().location().to_owned(),
+                Store::of(table.file_io()),
+            ),
+            (Some(warehouse), None) if self.catalog.can_reach(warehouse) => {
+                (warehouse.clone(), self.catalog.store())
+            }
+            (_, None) => return Ok(None),
         };
         let file = format!("{place}/strandline-probe-{}", Uuid::new_v4().simple());
         let what = |doing: &str| format!("cannot {doing} a file in the warehouse `{place}`");

@@ -9,7 +9,7 @@ use iceberg::table::Table;
 use strandline_operators::landing::summary;
 use strandline_operators::landing::table::Lineage;
 
-use super::store::{Patience, Store};
+use super::store::{Fault, Patience, Store};
 use super::version::says;
 
 /// Metadata files of the log that are read, at most. A table of ours keeps 100.
@@ -28,8 +28,10 @@ pub(super) fn lineage(table: &Table, job: &str, expected: i64) -> Lineage {
     let store = Store::of(table.file_io());
     // The newest first: it knows most of what has expired since.
     for log in metadata.metadata_log().iter().rev().take(LOG_FILES_MAX) {
-        let Some(then) = read(&store, &log.metadata_file) else {
-            continue;
+        let then = match read(&store, &log.metadata_file) {
+            Ok(Some(then)) => then,
+            Ok(None) => continue,
+            Err(fault) => return Lineage::Unreadable(format!("`{}`: {fault}", log.metadata_file)),
         };
         if let Some(snapshot) = then.snapshot_by_id(next) {
             match walk(&then, snapshot, job, expected) {
@@ -41,9 +43,11 @@ pub(super) fn lineage(table: &Table, job: &str, expected: i64) -> Lineage {
     Lineage::Unknown
 }
 
-fn read(store: &Store, location: &str) -> Option<TableMetadata> {
-    let json = store.read(location, Patience::Brief).ok()??;
-    serde_json::from_slice(&json).ok()
+/// A metadata file; `None` when it is gone, or is none. A store that does not answer is another matter: it may have the very
+/// file that tells of a roll-back.
+fn read(store: &Store, location: &str) -> Result<Option<TableMetadata>, Fault> {
+    let json = store.read(location, Patience::Brief)?;
+    Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
 }
 
 /// How a walk over the snapshots of one metadata file ends.

@@ -8,7 +8,7 @@ use strandline_operators::{Error, Result};
 const S3_SCHEMES: [&str; 3] = ["s3://", "s3a://", "s3n://"];
 
 /// Where a location leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     /// To this machine's file system.
     Local(PathBuf),

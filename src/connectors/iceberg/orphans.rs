@@ -6,7 +6,8 @@
 //! - manifests and manifest lists of this job that no snapshot refers to, and metadata files that fell off
 //!   the log, both older than the grace period.
 //!
-//! All by names that only this job writes. Failures are logged: orphans cost space, not correctness.
+//! All by names that only this job writes. Locations are compared by where they lead, not as text: somebody may have given
+//! the table its location in another spelling. Failures are logged: orphans cost space, not correctness.
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
@@ -22,9 +23,10 @@ use uuid::Uuid;
 use super::description::TablesDescription;
 use super::files::DataFileName;
 use super::litter::GRACE_MS;
+use super::location::Place;
 use super::pending;
 use super::producer::{deletion_allowed, own_prefix};
-use super::store::{Fault, Listed, Patience, Store};
+use super::store::{Fault, Listed, Store};
 
 /// Names looked at in one folder tree, at most: a start must not take minutes on a large table. The newest
 /// folders come first, and aborted epochs are in those. Of an object store the store itself lists fewer.
@@ -80,13 +82,11 @@ fn remove_aborted(store: &Store, data: &str, progress: &Progress) -> usize {
         .iter()
         .map(|g| (g.generation, g.last_epoch))
         .collect();
-    found(data, store.list_folders(data, NAMES_MAX))
-        .filter(|file| {
-            DataFileName::parse(file.name())
-                .is_some_and(|name| is_aborted(&name, progress, &last_epochs))
-        })
-        .filter(|file| delete(store, &file.location))
-        .count()
+    let aborted = found(data, store.list_folders(data, NAMES_MAX)).filter(|file| {
+        DataFileName::parse(file.name())
+            .is_some_and(|name| is_aborted(&name, progress, &last_epochs))
+    });
+    delete(store, aborted)
 }
 
 fn remove_metadata(store: &Store, table: &Table, progress: &Progress) -> usize {
@@ -94,42 +94,43 @@ fn remove_metadata(store: &Store, table: &Table, progress: &Progress) -> usize {
     let Some(reachable) = reachable(store, metadata) else {
         return 0;
     };
-    let log: HashSet<&str> = metadata
-        .metadata_log()
-        .iter()
-        .map(|log| log.metadata_file.as_str())
-        .collect();
+    let log = metadata.metadata_log().iter().map(|log| &log.metadata_file);
+    let Some(log) = log.map(|file| Place::of(file)).collect::<Option<HashSet<_>>>() else {
+        return 0;
+    };
     let oldest_version = metadata
         .metadata_log()
         .first()
         .and_then(|log| version(&log.metadata_file));
-    let current = table.metadata_location().unwrap_or_default();
+    let current = table.metadata_location().and_then(Place::of);
     let manifests = own_prefix(&progress.job);
     let pending = pending::own_prefix(&progress.job);
+    let named = progress.pending.as_deref().and_then(Place::of);
     let folder = format!("{}/metadata", metadata.location());
-    found(&folder, store.list(&folder))
-        .take(NAMES_MAX)
-        .filter(|file| {
-            let (name, place) = (file.name(), &file.location);
-            if name.starts_with(&pending) {
-                // A pending file of the generation before is either named or was never committed.
-                return progress.pending.as_ref() != Some(place);
+    let listed = found(&folder, store.list(&folder)).take(NAMES_MAX);
+    let left_behind = listed.filter(|file| {
+        let name = file.name();
+        let Some(place) = Place::of(&file.location) else {
+            return false;
+        };
+        if name.starts_with(&pending) {
+            // A pending file of the generation before is either named or was never committed.
+            return named.as_ref() != Some(&place);
+        }
+        if name.starts_with(&manifests) {
+            return !reachable.contains(&place) && is_past_grace(file);
+        }
+        match (version(&file.location), oldest_version) {
+            (Some(version), Some(oldest)) => {
+                version < oldest
+                    && current.as_ref() != Some(&place)
+                    && !log.contains(&place)
+                    && is_past_grace(file)
             }
-            if name.starts_with(&manifests) {
-                return !reachable.contains(place) && is_past_grace(file);
-            }
-            match (version(place), oldest_version) {
-                (Some(version), Some(oldest)) => {
-                    version < oldest
-                        && place != current
-                        && !log.contains(place.as_str())
-                        && is_past_grace(file)
-                }
-                _ => false,
-            }
-        })
-        .filter(|file| delete(store, &file.location))
-        .count()
+            _ => false,
+        }
+    });
+    delete(store, left_behind)
 }
 
 /// The number in a metadata file's name.
@@ -138,15 +139,17 @@ fn version(place: &str) -> Option<u32> {
     place.rsplit('/').next()?.split('-').next()?.parse().ok()
 }
 
-/// Every manifest list and manifest that a snapshot refers to; `None` when one cannot be read.
-pub(super) fn reachable(store: &Store, metadata: &TableMetadata) -> Option<HashSet<String>> {
+/// Where every manifest list and manifest is that a snapshot refers to; `None` when one cannot be read.
+pub(super) fn reachable(store: &Store, metadata: &TableMetadata) -> Option<HashSet<Place>> {
+    let lists = metadata.snapshots().map(|s| s.manifest_list());
+    let lists: Vec<&str> = lists.collect();
     let mut reachable = HashSet::new();
-    for snapshot in metadata.snapshots() {
-        let list = snapshot.manifest_list();
-        let bytes = store.read(list, Patience::Brief).ok()??;
-        let manifests = ManifestList::parse_with_version(&bytes, FormatVersion::V2).ok()?;
-        reachable.extend(manifests.entries().iter().map(|m| m.manifest_path.clone()));
-        reachable.insert(list.to_owned());
+    for (list, bytes) in lists.iter().zip(store.read_all(&lists).ok()?) {
+        let manifests = ManifestList::parse_with_version(&bytes?, FormatVersion::V2).ok()?;
+        for manifest in manifests.entries() {
+            reachable.insert(Place::of(&manifest.manifest_path)?);
+        }
+        reachable.insert(Place::of(list)?);
     }
     Some(reachable)
 }
@@ -164,12 +167,13 @@ fn found(folder: &str, listed: Result<Vec<Listed>, Fault>) -> impl Iterator<Item
     listed.into_iter()
 }
 
-fn delete(store: &Store, location: &str) -> bool {
-    match store.delete(location) {
-        Ok(()) => true,
-        Err(fault) => {
-            tracing::warn!(location, error = %fault, "cannot remove a file that an earlier run left behind");
-            false
-        }
+/// Deletes files; returns how many are gone.
+fn delete(store: &Store, files: impl Iterator<Item = Listed>) -> usize {
+    let locations: Vec<String> = files.map(|file| file.location).collect();
+    let asked = locations.len();
+    let failed = store.delete_all(locations);
+    for (location, fault) in &failed {
+        tracing::warn!(location, error = %fault, "cannot remove a file that an earlier run left behind");
     }
+    asked - failed.len()
 }

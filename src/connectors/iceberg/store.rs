@@ -19,10 +19,12 @@ mod upload;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use iceberg::io::FileIO;
 use object_store::path::Path as ObjectPath;
 use parquet::file::reader::ChunkReader;
@@ -44,6 +46,9 @@ const STORES_KEPT: usize = 8;
 
 /// Names that are looked at in one folder of an object store, at most: 20 requests, a few seconds.
 const OBJECTS_LISTED_MAX: usize = 20_000;
+
+/// How long the folders of a folder are gone through in an object store, where each is a request: a start waits for it.
+const LISTING_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes read at a time while a file is copied through this machine.
 const COPY_BYTES: usize = 8 << 20;
@@ -126,7 +131,7 @@ impl Store {
     ) -> Result<(), Fault> {
         match self.at(location, patience)? {
             At::Disk(path) => Ok(local::write(&path, &bytes)?),
-            At::Bucket(bucket, key) => wait(&bucket.named, bucket.write(&key, bytes.into())),
+            At::Bucket(bucket, key) => wait(bucket.write(&key, bytes.into())),
         }
     }
 
@@ -134,15 +139,30 @@ impl Store {
     pub(super) fn read(&self, location: &str, patience: Patience) -> Result<Option<Bytes>, Fault> {
         match self.at(location, patience)? {
             At::Disk(path) => Ok(local::read(&path)?.map(Bytes::from)),
-            At::Bucket(bucket, key) => wait(&bucket.named, bucket.read(&key)),
+            At::Bucket(bucket, key) => wait(bucket.read(&key)),
         }
+    }
+
+    /// Reads whole small files, many at a time where each is a request; `None` for one that is not there.
+    pub(super) fn read_all(&self, locations: &[&str]) -> Result<Vec<Option<Bytes>>, Fault> {
+        let mut asked = Vec::new();
+        for location in locations {
+            match self.at(location, Patience::Brief)? {
+                At::Bucket(bucket, key) => asked.push((bucket, key)),
+                At::Disk(_) => {
+                    let read = locations.iter();
+                    return read.map(|l| self.read(l, Patience::Brief)).collect();
+                }
+            }
+        }
+        wait(objects::read_all(asked))
     }
 
     /// Deletes a file; one that is not there is as good.
     pub(super) fn delete(&self, location: &str) -> Result<(), Fault> {
         match self.at(location, Patience::Brief)? {
             At::Disk(path) => Ok(local::delete(&path)?),
-            At::Bucket(bucket, key) => wait(&bucket.named, bucket.delete(&key)),
+            At::Bucket(bucket, key) => wait(bucket.delete(&key)),
         }
     }
 
@@ -161,8 +181,8 @@ impl Store {
             };
             failed.extend(deleted.err().map(|fault| (location, fault)));
         }
-        if let Some(named) = asked.first().map(|(_, bucket, _)| bucket.named.clone()) {
-            let deleted = wait(&named, async { Ok(objects::delete_all(asked).await) });
+        if !asked.is_empty() {
+            let deleted = wait(async { Ok(objects::delete_all(asked).await) });
             failed.extend(deleted.unwrap_or_default());
         }
         failed
@@ -184,8 +204,10 @@ impl Store {
             }
         }
         let (locations, objects): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-        let named = objects.first().map(|(bucket, _)| bucket.named.clone())?;
-        let missing = wait(&named, async { Ok(objects::first_missing(objects).await) });
+        if objects.is_empty() {
+            return None;
+        }
+        let missing = wait(async { Ok(objects::first_missing(objects).await) });
         missing
             .ok()?
             .and_then(|place| locations.get(place).copied())
@@ -195,16 +217,15 @@ impl Store {
     pub(super) fn list(&self, folder: &str) -> Result<Vec<Listed>, Fault> {
         match self.at(folder, Patience::Brief)? {
             At::Disk(path) => Ok(on_disk(folder, &path).collect()),
-            At::Bucket(bucket, key) => wait(
-                &bucket.named,
-                in_bucket(&bucket, folder, &key, OBJECTS_LISTED_MAX),
-            ),
+            At::Bucket(bucket, key) => {
+                wait(in_bucket(&bucket, folder, &key, OBJECTS_LISTED_MAX))
+            }
         }
     }
 
     /// The files in the folders of a folder, at most `most`, newest folder first: the one that changed last, in an
     /// object store, where folders are no more than names, the one with the greatest name, at most
-    /// [`OBJECTS_LISTED_MAX`] of them.
+    /// [`OBJECTS_LISTED_MAX`] of them, and what was found within [`LISTING_MAX`].
     pub(super) fn list_folders(&self, folder: &str, most: usize) -> Result<Vec<Listed>, Fault> {
         let (bucket, key) = match self.at(folder, Patience::Brief)? {
             At::Disk(path) => {
@@ -218,16 +239,22 @@ impl Store {
             At::Bucket(bucket, key) => (bucket, key),
         };
         let most = most.min(OBJECTS_LISTED_MAX);
-        wait(&bucket.named, async {
-            let mut found = Vec::new();
-            for inner in bucket.folders(&key).await?.iter().rev() {
+        let until = Instant::now() + LISTING_MAX;
+        wait(async {
+            let folders = bucket.folders(&key).await?;
+            let mut listed = pin!(objects::each(folders.iter().rev().map(|inner| {
                 let name = inner.filename().unwrap_or_default();
-                let left = most - found.len();
-                found.extend(in_bucket(&bucket, &format!("{folder}/{name}"), inner, left).await?);
-                if found.len() >= most {
+                let (bucket, folder) = (&bucket, format!("{folder}/{name}"));
+                async move { in_bucket(bucket, &folder, inner, most).await }
+            })));
+            let mut found = Vec::new();
+            while let Some(files) = listed.try_next().await? {
+                found.extend(files);
+                if found.len() >= most || Instant::now() >= until {
                     break;
                 }
             }
+            found.truncate(most);
             Ok(found)
         })
     }
@@ -264,20 +291,37 @@ impl Store {
         }
     }
 
-    /// Copies a file of `bytes`, durably; returns the size of the copy.
-    pub(super) fn copy(&self, from: &str, to: &str, bytes: u64) -> Result<u64, Fault> {
-        match (self.at(from, Patience::Full)?, self.at(to, Patience::Full)?) {
+    /// Copies a file that should have `bytes` into a store, durably; returns the size that it has. Nothing is copied when that
+    /// is another one.
+    pub(super) fn copy(
+        &self,
+        from: &str,
+        target: &Store,
+        to: &str,
+        bytes: u64,
+    ) -> Result<u64, Fault> {
+        match (self.at(from, Patience::Full)?, target.at(to, Patience::Full)?) {
             (At::Disk(from), At::Disk(to)) => Ok(local::copy(&from, &to)?),
             (At::Bucket(one, from), At::Bucket(other, to)) if Arc::ptr_eq(&one, &other) => {
-                wait(&one.named, one.copy(&from, &to))
+                wait(one.copy(&from, &to))
             }
-            _ => self.copy_through(from, to, bytes),
+            (source, place) => {
+                let found = size(&source)?;
+                if found == bytes {
+                    // An attempt before this one may have begun it.
+                    if let At::Disk(path) = &place {
+                        local::delete(path)?;
+                    }
+                    self.copy_through(from, target, to, bytes)?;
+                }
+                Ok(found)
+            }
         }
     }
 
-    fn copy_through(&self, from: &str, to: &str, bytes: u64) -> Result<u64, Fault> {
+    fn copy_through(&self, from: &str, target: &Store, to: &str, bytes: u64) -> Result<u64, Fault> {
         let input = self.open(from, bytes)?;
-        let mut output = self.create(to)?;
+        let mut output = target.create(to)?;
         let mut copied = 0;
         while copied < bytes {
             let length =
@@ -290,6 +334,17 @@ impl Store {
             copied += length as u64;
         }
         output.finish()
+    }
+}
+
+/// The size of a file that must be there.
+fn size(place: &At) -> Result<u64, Fault> {
+    match place {
+        At::Disk(path) => Ok(std::fs::metadata(path)?.len()),
+        At::Bucket(bucket, key) => {
+            let absent = || Fault::new(ErrorKind::Unreachable, "there is no such object");
+            wait(bucket.size(key))?.ok_or_else(absent)
+        }
     }
 }
 

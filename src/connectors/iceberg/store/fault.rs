@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use object_store::client::{HttpError, HttpErrorKind};
 use strandline_operators::{Error, ErrorKind};
@@ -89,6 +91,10 @@ pub(super) struct Named {
     pub at: String,
     /// Whether credentials come from the machine, because nobody gave any.
     pub asks_machine: bool,
+    /// Whether credentials end at some time, and a new start gets others.
+    pub is_temporary: bool,
+    /// Whether it has ever done what we asked. What was right once is not wrong for good.
+    pub has_answered: Arc<AtomicBool>,
 }
 
 impl Named {
@@ -96,7 +102,13 @@ impl Named {
     pub(super) fn fault(&self, error: &object_store::Error) -> Fault {
         let Named { bucket, at, .. } = self;
         let text = error.to_string();
-        if self.asks_machine && text.contains("/latest/") {
+        let has_answered = self.has_answered.load(Ordering::Relaxed);
+        if self.asks_machine && MACHINE_ASKED.iter().any(|path| text.contains(path)) {
+            if has_answered {
+                let why = format!("cannot get new credentials for bucket `{bucket}`: {}", deepest(error));
+                return Fault::new(ErrorKind::Unreachable, why)
+                    .hint("see that this machine's metadata service can be reached");
+            }
             return Fault::new(
                 ErrorKind::Configuration,
                 format!("there are no credentials for bucket `{bucket}`: none are configured, and this machine has none"),
@@ -119,10 +131,16 @@ impl Named {
         let said = element(&text, "Message").map_or_else(|| deepest(error), plain);
         let said: String = said.chars().take(SHOWN_CHARS).collect();
         let configuration = |why: String| Fault::new(ErrorKind::Configuration, why);
+        let is_refused = REFUSED_KEYS.contains(&code) || is_denied(error);
         match code {
+            _ if is_refused && self.is_temporary && has_answered => Fault::new(
+                ErrorKind::Unreachable,
+                format!("the credentials for bucket `{bucket}` have run out, or are not taken any more: {}", shortened(code, &said)),
+            )
+            .hint("start the job again, it asks for new ones"),
             "NoSuchBucket" => configuration(format!("bucket `{bucket}` does not exist at {at}"))
                 .hint("create the bucket, or let `catalog.warehouse` name one that is there"),
-            "InvalidAccessKeyId" | UNKNOWN_KEY | "SignatureDoesNotMatch" | "InvalidToken" => configuration(format!(
+            code if REFUSED_KEYS.contains(&code) => configuration(format!(
                 "the object store of bucket `{bucket}`, {at}, refuses our credentials: {code}: {said}"
             ))
             .hint(GIVE_CREDENTIALS),
@@ -163,8 +181,16 @@ impl Named {
     }
 }
 
-/// What Versity's gateway says instead of `InvalidAccessKeyId`.
-const UNKNOWN_KEY: &str = "XAdminUserNotFound";
+/// What is said of keys and tokens that are not taken. Versity's gateway has the second for the first.
+const REFUSED_KEYS: [&str; 4] = [
+    "InvalidAccessKeyId",
+    "XAdminUserNotFound",
+    "SignatureDoesNotMatch",
+    "InvalidToken",
+];
+
+/// Where the machine is asked for credentials.
+const MACHINE_ASKED: [&str; 2] = ["/latest/api/token", "/latest/meta-data/iam/"];
 
 const GIVE_CREDENTIALS: &str = "set `s3.access-key-id` and `s3.secret-access-key` in `catalog.properties`, or \
      AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment";
@@ -219,6 +245,8 @@ mod tests {
             bucket: "lake".to_owned(),
             at: "`http://s3:9000`".to_owned(),
             asks_machine,
+            is_temporary: asks_machine,
+            has_answered: Arc::default(),
         }
     }
 
@@ -290,6 +318,31 @@ mod tests {
         assert!(text.contains("no credentials"), "{text}");
         let text = named(false).fault(&error).to_string();
         assert!(!text.contains("no credentials"), "{text}");
+        // A key of the warehouse's may have any name.
+        let error = answer("Error performing PUT http://s3/lake/latest/data/a.parquet in 2s");
+        let text = named(true).fault(&error).to_string();
+        assert!(!text.contains("no credentials"), "{text}");
+    }
+
+    #[test]
+    fn what_was_right_once_is_not_wrong_for_good() {
+        let asked = answer("Error performing PUT http://169.254.169.254/latest/api/token in 2s");
+        let denied = || object_store::Error::PermissionDenied {
+            path: "a".to_owned(),
+            source: "403 Forbidden".into(),
+        };
+        for (is_temporary, has_answered, may_pass) in
+            [(true, true, true), (true, false, false), (false, true, false)]
+        {
+            let named = named(is_temporary);
+            named.has_answered.store(has_answered, Ordering::Relaxed);
+            let refused = answer(&document("InvalidAccessKeyId"));
+            assert_eq!(named.fault(&refused).may_pass(), may_pass);
+            assert_eq!(named.fault(&denied()).may_pass(), may_pass);
+            if is_temporary {
+                assert_eq!(named.fault(&asked).may_pass(), may_pass);
+            }
+        }
     }
 
     #[test]

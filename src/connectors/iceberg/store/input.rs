@@ -72,7 +72,7 @@ impl Input {
 impl Object {
     fn with(&self, ranges: &[Range<u64>]) -> Result<Object, Fault> {
         let read = self.bucket.read_ranges(&self.key, ranges);
-        let read = wait(&self.bucket.named, read)?;
+        let read = wait(read)?;
         Ok(Object {
             here: ranges.iter().map(|range| range.start).zip(read).collect(),
             ..self.clone()
@@ -88,10 +88,18 @@ impl Object {
         })
     }
 
+    /// What is here from a place on, else the next piece of the object.
+    fn some_from(&self, start: u64) -> ParquetResult<Bytes> {
+        match self.from(start, 1) {
+            Some(bytes) => Ok(bytes),
+            None => self.read(start, TAIL_BYTES as usize),
+        }
+    }
+
     fn read(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         let end = start.saturating_add(length as u64).min(self.bytes);
         let read = self.bucket.read_range(&self.key, start..end);
-        wait(&self.bucket.named, read).map_err(|fault| ParquetError::External(Box::new(fault)))
+        wait(read).map_err(|fault| ParquetError::External(Box::new(fault)))
     }
 }
 
@@ -99,15 +107,26 @@ impl Object {
 pub(in super::super) enum Source {
     /// A file on this machine.
     Disk(BufReader<File>),
-    /// Bytes that are here.
-    Here(Reader<Bytes>),
+    /// An object: bytes of it that are here, and the place behind them.
+    Object {
+        here: Reader<Bytes>,
+        object: Object,
+        next: u64,
+    },
 }
 
 impl Read for Source {
     fn read(&mut self, into: &mut [u8]) -> IoResult<usize> {
         match self {
             Source::Disk(file) => file.read(into),
-            Source::Here(bytes) => bytes.read(into),
+            Source::Object { here, object, next } => {
+                if here.get_ref().is_empty() && *next < object.bytes && !into.is_empty() {
+                    let bytes = object.some_from(*next).map_err(std::io::Error::other)?;
+                    *next += bytes.len() as u64;
+                    *here = bytes.reader();
+                }
+                here.read(into)
+            }
         }
     }
 }
@@ -127,13 +146,11 @@ impl ChunkReader for Input {
     fn get_read(&self, start: u64) -> ParquetResult<Source> {
         match self {
             Input::Disk(file) => file.get_read(start).map(Source::Disk),
-            Input::Object(object) => {
-                let bytes = match object.from(start, 1) {
-                    Some(bytes) => bytes,
-                    None => object.read(start, TAIL_BYTES as usize)?,
-                };
-                Ok(Source::Here(bytes.reader()))
-            }
+            Input::Object(object) => Ok(Source::Object {
+                here: Bytes::new().reader(),
+                object: object.clone(),
+                next: start,
+            }),
         }
     }
 

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{CopyOptions, ObjectStore, ObjectStoreExt, PutPayload};
 use strandline_operators::ErrorKind;
@@ -18,6 +19,12 @@ use super::overdue::{OVERDUE_AFTER, Overdue};
 use super::properties::Properties;
 use super::s3::{self, Patience};
 use super::upload::Upload;
+
+/// Bytes of an object that is read or copied whole, for what is overdue: manifests and metadata have a few megabytes.
+const WHOLE_BYTES: u64 = 8 << 20;
+
+/// What a slow line carries.
+const SLOW_BYTES_PER_SECOND: u64 = 1 << 20;
 
 /// Objects that are asked for at a time.
 const ASKED_AT_A_TIME: usize = 16;
@@ -34,24 +41,18 @@ fn runtime() -> Result<&'static Blocking, Fault> {
     })
 }
 
-/// Waits for a request, and says so when that takes long.
+/// Waits for requests on a thread that may block.
 pub(super) fn wait<T: Send>(
-    named: &Named,
     request: impl Future<Output = Result<T, Fault>> + Send,
 ) -> Result<T, Fault> {
-    let noticed = async {
-        let mut request = std::pin::pin!(request);
-        match tokio::time::timeout(OVERDUE_AFTER, &mut request).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let _overdue = Overdue::new(named, OVERDUE_AFTER);
-                request.await
-            }
-        }
-    };
     runtime()?
-        .wait(noticed)
+        .wait(request)
         .map_err(|e| Fault::new(ErrorKind::Internal, e.message()))?
+}
+
+/// How long a request with so many bytes in it or in its answer takes that is not overdue yet.
+fn due_after(bytes: u64) -> Duration {
+    OVERDUE_AFTER + Duration::from_secs(bytes / SLOW_BYTES_PER_SECOND)
 }
 
 /// The buckets that one set of properties leads to.
@@ -94,6 +95,8 @@ impl Objects {
                     bucket: name.to_owned(),
                     at: "memory".to_owned(),
                     asks_machine: false,
+                    is_temporary: false,
+                    has_answered: Arc::default(),
                 },
                 runtime: runtime()
                     .and_then(|r| {
@@ -148,27 +151,48 @@ impl Bucket {
         self.named.fault(&error)
     }
 
+    /// Makes one request, with `bytes` in it or in its answer, and says so while it is overdue.
+    pub(super) async fn ask<T>(
+        &self,
+        bytes: u64,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> object_store::Result<T> {
+        let mut request = std::pin::pin!(request);
+        let due = due_after(bytes);
+        let answer = match tokio::time::timeout(due, &mut request).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let _overdue = Overdue::new(&self.named, due);
+                request.await
+            }
+        };
+        if answer.is_ok() {
+            self.named.has_answered.store(true, Ordering::Relaxed);
+        }
+        answer
+    }
+
     /// Writes a whole object; it is durable when this returns.
     pub(super) async fn write(&self, key: &Path, bytes: Bytes) -> Result<(), Fault> {
         // Overwrites: keys are never used twice, and an answer that was lost is then no trouble.
-        let put = self.client.put(key, PutPayload::from_bytes(bytes)).await;
+        let (length, payload) = (bytes.len() as u64, PutPayload::from_bytes(bytes));
+        let put = self.ask(length, self.client.put(key, payload)).await;
         put.map(drop).map_err(|e| self.fault(e))
     }
 
     /// Reads a whole object, `None` when there is none.
     pub(super) async fn read(&self, key: &Path) -> Result<Option<Bytes>, Fault> {
         let read = async { self.client.get(key).await?.bytes().await };
-        match read.await {
+        match self.ask(WHOLE_BYTES, read).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) => self.unless_absent(e).map(|()| None),
         }
     }
 
     pub(super) async fn read_range(&self, key: &Path, range: Range<u64>) -> Result<Bytes, Fault> {
-        self.client
-            .get_range(key, range)
-            .await
-            .map_err(|e| self.fault(e))
+        let bytes = range.end - range.start;
+        let read = self.ask(bytes, self.client.get_range(key, range)).await;
+        read.map_err(|e| self.fault(e))
     }
 
     pub(super) async fn read_ranges(
@@ -176,15 +200,14 @@ impl Bucket {
         key: &Path,
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>, Fault> {
-        self.client
-            .get_ranges(key, ranges)
-            .await
-            .map_err(|e| self.fault(e))
+        let bytes = ranges.iter().map(|range| range.end - range.start).sum();
+        let read = self.ask(bytes, self.client.get_ranges(key, ranges)).await;
+        read.map_err(|e| self.fault(e))
     }
 
     /// The size of an object, `None` when there is none.
     pub(super) async fn size(&self, key: &Path) -> Result<Option<u64>, Fault> {
-        match self.client.head(key).await {
+        match self.ask(0, self.client.head(key)).await {
             Ok(object) => Ok(Some(object.size)),
             Err(e) => self.unless_absent(e).map(|()| None),
         }
@@ -192,7 +215,7 @@ impl Bucket {
 
     /// Deletes an object; one that is not there is as good.
     pub(super) async fn delete(&self, key: &Path) -> Result<(), Fault> {
-        match self.client.delete(key).await {
+        match self.ask(0, self.client.delete(key)).await {
             Ok(()) => Ok(()),
             Err(e) => self.unless_absent(e),
         }
@@ -201,8 +224,10 @@ impl Bucket {
     /// Copies an object within the bucket, without its bytes passing through here; returns its size.
     pub(super) async fn copy(&self, from: &Path, to: &Path) -> Result<u64, Fault> {
         let copied = self.client.copy_opts(from, to, CopyOptions::default());
-        copied.await.map_err(|e| self.fault(e))?;
-        let copy = self.client.head(to).await.map_err(|e| self.fault(e))?;
+        let copied = self.ask(WHOLE_BYTES, copied).await;
+        copied.map_err(|e| self.fault(e))?;
+        let copy = self.ask(0, self.client.head(to)).await;
+        let copy = copy.map_err(|e| self.fault(e))?;
         Ok(copy.size)
     }
 
@@ -212,22 +237,20 @@ impl Bucket {
         folder: &Path,
         most: usize,
     ) -> Result<Vec<(String, Option<SystemTime>)>, Fault> {
-        let listed = self.client.list(Some(folder)).take(most);
-        listed
-            .map_ok(|object| {
-                (
-                    object.location.to_string(),
-                    Some(object.last_modified.into()),
-                )
-            })
-            .try_collect()
-            .await
-            .map_err(|e| self.fault(e))
+        let mut listed = self.client.list(Some(folder)).take(most);
+        let mut found = Vec::new();
+        // Each page is a request of its own.
+        while let Some(object) = self.ask(0, listed.try_next()).await.map_err(|e| self.fault(e))? {
+            let written = Some(object.last_modified.into());
+            found.push((object.location.to_string(), written));
+        }
+        Ok(found)
     }
 
     /// The folders in a folder, in the order of their names.
     pub(super) async fn folders(&self, folder: &Path) -> Result<Vec<Path>, Fault> {
-        let listed = self.client.list_with_delimiter(Some(folder)).await;
+        let listed = self.client.list_with_delimiter(Some(folder));
+        let listed = self.ask(0, listed).await;
         Ok(listed.map_err(|e| self.fault(e))?.common_prefixes)
     }
 
@@ -246,15 +269,20 @@ impl Bucket {
     }
 }
 
+/// The answers to requests, in their order, some made at a time.
+pub(super) fn each<T, R>(requests: impl Iterator<Item = R>) -> impl Stream<Item = T>
+where
+    R: Future<Output = T>,
+{
+    stream::iter(requests).buffered(ASKED_AT_A_TIME)
+}
+
 /// The place of the first of the objects that is not there. One that nobody can tell of counts as there.
 pub(super) async fn first_missing(objects: Vec<(Arc<Bucket>, Path)>) -> Option<usize> {
     let asked = objects
         .into_iter()
         .map(|(bucket, key)| async move { matches!(bucket.size(&key).await, Ok(None)) });
-    let answers: Vec<bool> = stream::iter(asked)
-        .buffered(ASKED_AT_A_TIME)
-        .collect()
-        .await;
+    let answers: Vec<bool> = each(asked).collect().await;
     answers.into_iter().position(|is_missing| is_missing)
 }
 
@@ -266,9 +294,16 @@ pub(super) async fn delete_all(objects: Vec<(String, Arc<Bucket>, Path)>) -> Vec
             let fault = bucket.delete(&key).await.err()?;
             Some((location, fault))
         });
-    let answers = stream::iter(asked).buffered(ASKED_AT_A_TIME);
-    answers
+    each(asked)
         .filter_map(|failed| async move { failed })
         .collect()
         .await
+}
+
+/// Reads objects whole; `None` for one that is not there.
+pub(super) async fn read_all(objects: Vec<(Arc<Bucket>, Path)>) -> Result<Vec<Option<Bytes>>, Fault> {
+    let asked = objects
+        .into_iter()
+        .map(|(bucket, key)| async move { bucket.read(&key).await });
+    each(asked).try_collect().await
 }

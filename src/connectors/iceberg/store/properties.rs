@@ -40,6 +40,11 @@ impl Properties {
         self
     }
 
+    /// Whether nothing is said.
+    pub(in super::super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// As the library takes them.
     pub(in super::super) fn as_map(&self) -> &HashMap<String, String> {
         &self.0

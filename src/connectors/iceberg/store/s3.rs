@@ -4,6 +4,7 @@
 //! (`AWS_*`). Without keys there the machine is asked: a web identity, a container's role, an instance's.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use iceberg::io::{
@@ -166,7 +167,8 @@ impl Given<'_> {
             (S3_SECRET_ACCESS_KEY, AmazonS3ConfigKey::SecretAccessKey),
             (S3_SESSION_TOKEN, AmazonS3ConfigKey::Token),
         ] {
-            if let Some(value) = self.get(name) {
+            // Without keys of its own a token would be one for the environment's.
+            if let Some(value) = self.get(name).filter(|_| has_keys) {
                 builder = builder.with_config(key, value);
             }
         }
@@ -203,13 +205,16 @@ impl Given<'_> {
             .with_bucket_name(bucket)
             .with_region(region)
             .with_client_options(options);
+        let asks_machine = !has_keys && !environment.contains_key("AWS_ACCESS_KEY_ID");
         let named = Named {
             bucket: bucket.to_owned(),
             at: endpoint.map_or_else(
                 || format!("AWS region `{region}`"),
                 |endpoint| format!("`{endpoint}`"),
             ),
-            asks_machine: !has_keys && !environment.contains_key("AWS_ACCESS_KEY_ID"),
+            asks_machine,
+            is_temporary: asks_machine || builder.get_config_value(&AmazonS3ConfigKey::Token).is_some(),
+            has_answered: Arc::default(),
         };
         Ok((builder, named))
     }
@@ -238,13 +243,12 @@ impl Given<'_> {
     fn encrypted(&self, builder: AmazonS3Builder) -> Result<AmazonS3Builder, Fault> {
         match self.get(S3_SSE_TYPE) {
             None | Some("none") => Ok(builder),
-            Some("s3") => SERVER_SIDE_ENCRYPTION
-                .parse()
-                .map(|key| builder.with_config(key, "AES256"))
-                .map_err(|e| Fault::new(ErrorKind::Internal, e.to_string())),
-            Some("kms") => {
-                Ok(builder.with_sse_kms_encryption(self.get(S3_SSE_KEY).unwrap_or("aws/s3")))
-            }
+            Some("s3") => by_server(builder, "AES256"),
+            Some("kms") => match self.get(S3_SSE_KEY) {
+                Some(key) => Ok(builder.with_sse_kms_encryption(key)),
+                // AWS takes its own key for S3 when none is named, and knows none by the name that it shows for it.
+                None => by_server(builder, "aws:kms"),
+            },
             Some(other) => Err(Fault::new(
                 ErrorKind::Configuration,
                 format!("`{S3_SSE_TYPE}: {other}` is not built in"),
@@ -252,6 +256,12 @@ impl Given<'_> {
             .hint("`s3` and `kms` are; or let the bucket encrypt by default")),
         }
     }
+}
+
+fn by_server(builder: AmazonS3Builder, how: &str) -> Result<AmazonS3Builder, Fault> {
+    let key = SERVER_SIDE_ENCRYPTION.parse();
+    key.map(|key| builder.with_config(key, how))
+        .map_err(|e: object_store::Error| Fault::new(ErrorKind::Internal, e.to_string()))
 }
 
 fn is_credential(key: &AmazonS3ConfigKey) -> bool {
@@ -293,6 +303,25 @@ mod tests {
             .builder("lake", &map(environment), Patience::Brief)
             .expect("valid");
         builder.get_config_value(&key)
+    }
+
+    #[test]
+    fn a_token_belongs_to_the_keys_that_it_came_with() {
+        let environment = [
+            ("AWS_ACCESS_KEY_ID", "theirs"),
+            ("AWS_SECRET_ACCESS_KEY", "theirs"),
+        ];
+        let token = |properties: &[(&str, &str)]| {
+            value(properties, &environment, AmazonS3ConfigKey::Token)
+        };
+        assert_eq!(token(&[("s3.session-token", "ours")]), None);
+        let keys = [("s3.access-key-id", "ours"), ("s3.secret-access-key", "ours")];
+        assert_eq!(token(&keys), None);
+        let all = [&keys[..], &[("s3.session-token", "ours")]].concat();
+        assert_eq!(token(&all).as_deref(), Some("ours"));
+        // How a catalog's token is kept away from keys that are configured.
+        let none = [&keys[..], &[("s3.session-token", "")]].concat();
+        assert_eq!(token(&none), None);
     }
 
     #[test]

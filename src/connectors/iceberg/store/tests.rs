@@ -141,7 +141,9 @@ fn a_copy_has_the_bytes_of_the_original() {
         panic!("two stores")
     };
     let (from, to) = (format!("{disk}/data/a"), format!("{memory}/b"));
-    store.copy(&from, &to, original.len() as u64).expect("copy");
+    store
+        .copy(&from, &store, &to, original.len() as u64)
+        .expect("copy");
     assert_eq!(read(store, &to).as_deref(), Some(original.as_slice()));
 }
 

@@ -63,7 +63,7 @@ impl Upload {
         }
         if self.parts.is_none() {
             let bytes = Bytes::from(std::mem::take(&mut self.filling));
-            wait(&self.bucket.named, self.bucket.write(&self.key, bytes))?;
+            wait(self.bucket.write(&self.key, bytes))?;
             return Ok(self.bytes);
         }
         if !self.filling.is_empty() {
@@ -72,11 +72,18 @@ impl Upload {
         let Some(mut parts) = self.parts.take() else {
             return Ok(self.bytes);
         };
-        let bucket = &self.bucket;
-        let completed = wait(&bucket.named, async {
+        let (bucket, key, bytes) = (&self.bucket, &self.key, self.bytes);
+        let completed = wait(async {
             parts.wait_for_all_but(0, bucket).await?;
-            let completed = parts.upload.complete().await;
-            completed.map(drop).map_err(|e| bucket.fault(e))
+            let Err(error) = bucket.ask(0, parts.upload.complete()).await else {
+                return Ok(());
+            };
+            // An answer that was lost: asked again, the store knows of no such upload. Nobody else writes this key, and nothing
+            // is seen of it before it is whole.
+            match bucket.size(key).await {
+                Ok(Some(found)) if found == bytes => Ok(()),
+                _ => Err(bucket.fault(error)),
+            }
         });
         if completed.is_err() {
             abort(bucket, parts);
@@ -88,11 +95,11 @@ impl Upload {
     fn send_part(&mut self) -> Result<(), Fault> {
         let bytes = Bytes::from(std::mem::take(&mut self.filling));
         let (bucket, key, parts) = (&self.bucket, &self.key, &mut self.parts);
-        wait(&bucket.named, async {
+        wait(async {
             let parts = match parts {
                 Some(parts) => parts,
                 None => {
-                    let upload = bucket.client.put_multipart(key).await;
+                    let upload = bucket.ask(0, bucket.client.put_multipart(key)).await;
                     parts.insert(Parts {
                         upload: upload.map_err(|e| bucket.fault(e))?,
                         on_their_way: JoinSet::new(),
@@ -102,7 +109,10 @@ impl Upload {
             parts
                 .wait_for_all_but(PARTS_ON_THEIR_WAY - 1, bucket)
                 .await?;
+            let length = bytes.len() as u64;
             let part = parts.upload.put_part(PutPayload::from_bytes(bytes));
+            let asking = Arc::clone(bucket);
+            let part = async move { asking.ask(length, part).await };
             parts.on_their_way.spawn_on(part, &bucket.runtime);
             Ok(())
         })
@@ -123,19 +133,19 @@ impl Parts {
     }
 }
 
-/// Has the store throw the parts away. A failure leaves them for the bucket's lifecycle rule.
+/// Has the store throw the parts away, without waiting for it. A failure leaves them for the bucket's lifecycle rule.
 fn abort(bucket: &Bucket, mut parts: Parts) {
-    let aborted = wait(&bucket.named, async {
+    let named = bucket.named.clone();
+    bucket.runtime.spawn(async move {
         parts.on_their_way.shutdown().await;
-        let aborted = tokio::time::timeout(ABORT_TIMEOUT, parts.upload.abort());
-        Ok(matches!(aborted.await, Ok(Ok(()))))
+        let aborted = tokio::time::timeout(ABORT_TIMEOUT, parts.upload.abort()).await;
+        if !matches!(aborted, Ok(Ok(()))) {
+            tracing::debug!(
+                bucket = named.bucket,
+                "parts of an upload that was given up stay behind"
+            );
+        }
     });
-    if !matches!(aborted, Ok(true)) {
-        tracing::debug!(
-            bucket = bucket.named.bucket,
-            "parts of an upload that was given up stay behind"
-        );
-    }
 }
 
 impl Write for Upload {

@@ -132,19 +132,21 @@ fn manifests(connector: &IcebergConnector, table: &str) -> (usize, Vec<String>) 
         .expect("load");
     let referred = orphans::reachable(&Store::of(table.file_io()), table.metadata())
         .expect("every manifest list is there");
-    for place in &referred {
-        let path = location::local_path(place).expect("local");
-        assert!(path.exists(), "{place} is gone");
+    let referred: Vec<PathBuf> = referred
+        .into_iter()
+        .map(|place| match place {
+            location::Place::Local(path) => path,
+            other => panic!("{other:?} is not local"),
+        })
+        .collect();
+    for path in &referred {
+        assert!(path.exists(), "{} is gone", path.display());
     }
     let folder = format!("{}/metadata", table.metadata().location());
     let orphans = files_below(&location::local_path(&folder).expect("local"), ".avro")
         .into_iter()
+        .filter(|path| !referred.contains(path))
         .map(|path| path.display().to_string())
-        .filter(|path| {
-            !referred
-                .iter()
-                .any(|r| location::local_path(r).is_some_and(|r| r.display().to_string() == *path))
-        })
         .collect();
     (referred.len(), orphans)
 }
