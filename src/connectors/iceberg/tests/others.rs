@@ -197,3 +197,33 @@ fn others_and_expiry_are_no_roll_back() {
     heir.land(5).expect("it goes on");
     assert_eq!(landed(&place.connector), (0..15).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_location_in_another_spelling_costs_no_file() {
+    let place = Place::new();
+    let mut run = Run::start(&place.connector);
+    for _ in 0..3 {
+        let epoch = run.stage(5, 1);
+        run.table.commit(&epoch).expect("commit");
+    }
+    drop(run);
+    let metadata = ["avro", "json"].map(|ending| place.metadata_files(ending));
+    let past_grace = std::time::SystemTime::now() - 2 * Duration::from_millis(litter::GRACE_MS);
+    for path in metadata.iter().flatten() {
+        let file = std::fs::File::options().write(true).open(path);
+        file.and_then(|file| file.set_modified(past_grace))
+            .expect("make it old");
+    }
+    change_table(&place.connector, JOB.table, |table| {
+        let location = table.metadata().location().replace("file:///", "file:/");
+        assert_ne!(location, table.metadata().location());
+        vec![TableUpdate::SetLocation { location }]
+    });
+    let mut run = Run::start(&place.connector);
+    run.land(5).expect("commit");
+    for path in metadata.iter().flatten().filter(|path| !is_pending(path)) {
+        assert!(path.exists(), "{} is gone", path.display());
+    }
+    assert_eq!(landed(&place.connector).len(), 20);
+    assert_eq!(letters(&place.connector).len(), 3);
+}
