@@ -7,7 +7,7 @@ mod settings;
 
 use std::time::Duration;
 
-use crate::schema::{Column, ColumnType, RAW_COLUMNS};
+use crate::schema::{Column, ColumnType};
 
 pub use format::{
     CsvPolicy, CsvSettings, DebeziumPolicy, Format, IntegerTimestamps, Peek, PeekAt, QuotedDecimals,

@@ -7,7 +7,7 @@ use super::{
     Peek, PeekAt, Route, SchemaEvolution, SecondaryTable, Sink, StartingOffsets, WatermarkPolicy,
 };
 use crate::io::TableIndex;
-use crate::schema::{AddedColumn, Column, ColumnType};
+use crate::schema::{AddedColumn, Column, RAW_COLUMNS};
 
 /// A job's settings in force: what its code says, overridden by the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

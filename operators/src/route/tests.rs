@@ -1,16 +1,21 @@
 //! A batch gives its credit back when what became of it is gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::StringArray;
+use arrow_array::{RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
 
 use super::*;
 use crate::credit::Budget;
-use crate::io::{DataFileWriter, FileKey};
+use crate::error::{Error, Result};
+use crate::io::{DataFileWriter, FileKey, Files};
 use crate::job::Job;
-use crate::record::{DecodeFailure, RawBatch, RawRecord};
+use crate::record::{DecodeFailure, ErrorType, EventBatch, RawBatch, RawRecord, TopicPartition};
 use crate::schema::{Column, ColumnType, bronze_schema};
+use crate::time::{Epoch, EventTime};
+use crate::watermark::LatenessJudge;
 
 const JOB: Job = Job {
     name: "test",

@@ -59,7 +59,7 @@ impl PendingFiles for PendingFolder {
             pending.epoch.0,
             Uuid::new_v4().simple()
         );
-        let json = pending.to_json()?.into();
+        let json = pending.to_json()?;
         let written = self.store.write(&place, json, Patience::Full);
         written.map_err(|fault| {
             fault.explain(

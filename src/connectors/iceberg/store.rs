@@ -242,11 +242,16 @@ impl Store {
         let until = Instant::now() + LISTING_MAX;
         wait(async {
             let folders = bucket.folders(&key).await?;
-            let mut listed = pin!(objects::each(folders.iter().rev().map(|inner| {
-                let name = inner.filename().unwrap_or_default();
-                let (bucket, folder) = (&bucket, format!("{folder}/{name}"));
-                async move { in_bucket(bucket, &folder, inner, most).await }
-            })));
+            let requests: Vec<_> = folders
+                .into_iter()
+                .rev()
+                .map(|inner| {
+                    let folder = format!("{folder}/{}", inner.filename().unwrap_or_default());
+                    let bucket = Arc::clone(&bucket);
+                    async move { in_bucket(&bucket, &folder, &inner, most).await }
+                })
+                .collect();
+            let mut listed = pin!(objects::each(requests.into_iter()));
             let mut found = Vec::new();
             while let Some(files) = listed.try_next().await? {
                 found.extend(files);

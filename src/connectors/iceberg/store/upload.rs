@@ -154,11 +154,11 @@ impl Write for Upload {
         let taken = bytes.len().min(room);
         self.filling.extend_from_slice(&bytes[..taken]);
         self.bytes += taken as u64;
-        if self.filling.len() == PART_BYTES {
-            if let Err(fault) = self.send_part() {
-                self.failed = Some(fault.clone());
-                return Err(std::io::Error::other(fault));
-            }
+        if self.filling.len() == PART_BYTES
+            && let Err(fault) = self.send_part()
+        {
+            self.failed = Some(fault.clone());
+            return Err(std::io::Error::other(fault));
         }
         Ok(taken)
     }

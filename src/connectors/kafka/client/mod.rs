@@ -4,10 +4,11 @@ mod producer;
 mod trouble;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use strandline_operators::{Error, Result};
@@ -15,7 +16,7 @@ use strandline_operators::{Error, Result};
 use super::fetching::Fetching;
 
 pub use producer::RecordProducer;
-pub(super) use trouble::{Context, trace_log, unreachable};
+pub(super) use trouble::{Context, unreachable};
 pub use trouble::{Diagnosis, PassingError};
 
 /// Where Kafka is, as the configuration says.
@@ -214,6 +215,8 @@ pub(super) type Consumer = BaseConsumer<Context>;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use strandline_operators::ErrorKind;
 
     use super::*;
