@@ -131,7 +131,7 @@ fn a_copy_has_the_bytes_of_the_original() {
             .expect("write");
         let copy = format!("{folder}/copy/a");
         let bytes = store
-            .copy(&file, &copy, original.len() as u64)
+            .copy(&file, &store, &copy, original.len() as u64)
             .expect("copy");
         assert_eq!(bytes, original.len() as u64);
         assert_eq!(read(store, &copy).as_deref(), Some(original.as_slice()));
