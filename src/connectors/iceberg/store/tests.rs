@@ -131,20 +131,33 @@ fn a_copy_has_the_bytes_of_the_original() {
             .expect("write");
         let copy = format!("{folder}/copy/a");
         let bytes = store
-            .copy(&file, &store, &copy, original.len() as u64)
+            .copy(&file, store, &copy, original.len() as u64)
             .expect("copy");
         assert_eq!(bytes, original.len() as u64);
         assert_eq!(read(store, &copy).as_deref(), Some(original.as_slice()));
     }
     // From a disk into a bucket.
-    let [(_, disk), (store, memory)] = &stores[..] else {
+    let [(of_disk, disk), (store, memory)] = &stores[..] else {
         panic!("two stores")
     };
     let (from, to) = (format!("{disk}/data/a"), format!("{memory}/b"));
     store
-        .copy(&from, &store, &to, original.len() as u64)
+        .copy(&from, store, &to, original.len() as u64)
         .expect("copy");
     assert_eq!(read(store, &to).as_deref(), Some(original.as_slice()));
+    // And back, also when an attempt before it did not come to its end.
+    let back = format!("{disk}/back");
+    of_disk
+        .write(&back, vec![1], Patience::Full)
+        .expect("write");
+    let copied = store.copy(&to, of_disk, &back, original.len() as u64);
+    assert_eq!(copied.expect("copy"), original.len() as u64);
+    assert_eq!(read(of_disk, &back).as_deref(), Some(original.as_slice()));
+    // What is not as long as it should be is not copied at all.
+    let other = format!("{disk}/other");
+    let copied = store.copy(&to, of_disk, &other, 7);
+    assert_eq!(copied.expect("its size"), original.len() as u64);
+    assert_eq!(read(of_disk, &other), None);
 }
 
 #[test]
