@@ -205,7 +205,11 @@ impl<'a> Scanner<'a> {
             if self.peek() != Some(b'\\') {
                 return self.unfinished_string();
             }
-            match self.bytes.get(stop + 1).and_then(|&letter| plain_escape(letter)) {
+            match self
+                .bytes
+                .get(stop + 1)
+                .and_then(|&letter| plain_escape(letter))
+            {
                 Some(plain) => {
                     sink(plain);
                     self.at += 2;
@@ -233,7 +237,11 @@ impl<'a> Scanner<'a> {
             if self.peek() != Some(b'\\') {
                 return self.unfinished_string();
             }
-            match self.bytes.get(self.at + 1).and_then(|&letter| plain_escape(letter)) {
+            match self
+                .bytes
+                .get(self.at + 1)
+                .and_then(|&letter| plain_escape(letter))
+            {
                 Some(_) => self.at += 2,
                 None => drop(self.unicode_escape()?),
             }

@@ -147,7 +147,11 @@ impl CatalogSection {
                 "an address such as `sqlite://./data/catalog.db` or `http://localhost:8181`",
                 problems,
             ),
-            warehouse: section.text("warehouse", "a local path, `file://...` or `s3://...`", problems),
+            warehouse: section.text(
+                "warehouse",
+                "a local path, `file://...` or `s3://...`",
+                problems,
+            ),
             properties: section.properties("properties", problems),
         };
         let kind = catalog.catalog_type.as_ref().map(|t| t.value);

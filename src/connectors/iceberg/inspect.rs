@@ -10,8 +10,8 @@ use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 use uuid::Uuid;
 
-use super::catalog::CatalogKind;
 use super::IcebergConnector;
+use super::catalog::CatalogKind;
 use super::readback;
 use super::store::{Patience, Store};
 use super::tables;

@@ -67,11 +67,11 @@ pub use files::{ParquetFiles, open_files};
 pub use inspect::{SnapshotFacts, TableFacts};
 pub use readback::{Visitor, read_back};
 pub use restore::FromSavepoint;
-pub use store::store_trouble;
 pub use savepoint::{
     NAME_CHARS_MAX as SAVEPOINT_NAME_CHARS_MAX, Savepoint, TablePoint,
     validate_name as validate_savepoint_name,
 };
+pub use store::store_trouble;
 
 use catalog::OpenCatalog;
 use open_table::OpenTable;

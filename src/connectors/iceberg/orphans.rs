@@ -95,7 +95,10 @@ fn remove_metadata(store: &Store, table: &Table, progress: &Progress) -> usize {
         return 0;
     };
     let log = metadata.metadata_log().iter().map(|log| &log.metadata_file);
-    let Some(log) = log.map(|file| Place::of(file)).collect::<Option<HashSet<_>>>() else {
+    let Some(log) = log
+        .map(|file| Place::of(file))
+        .collect::<Option<HashSet<_>>>()
+    else {
         return 0;
     };
     let oldest_version = metadata

@@ -217,9 +217,7 @@ impl Store {
     pub(super) fn list(&self, folder: &str) -> Result<Vec<Listed>, Fault> {
         match self.at(folder, Patience::Brief)? {
             At::Disk(path) => Ok(on_disk(folder, &path).collect()),
-            At::Bucket(bucket, key) => {
-                wait(in_bucket(&bucket, folder, &key, OBJECTS_LISTED_MAX))
-            }
+            At::Bucket(bucket, key) => wait(in_bucket(&bucket, folder, &key, OBJECTS_LISTED_MAX)),
         }
     }
 
@@ -305,7 +303,10 @@ impl Store {
         to: &str,
         bytes: u64,
     ) -> Result<u64, Fault> {
-        match (self.at(from, Patience::Full)?, target.at(to, Patience::Full)?) {
+        match (
+            self.at(from, Patience::Full)?,
+            target.at(to, Patience::Full)?,
+        ) {
             (At::Disk(from), At::Disk(to)) => Ok(local::copy(&from, &to)?),
             (At::Bucket(one, from), At::Bucket(other, to)) if Arc::ptr_eq(&one, &other) => {
                 wait(one.copy(&from, &to))

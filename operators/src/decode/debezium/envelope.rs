@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::members::Members;
 use super::meaning::{Member, SourceMember};
+use super::members::Members;
 use crate::decode::scan::{Malformed, Scanner};
 
 /// What a record is.
@@ -112,11 +112,7 @@ pub(super) trait ReadRow {
 
 impl<'a> Envelope<'a> {
     /// Reads a whole record, and `after` in it into `rows` if it can; [`Envelope::read_row`] then says which.
-    pub fn read(
-        text: &'a str,
-        shapes: &mut Shapes,
-        rows: &mut impl ReadRow,
-    ) -> Scan<Envelope<'a>> {
+    pub fn read(text: &'a str, shapes: &mut Shapes, rows: &mut impl ReadRow) -> Scan<Envelope<'a>> {
         let mut json = Scanner::new(text);
         let mut envelope = Envelope {
             document: text,
@@ -134,7 +130,10 @@ impl<'a> Envelope<'a> {
             let start = json.at;
             match member {
                 Member::Schema if wrapped.is_none() => {
-                    match rows.last_schema().filter(|s| json.rest().starts_with(s.as_bytes())) {
+                    match rows
+                        .last_schema()
+                        .filter(|s| json.rest().starts_with(s.as_bytes()))
+                    {
                         Some(known) => json.at += known.len(),
                         None => json.skip_value(1)?,
                     }

@@ -31,9 +31,9 @@
 mod envelope;
 mod meaning;
 mod members;
-mod readings;
 #[cfg(test)]
 mod prediction_tests;
+mod readings;
 #[cfg(test)]
 mod tests;
 
@@ -220,7 +220,10 @@ impl Changes {
             Kind::Row => envelope.document,
             Kind::Change => envelope.row()?,
         };
-        if envelope.read_row.is_some_and(|read| std::ptr::eq(read, row)) {
+        if envelope
+            .read_row
+            .is_some_and(|read| std::ptr::eq(read, row))
+        {
             self.rows.keep();
         } else {
             self.rows.roll_back();

@@ -50,8 +50,7 @@ fn fates(records: &[String]) -> Vec<Fate> {
         fates[*record as usize] = Fate::Row(row(&decoded, COLUMNS, place));
     }
     for failure in &decoded.failures {
-        fates[failure.record as usize] =
-            Fate::Failure(failure.error_type, failure.message.clone());
+        fates[failure.record as usize] = Fate::Failure(failure.error_type, failure.message.clone());
     }
     fates
 }
@@ -75,7 +74,8 @@ fn image() -> impl Strategy<Value = &'static str> {
 }
 
 fn record() -> impl Strategy<Value = String> {
-    const SOURCE: &str = r#"{"version":"3.6.3.Final","db":"shop","schema":"public","table":"orders","lsn":42}"#;
+    const SOURCE: &str =
+        r#"{"version":"3.6.3.Final","db":"shop","schema":"public","table":"orders","lsn":42}"#;
     let op = proptest::sample::select(vec!["c", "u", "d", "r", "t", "m", "x"]);
     (image(), image(), op, 0..10).prop_map(|(before, after, op, shape)| match shape {
         0..=3 => format!(

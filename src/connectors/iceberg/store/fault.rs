@@ -105,7 +105,10 @@ impl Named {
         let has_answered = self.has_answered.load(Ordering::Relaxed);
         if self.asks_machine && MACHINE_ASKED.iter().any(|path| text.contains(path)) {
             if has_answered {
-                let why = format!("cannot get new credentials for bucket `{bucket}`: {}", deepest(error));
+                let why = format!(
+                    "cannot get new credentials for bucket `{bucket}`: {}",
+                    deepest(error)
+                );
                 return Fault::new(ErrorKind::Unreachable, why)
                     .hint("see that this machine's metadata service can be reached");
             }
@@ -331,9 +334,11 @@ mod tests {
             path: "a".to_owned(),
             source: "403 Forbidden".into(),
         };
-        for (is_temporary, has_answered, may_pass) in
-            [(true, true, true), (true, false, false), (false, true, false)]
-        {
+        for (is_temporary, has_answered, may_pass) in [
+            (true, true, true),
+            (true, false, false),
+            (false, true, false),
+        ] {
             let named = named(is_temporary);
             named.has_answered.store(has_answered, Ordering::Relaxed);
             let refused = answer(&document("InvalidAccessKeyId"));

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -240,7 +240,11 @@ impl Bucket {
         let mut listed = self.client.list(Some(folder)).take(most);
         let mut found = Vec::new();
         // Each page is a request of its own.
-        while let Some(object) = self.ask(0, listed.try_next()).await.map_err(|e| self.fault(e))? {
+        while let Some(object) = self
+            .ask(0, listed.try_next())
+            .await
+            .map_err(|e| self.fault(e))?
+        {
             let written = Some(object.last_modified.into());
             found.push((object.location.to_string(), written));
         }
@@ -301,7 +305,9 @@ pub(super) async fn delete_all(objects: Vec<(String, Arc<Bucket>, Path)>) -> Vec
 }
 
 /// Reads objects whole; `None` for one that is not there.
-pub(super) async fn read_all(objects: Vec<(Arc<Bucket>, Path)>) -> Result<Vec<Option<Bytes>>, Fault> {
+pub(super) async fn read_all(
+    objects: Vec<(Arc<Bucket>, Path)>,
+) -> Result<Vec<Option<Bytes>>, Fault> {
     let asked = objects
         .into_iter()
         .map(|(bucket, key)| async move { bucket.read(&key).await });

@@ -31,7 +31,10 @@ impl Overdue {
         let mut overdue = requests();
         let number = overdue.last_key_value().map_or(0, |(last, _)| last + 1);
         let request = Request {
-            store: format!("the object store of bucket `{}`, {}", named.bucket, named.at),
+            store: format!(
+                "the object store of bucket `{}`, {}",
+                named.bucket, named.at
+            ),
             since: Instant::now().checked_sub(age).unwrap_or_else(Instant::now),
         };
         overdue.insert(number, request);

@@ -35,7 +35,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The first pause before a request is tried again; it doubles.
 const PAUSE: Duration = Duration::from_millis(50);
 
-
 /// How long a request is tried when connections are refused, answers are lost or servers are overloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub(in super::super) enum Patience {
@@ -213,7 +212,10 @@ impl Given<'_> {
                 |endpoint| format!("`{endpoint}`"),
             ),
             asks_machine,
-            is_temporary: asks_machine || builder.get_config_value(&AmazonS3ConfigKey::Token).is_some(),
+            is_temporary: asks_machine
+                || builder
+                    .get_config_value(&AmazonS3ConfigKey::Token)
+                    .is_some(),
             has_answered: Arc::default(),
         };
         Ok((builder, named))
@@ -311,11 +313,13 @@ mod tests {
             ("AWS_ACCESS_KEY_ID", "theirs"),
             ("AWS_SECRET_ACCESS_KEY", "theirs"),
         ];
-        let token = |properties: &[(&str, &str)]| {
-            value(properties, &environment, AmazonS3ConfigKey::Token)
-        };
+        let token =
+            |properties: &[(&str, &str)]| value(properties, &environment, AmazonS3ConfigKey::Token);
         assert_eq!(token(&[("s3.session-token", "ours")]), None);
-        let keys = [("s3.access-key-id", "ours"), ("s3.secret-access-key", "ours")];
+        let keys = [
+            ("s3.access-key-id", "ours"),
+            ("s3.secret-access-key", "ours"),
+        ];
         assert_eq!(token(&keys), None);
         let all = [&keys[..], &[("s3.session-token", "ours")]].concat();
         assert_eq!(token(&all).as_deref(), Some("ours"));
