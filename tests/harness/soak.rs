@@ -16,9 +16,9 @@ use crate::support::{Catalog, OwnStack, RomanNumerals};
 
 /// How often memory is looked at.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-/// The part of the run that is not judged. Up to its half the state grows to the ids of a TTL; then the first of them
-/// expire, and caches and pools have seen everything once.
-const WARM_UP: f64 = 0.55;
+/// The part of the run that is not judged. Up to its half the state grows to the ids of a TTL. They expire in slabs of a fifth of
+/// the TTL, so the first of them go at six tenths of the run, with a peak, and then caches and pools have seen everything.
+const WARM_UP: f64 = 0.65;
 /// A reader catches up within this.
 const CATCH_UP_DEADLINE: Duration = Duration::from_secs(3600);
 
