@@ -252,7 +252,7 @@ mod tests {
             Format::ProtobufSr,
             SchemaKind::Protobuf,
             r#"syntax = "proto3"; import "google/protobuf/timestamp.proto"; import "google/protobuf/wrappers.proto";
-                message Other { string event_id = 1; string not_of_an_event = 2; }
+                message Other { string id = 1; string not_of_an_event = 2; }
                 enum Side { BUY = 0; SELL = 1; }
                 message Trade {
                     string id = 1; google.protobuf.Timestamp event_time = 2;
@@ -261,7 +261,7 @@ mod tests {
                     google.protobuf.StringValue l = 14; repeated string m = 15; map<string, string> n = 16; Other o = 17;
                     string kafka_offset = 18;
                 }
-                message Cancel { string event_id = 1; int64 event_time = 2; string h = 3; string reason = 4; }"#,
+                message Cancel { string id = 1; int64 event_time = 2; string h = 3; string reason = 4; }"#,
         );
         let unsigned = ColumnType::Decimal {
             precision: 20,

@@ -273,7 +273,10 @@ fn fuzz(format: Format) {
         assert_eq!(decoded.columns.num_rows(), decoded.rows.len());
         for (place, columns) in expected {
             let row = decoded.rows.binary_search(&place);
-            let row = row.unwrap_or_else(|_| panic!("the good record {place} does not land"));
+            let row = row.unwrap_or_else(|_| {
+                let failure = decoded.failures.iter().find(|f| f.record == place);
+                panic!("the good record {place} does not land: {failure:?}")
+            });
             assert_eq!(&decoded.columns.slice(row, 1), columns, "record {place}");
         }
         for failure in &decoded.failures {

@@ -39,6 +39,8 @@ impl<M: Copy> Members<M> {
             let member = match predicted {
                 Some(found) => {
                     json.at += found.length;
+                    // This one may have more of it than the one before.
+                    json.skip_whitespace();
                     next = found.place + 1;
                     found.meaning
                 }

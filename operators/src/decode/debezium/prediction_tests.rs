@@ -77,7 +77,7 @@ fn record() -> impl Strategy<Value = String> {
     const SOURCE: &str =
         r#"{"version":"3.6.3.Final","db":"shop","schema":"public","table":"orders","lsn":42}"#;
     let op = proptest::sample::select(vec!["c", "u", "d", "r", "t", "m", "x"]);
-    (image(), image(), op, 0..10).prop_map(|(before, after, op, shape)| match shape {
+    (image(), image(), op, 0..11).prop_map(|(before, after, op, shape)| match shape {
         0..=3 => format!(
             r#"{{"before":{before},"after":{after},"source":{SOURCE},"op":"{op}","ts_ms":1763719200001}}"#
         ),
@@ -93,8 +93,12 @@ fn record() -> impl Strategy<Value = String> {
         7 => format!(
             r#"{{"before":{before},"after":{after},"after":{before},"source":{SOURCE},"op":"{op}","ts_ms":7}}"#
         ),
+        // A space more here and there.
+        8 => format!(
+            "{{\"before\":{before},\"after\":{after},\"source\":{SOURCE},\"op\": \"{op}\",\"ts_ms\" :  1763719200001}}"
+        ),
         // A row whose column has the name of an image, and a sign of life.
-        8 => format!(r#"{{"event_id":"row","event_time":1763719200000,"after":{after}}}"#),
+        9 => format!(r#"{{"event_id":"row","event_time":1763719200000,"after":{after}}}"#),
         _ => r#"{"ts_ms":9}"#.to_owned(),
     })
 }
