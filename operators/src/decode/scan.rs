@@ -194,7 +194,8 @@ impl<'a> Scanner<'a> {
         Ok(scratch)
     }
 
-    /// Goes on with a string whose plain text so far ends at `stop`.
+    /// Goes on with a string whose plain text so far ends at `stop`. Apart: most strings have no escapes, and are read in line.
+    #[inline(never)]
     fn string_with_escapes(&mut self, mut stop: usize, mut sink: impl FnMut(&str)) -> Scan<()> {
         loop {
             sink(&self.text[self.at..stop]);
