@@ -1,7 +1,7 @@
 //! A proxy between the engine and a REST catalog: it loses, delays and forges the answers to commits, by a
 //! schedule or by a seed, and counts what it did.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -79,7 +79,7 @@ pub struct Injected {
 /// Which requests are hit next.
 enum Schedule {
     Off,
-    /// One commit in `every`, in this order; of one table only where it is named.
+    /// One commit in `every` of each table, in this order; of one table only where it is named.
     Queue {
         faults: VecDeque<Fault>,
         every: usize,
@@ -103,7 +103,7 @@ struct Held {
 
 struct State {
     schedule: Schedule,
-    seen: usize,
+    seen: HashMap<String, usize>,
     injected: Vec<Injected>,
     after_look_up: Vec<Held>,
     held: Vec<Held>,
@@ -139,7 +139,7 @@ impl CatalogProxy {
                 .to_owned(),
             state: Mutex::new(State {
                 schedule: Schedule::Off,
-                seen: 0,
+                seen: HashMap::new(),
                 injected: Vec::new(),
                 after_look_up: Vec::new(),
                 held: Vec::new(),
@@ -162,7 +162,7 @@ impl CatalogProxy {
         self.uri.clone()
     }
 
-    /// Injects these faults in their order, into one commit of every `every`.
+    /// Injects these faults in their order, into one commit of every `every` of each table: tables that take turns are all hit.
     pub fn inject(&self, faults: impl IntoIterator<Item = Fault>, every: usize) {
         self.state().schedule = Schedule::Queue {
             faults: faults.into_iter().collect(),
@@ -433,7 +433,8 @@ impl Shared {
 
 impl State {
     fn fault_of_commit(&mut self, table: &str) -> Option<(usize, Fault)> {
-        self.seen += 1;
+        let seen = self.seen.entry(table.to_owned()).or_default();
+        *seen += 1;
         let fault = match &mut self.schedule {
             Schedule::Off => None,
             Schedule::Queue {
@@ -442,7 +443,7 @@ impl State {
                 table: only,
             } => {
                 let is_meant = only.as_ref().is_none_or(|only| only == table);
-                (is_meant && self.seen.is_multiple_of(*every))
+                (is_meant && seen.is_multiple_of(*every))
                     .then(|| faults.pop_front())
                     .flatten()
             }
