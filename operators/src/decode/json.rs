@@ -215,7 +215,16 @@ impl JsonRows {
     /// Reads an object whose keys are the predicted ones. `None` when anything is out of the ordinary. The
     /// columns must then be rolled back; else they must be, or be kept, by what follows the object.
     #[inline]
-    pub fn read_as_predicted(&mut self, json: &mut Scanner<'_>) -> Option<()> {
+    pub fn read_as_predicted(&mut self, scanner: &mut Scanner<'_>) -> Option<()> {
+        // One of our own stays in registers.
+        let mut json = scanner.clone();
+        self.read_members_as_predicted(&mut json)?;
+        scanner.at = json.at;
+        Some(())
+    }
+
+    #[inline(always)]
+    fn read_members_as_predicted(&mut self, json: &mut Scanner<'_>) -> Option<()> {
         let mut values = 0;
         let mut found = Some(self.template.first(json.rest())?);
         while let Some(member) = found {

@@ -195,7 +195,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes on with a string whose plain text so far ends at `stop`. Apart: most strings have no escapes, and are read in line.
-    #[inline(never)]
+    #[cold]
     fn string_with_escapes(&mut self, mut stop: usize, mut sink: impl FnMut(&str)) -> Scan<()> {
         loop {
             sink(&self.text[self.at..stop]);

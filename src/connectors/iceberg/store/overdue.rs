@@ -48,7 +48,7 @@ impl Drop for Overdue {
     }
 }
 
-/// Which object store this process waits for, and for how long, if it does for more than [`OVERDUE_AFTER`].
+/// Which object store this process waits for, and for how long, if it does for more than 5 s.
 pub fn store_trouble() -> Option<String> {
     let overdue = requests();
     let (_, oldest) = overdue.first_key_value()?;
