@@ -31,7 +31,7 @@ final class AvroSteps {
             HttpResponse<String> answer =
                     HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString());
             if (answer.statusCode() == 404) {
-                throw new FlatParser.Invalid("schema id " + id + " is not in the registry");
+                throw new Invalid("schema id " + id + " is not in the registry");
             }
             ObjectMapper json = new ObjectMapper();
             return of(json.readTree(json.readTree(answer.body()).get("schema").asText()));
@@ -69,12 +69,12 @@ final class AvroSteps {
                             case "boolean" -> 1;
                             case "float" -> 4;
                             case "double" -> 8;
-                            default -> throw new FlatParser.Invalid("field " + name + " is of a type not known here");
+                            default -> throw new Invalid("field " + name + " is of a type not known here");
                         });
             }
         }
         if (!hasId || !hasTime) {
-            throw new FlatParser.Invalid("the schema has no message_id or no event_time");
+            throw new Invalid("the schema has no message_id or no event_time");
         }
         return new AvroSteps(steps.toByteArray());
     }

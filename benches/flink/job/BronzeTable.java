@@ -31,12 +31,7 @@ final class BronzeTable {
 
     private BronzeTable() {}
 
-    /** Creates it when it is missing; returns where it is. */
-    static String create(String warehouse) throws java.io.IOException {
-        return create(warehouse, NAME, SCHEMA);
-    }
-
-    /** The same for another table, with the same properties. */
+    /** Creates a table when it is missing, with the properties of all; returns where it is. */
     static String create(String warehouse, TableIdentifier name, Schema schema) throws java.io.IOException {
         try (HadoopCatalog catalog = new HadoopCatalog(new Configuration(), warehouse)) {
             if (!catalog.tableExists(name)) {

@@ -1,5 +1,4 @@
 import java.util.List;
-import java.util.Map;
 import org.apache.iceberg.catalog.TableIdentifier;
 import org.apache.iceberg.types.Types;
 
@@ -7,14 +6,14 @@ import org.apache.iceberg.types.Types;
  * Debezium's changes in JSON, flattened into columns, deduplicated by their position in the database's log: what
  * Strandline's job {@code business-events} does with {@code format: debezium_json}.
  *
- * <p>Arguments: those of {@link BronzeJob}.
+ * <p>Arguments: those of {@link Settings}.
  */
 public final class DebeziumJob {
     private DebeziumJob() {}
 
     public static void main(String[] args) throws Exception {
         FlatJob.run(
-                FlatJob.options(args),
+                new Settings(args),
                 new ChangeParser(),
                 new FlatRecordInfo(ChangeParser.TEXTS, ChangeParser.NUMBERS),
                 TableIdentifier.of("bronze", "business_events"),

@@ -6,7 +6,7 @@ import java.util.Arrays;
  * <p>Nothing is copied out of the payload before the sink reads it, and an instance is filled again and again
  * (the job runs with object reuse), so that parsing and exchanging a record allocates nothing.
  */
-public final class Event extends EventKey.Keyed {
+public final class Event extends Incoming {
     static final int EVENT_ID = 0;
     static final int EVENT_TYPE = 1;
     static final int USER_ID = 2;
@@ -22,23 +22,10 @@ public final class Event extends EventKey.Keyed {
     final int[] start = new int[TEXTS];
     final int[] end = new int[TEXTS];
 
-    /** Microseconds since 1970. */
-    long eventTime;
     boolean hasInputValue;
     int inputValue;
     boolean hasResponseTime;
     double responseTime;
-
-    String topic;
-    int partition;
-    long offset;
-    /** The broker's, in milliseconds since 1970. */
-    long timestamp;
-    /** When the source read it, in milliseconds since 1970. */
-    long ingestedAt;
-
-    /** Why the record cannot land; null when it can. */
-    String problem;
 
     void clear() {
         length = 0;
@@ -60,18 +47,10 @@ public final class Event extends EventKey.Keyed {
         length = other.length;
         System.arraycopy(other.start, 0, start, 0, TEXTS);
         System.arraycopy(other.end, 0, end, 0, TEXTS);
-        eventTime = other.eventTime;
         hasInputValue = other.hasInputValue;
         inputValue = other.inputValue;
         hasResponseTime = other.hasResponseTime;
         responseTime = other.responseTime;
-        topic = other.topic;
-        partition = other.partition;
-        offset = other.offset;
-        timestamp = other.timestamp;
-        ingestedAt = other.ingestedAt;
-        problem = other.problem;
-        hashHigh = other.hashHigh;
-        hashLow = other.hashLow;
+        copyOrigin(other);
     }
 }

@@ -1,6 +1,5 @@
 import java.io.IOException;
 import org.apache.flink.api.common.serialization.SerializerConfig;
-import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeutils.SimpleTypeSerializerSnapshot;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.TypeSerializerSnapshot;
@@ -18,15 +17,8 @@ public record EventKey(long high, long low) {
         return (int) (low ^ low >>> 32);
     }
 
-    /** What has a key. */
-    abstract static class Keyed {
-        /** The 128-bit hash of the event id: the key. */
-        long hashHigh;
-        long hashLow;
-    }
-
     /** MurmurHash3 x64 128 with seed 0, as published by Austin Appleby. */
-    static void hash(byte[] bytes, int from, int length, Keyed event) {
+    static void hash(byte[] bytes, int from, int length, Incoming record) {
         long h1 = 0;
         long h2 = 0;
         int at = from;
@@ -51,8 +43,8 @@ public record EventKey(long high, long low) {
         h2 = finish(h2);
         h1 += h2;
         h2 += h1;
-        event.hashHigh = h1;
-        event.hashLow = h2;
+        record.hashHigh = h1;
+        record.hashLow = h2;
     }
 
     private static final java.lang.invoke.VarHandle LONGS =
@@ -147,60 +139,14 @@ public record EventKey(long high, long low) {
     }
 
     /** Tells Flink to use {@link Serializer} instead of Kryo. */
-    public static final class Info extends TypeInformation<EventKey> {
-        @Override
-        public boolean isBasicType() {
-            return false;
-        }
-
-        @Override
-        public boolean isTupleType() {
-            return false;
-        }
-
-        @Override
-        public int getArity() {
-            return 1;
-        }
-
-        @Override
-        public int getTotalFields() {
-            return 1;
-        }
-
-        @Override
-        public Class<EventKey> getTypeClass() {
-            return EventKey.class;
-        }
-
-        @Override
-        public boolean isKeyType() {
-            return true;
+    public static final class Info extends OwnType<EventKey> {
+        Info() {
+            super(EventKey.class, true);
         }
 
         @Override
         public TypeSerializer<EventKey> createSerializer(SerializerConfig config) {
             return Serializer.INSTANCE;
-        }
-
-        @Override
-        public String toString() {
-            return "EventKey";
-        }
-
-        @Override
-        public boolean equals(Object other) {
-            return other instanceof Info;
-        }
-
-        @Override
-        public int hashCode() {
-            return 2;
-        }
-
-        @Override
-        public boolean canEqual(Object other) {
-            return other instanceof Info;
         }
     }
 }

@@ -1,16 +1,9 @@
-import org.apache.flink.table.data.ArrayData;
-import org.apache.flink.table.data.DecimalData;
-import org.apache.flink.table.data.MapData;
-import org.apache.flink.table.data.RawValueData;
-import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.data.TimestampData;
 import org.apache.flink.table.data.binary.BinaryStringData;
-import org.apache.flink.types.RowKind;
-import org.apache.flink.types.variant.Variant;
 
 /** An event as a row of the table (see {@link BronzeTable}): a view, so that no row object is filled. */
-final class EventRow implements RowData {
+final class EventRow extends AppendedRow {
     /** The order of {@link BronzeTable}'s columns. */
     private static final int EVENT_TIME = 2;
     private static final int INPUT_VALUE = 5;
@@ -32,24 +25,10 @@ final class EventRow implements RowData {
     boolean isLate;
     /** Milliseconds; {@link Long#MIN_VALUE} before the first. */
     long watermark;
-    private String topic;
-    private StringData topicText;
 
     @Override
     public int getArity() {
         return COLUMNS;
-    }
-
-    @Override
-    public RowKind getRowKind() {
-        return RowKind.INSERT;
-    }
-
-    @Override
-    public void setRowKind(RowKind kind) {
-        if (kind != RowKind.INSERT) {
-            throw new UnsupportedOperationException("the table is appended to");
-        }
     }
 
     @Override
@@ -65,11 +44,7 @@ final class EventRow implements RowData {
     @Override
     public StringData getString(int column) {
         if (column == TOPIC) {
-            if (!event.topic.equals(topic)) {
-                topic = event.topic;
-                topicText = StringData.fromString(topic);
-            }
-            return topicText;
+            return topic(event);
         }
         int text = TEXT[column];
         return BinaryStringData.fromBytes(event.bytes, event.start[text], event.end[text] - event.start[text]);
@@ -78,8 +53,7 @@ final class EventRow implements RowData {
     @Override
     public TimestampData getTimestamp(int column, int precision) {
         return switch (column) {
-            case EVENT_TIME -> TimestampData.fromEpochMillis(
-                    Math.floorDiv(event.eventTime, 1000L), (int) Math.floorMod(event.eventTime, 1000L) * 1000);
+            case EVENT_TIME -> eventTime(event);
             case KAFKA_TIMESTAMP -> TimestampData.fromEpochMillis(event.timestamp);
             case INGESTED_AT -> TimestampData.fromEpochMillis(event.ingestedAt);
             case INGEST_WATERMARK -> TimestampData.fromEpochMillis(watermark);
@@ -105,59 +79,5 @@ final class EventRow implements RowData {
     @Override
     public double getDouble(int column) {
         return event.responseTime;
-    }
-
-    @Override
-    public byte getByte(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public short getShort(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public float getFloat(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public DecimalData getDecimal(int column, int precision, int scale) {
-        throw unsupported();
-    }
-
-    @Override
-    public <T> RawValueData<T> getRawValue(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public byte[] getBinary(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public ArrayData getArray(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public MapData getMap(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public RowData getRow(int column, int fields) {
-        throw unsupported();
-    }
-
-    @Override
-    public Variant getVariant(int column) {
-        throw unsupported();
-    }
-
-    private static UnsupportedOperationException unsupported() {
-        return new UnsupportedOperationException("the table has no column of this type");
     }
 }

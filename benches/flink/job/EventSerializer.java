@@ -1,5 +1,4 @@
 import java.io.IOException;
-import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeutils.SimpleTypeSerializerSnapshot;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.TypeSerializerSnapshot;
@@ -42,14 +41,7 @@ public final class EventSerializer extends TypeSerializerSingleton<Event> {
 
     @Override
     public void serialize(Event event, DataOutputView out) throws IOException {
-        out.writeLong(event.hashHigh);
-        out.writeLong(event.hashLow);
-        out.writeLong(event.eventTime);
-        out.writeLong(event.offset);
-        out.writeLong(event.timestamp);
-        out.writeLong(event.ingestedAt);
-        out.writeInt(event.partition);
-        out.writeUTF(event.topic);
+        event.writeOrigin(out);
         out.writeByte((event.hasInputValue ? HAS_INPUT_VALUE : 0) | (event.hasResponseTime ? HAS_RESPONSE_TIME : 0));
         out.writeInt(event.inputValue);
         out.writeDouble(event.responseTime);
@@ -68,14 +60,7 @@ public final class EventSerializer extends TypeSerializerSingleton<Event> {
 
     @Override
     public Event deserialize(Event event, DataInputView in) throws IOException {
-        event.hashHigh = in.readLong();
-        event.hashLow = in.readLong();
-        event.eventTime = in.readLong();
-        event.offset = in.readLong();
-        event.timestamp = in.readLong();
-        event.ingestedAt = in.readLong();
-        event.partition = in.readInt();
-        event.topic = in.readUTF();
+        event.readOrigin(in);
         int flags = in.readByte();
         event.hasInputValue = (flags & HAS_INPUT_VALUE) != 0;
         event.hasResponseTime = (flags & HAS_RESPONSE_TIME) != 0;
@@ -88,7 +73,6 @@ public final class EventSerializer extends TypeSerializerSingleton<Event> {
         event.length = in.readInt();
         event.ensureCapacity(event.length);
         in.readFully(event.bytes, 0, event.length);
-        event.problem = null;
         return event;
     }
 
@@ -110,60 +94,14 @@ public final class EventSerializer extends TypeSerializerSingleton<Event> {
     }
 
     /** Tells Flink to use this serializer instead of Kryo. */
-    public static final class Info extends TypeInformation<Event> {
-        @Override
-        public boolean isBasicType() {
-            return false;
-        }
-
-        @Override
-        public boolean isTupleType() {
-            return false;
-        }
-
-        @Override
-        public int getArity() {
-            return 1;
-        }
-
-        @Override
-        public int getTotalFields() {
-            return 1;
-        }
-
-        @Override
-        public Class<Event> getTypeClass() {
-            return Event.class;
-        }
-
-        @Override
-        public boolean isKeyType() {
-            return false;
+    public static final class Info extends OwnType<Event> {
+        Info() {
+            super(Event.class, false);
         }
 
         @Override
         public TypeSerializer<Event> createSerializer(SerializerConfig config) {
             return INSTANCE;
-        }
-
-        @Override
-        public String toString() {
-            return "Event";
-        }
-
-        @Override
-        public boolean equals(Object other) {
-            return other instanceof Info;
-        }
-
-        @Override
-        public int hashCode() {
-            return 1;
-        }
-
-        @Override
-        public boolean canEqual(Object other) {
-            return other instanceof Info;
         }
     }
 }

@@ -8,11 +8,4 @@ interface FlatParser extends Serializable {
      * @return whether it is anything at all: what is not is dropped
      */
     boolean parse(byte[] key, byte[] value, FlatRecord into);
-
-    /** What a parser says about a value that it cannot read. */
-    final class Invalid extends RuntimeException {
-        Invalid(String message) {
-            super(message, null, false, false);
-        }
-    }
 }

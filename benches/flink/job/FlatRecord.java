@@ -7,7 +7,7 @@ import java.util.Map;
  *
  * <p>As {@link Event}, an instance is filled again and again (the jobs run with object reuse).
  */
-public final class FlatRecord extends EventKey.Keyed {
+public final class FlatRecord extends Incoming {
     /** The place of the event id among the texts of every job. */
     static final int EVENT_ID = 0;
 
@@ -22,22 +22,10 @@ public final class FlatRecord extends EventKey.Keyed {
     /** Kafka's headers; empty in nearly all records. */
     Map<String, byte[]> headers = Map.of();
 
-    /** Microseconds since 1970. */
-    long eventTime;
     /** Milliseconds since 1970, {@link Long#MIN_VALUE} before the first. */
     long watermark;
     boolean isLate;
 
-    String topic;
-    int partition;
-    long offset;
-    /** The broker's, in milliseconds since 1970. */
-    long timestamp;
-    /** When the source read it, in milliseconds since 1970. */
-    long ingestedAt;
-
-    /** Why the record cannot land; null when it can. */
-    String problem;
     /** The value as Kafka had it, for a dead letter; not sent to the worker that owns the id. */
     byte[] original;
 
@@ -92,17 +80,9 @@ public final class FlatRecord extends EventKey.Keyed {
         System.arraycopy(other.end, 0, end, 0, end.length);
         System.arraycopy(other.numbers, 0, numbers, 0, numbers.length);
         headers = other.headers.isEmpty() ? Map.of() : new HashMap<>(other.headers);
-        eventTime = other.eventTime;
         watermark = other.watermark;
         isLate = other.isLate;
-        topic = other.topic;
-        partition = other.partition;
-        offset = other.offset;
-        timestamp = other.timestamp;
-        ingestedAt = other.ingestedAt;
-        problem = other.problem;
         original = other.original;
-        hashHigh = other.hashHigh;
-        hashLow = other.hashLow;
+        copyOrigin(other);
     }
 }

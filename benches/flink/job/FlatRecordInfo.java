@@ -2,18 +2,18 @@ import java.io.IOException;
 import java.util.HashMap;
 import java.util.Map;
 import org.apache.flink.api.common.serialization.SerializerConfig;
-import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeutils.TypeSerializer;
 import org.apache.flink.api.common.typeutils.TypeSerializerSnapshot;
 import org.apache.flink.core.memory.DataInputView;
 import org.apache.flink.core.memory.DataOutputView;
 
 /** How records travel to the worker that owns their id, by the number of their texts and numbers; instead of Kryo. */
-public final class FlatRecordInfo extends TypeInformation<FlatRecord> {
+public final class FlatRecordInfo extends OwnType<FlatRecord> {
     private final int texts;
     private final int numbers;
 
     FlatRecordInfo(int texts, int numbers) {
+        super(FlatRecord.class, false);
         this.texts = texts;
         this.numbers = numbers;
     }
@@ -28,41 +28,6 @@ public final class FlatRecordInfo extends TypeInformation<FlatRecord> {
     }
 
     @Override
-    public boolean isBasicType() {
-        return false;
-    }
-
-    @Override
-    public boolean isTupleType() {
-        return false;
-    }
-
-    @Override
-    public int getArity() {
-        return 1;
-    }
-
-    @Override
-    public int getTotalFields() {
-        return 1;
-    }
-
-    @Override
-    public Class<FlatRecord> getTypeClass() {
-        return FlatRecord.class;
-    }
-
-    @Override
-    public boolean isKeyType() {
-        return false;
-    }
-
-    @Override
-    public String toString() {
-        return "FlatRecord(" + texts + ", " + numbers + ")";
-    }
-
-    @Override
     public boolean equals(Object other) {
         return other instanceof FlatRecordInfo info && info.texts == texts && info.numbers == numbers;
     }
@@ -70,11 +35,6 @@ public final class FlatRecordInfo extends TypeInformation<FlatRecord> {
     @Override
     public int hashCode() {
         return 31 * texts + numbers;
-    }
-
-    @Override
-    public boolean canEqual(Object other) {
-        return other instanceof FlatRecordInfo;
     }
 
     private static final class Serializer extends TypeSerializer<FlatRecord> {
@@ -119,16 +79,9 @@ public final class FlatRecordInfo extends TypeInformation<FlatRecord> {
 
         @Override
         public void serialize(FlatRecord record, DataOutputView out) throws IOException {
-            out.writeLong(record.hashHigh);
-            out.writeLong(record.hashLow);
-            out.writeLong(record.eventTime);
+            record.writeOrigin(out);
             out.writeLong(record.watermark);
             out.writeBoolean(record.isLate);
-            out.writeLong(record.offset);
-            out.writeLong(record.timestamp);
-            out.writeLong(record.ingestedAt);
-            out.writeInt(record.partition);
-            out.writeUTF(record.topic);
             for (int i = 0; i < texts; i++) {
                 out.writeInt(record.start[i]);
                 out.writeInt(record.end[i]);
@@ -153,16 +106,9 @@ public final class FlatRecordInfo extends TypeInformation<FlatRecord> {
 
         @Override
         public FlatRecord deserialize(FlatRecord record, DataInputView in) throws IOException {
-            record.hashHigh = in.readLong();
-            record.hashLow = in.readLong();
-            record.eventTime = in.readLong();
+            record.readOrigin(in);
             record.watermark = in.readLong();
             record.isLate = in.readBoolean();
-            record.offset = in.readLong();
-            record.timestamp = in.readLong();
-            record.ingestedAt = in.readLong();
-            record.partition = in.readInt();
-            record.topic = in.readUTF();
             for (int i = 0; i < texts; i++) {
                 record.start[i] = in.readInt();
                 record.end[i] = in.readInt();
@@ -183,7 +129,6 @@ public final class FlatRecordInfo extends TypeInformation<FlatRecord> {
                 in.readFully(value);
                 record.headers.put(name, value);
             }
-            record.problem = null;
             record.original = null;
             return record;
         }

@@ -2,27 +2,19 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import org.apache.flink.table.data.ArrayData;
-import org.apache.flink.table.data.DecimalData;
 import org.apache.flink.table.data.GenericMapData;
 import org.apache.flink.table.data.MapData;
-import org.apache.flink.table.data.RawValueData;
-import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.data.TimestampData;
 import org.apache.flink.table.data.binary.BinaryStringData;
-import org.apache.flink.types.RowKind;
-import org.apache.flink.types.variant.Variant;
 
 /** A {@link FlatRecord} as a row of the job's table: a view, so that no row object is filled. */
-final class FlatRow implements RowData {
+final class FlatRow extends AppendedRow {
     private static final MapData NO_HEADERS = new GenericMapData(Map.of());
 
     FlatRecord record;
     private final FlatColumn.Shows[] shows;
     private final int[] places;
-    private String topic;
-    private StringData topicText;
 
     FlatRow(List<FlatColumn> columns) {
         shows = columns.stream().map(FlatColumn::shows).toArray(FlatColumn.Shows[]::new);
@@ -32,18 +24,6 @@ final class FlatRow implements RowData {
     @Override
     public int getArity() {
         return shows.length;
-    }
-
-    @Override
-    public RowKind getRowKind() {
-        return RowKind.INSERT;
-    }
-
-    @Override
-    public void setRowKind(RowKind kind) {
-        if (kind != RowKind.INSERT) {
-            throw new UnsupportedOperationException("the table is appended to");
-        }
     }
 
     @Override
@@ -59,11 +39,7 @@ final class FlatRow implements RowData {
     @Override
     public StringData getString(int column) {
         if (shows[column] == FlatColumn.Shows.TOPIC) {
-            if (!record.topic.equals(topic)) {
-                topic = record.topic;
-                topicText = StringData.fromString(topic);
-            }
-            return topicText;
+            return topic(record);
         }
         int start = record.start[places[column]];
         return BinaryStringData.fromBytes(record.bytes, start, record.end[places[column]] - start);
@@ -78,8 +54,7 @@ final class FlatRow implements RowData {
     @Override
     public TimestampData getTimestamp(int column, int precision) {
         return switch (shows[column]) {
-            case EVENT_TIME -> TimestampData.fromEpochMillis(
-                    Math.floorDiv(record.eventTime, 1000L), (int) Math.floorMod(record.eventTime, 1000L) * 1000);
+            case EVENT_TIME -> eventTime(record);
             case MILLIS -> TimestampData.fromEpochMillis(record.numbers[places[column]]);
             case KAFKA_TIMESTAMP -> TimestampData.fromEpochMillis(record.timestamp);
             case INGESTED_AT -> TimestampData.fromEpochMillis(record.ingestedAt);
@@ -111,54 +86,5 @@ final class FlatRow implements RowData {
         Map<StringData, byte[]> headers = new HashMap<>();
         record.headers.forEach((name, value) -> headers.put(StringData.fromString(name), value));
         return new GenericMapData(headers);
-    }
-
-    @Override
-    public byte getByte(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public short getShort(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public float getFloat(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public double getDouble(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public DecimalData getDecimal(int column, int precision, int scale) {
-        throw unsupported();
-    }
-
-    @Override
-    public <T> RawValueData<T> getRawValue(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public ArrayData getArray(int column) {
-        throw unsupported();
-    }
-
-    @Override
-    public RowData getRow(int column, int fields) {
-        throw unsupported();
-    }
-
-    @Override
-    public Variant getVariant(int column) {
-        throw unsupported();
-    }
-
-    private static UnsupportedOperationException unsupported() {
-        return new UnsupportedOperationException("the table has no column of this type");
     }
 }

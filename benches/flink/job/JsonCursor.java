@@ -10,6 +10,7 @@ final class JsonCursor {
     private static final long ONES = 0x0101010101010101L;
     private static final long HIGH = 0x8080808080808080L;
     private static final int MAX_DEPTH = 64;
+    private static final double[] POWERS = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
 
     byte[] bytes;
     int at;
@@ -36,7 +37,7 @@ final class JsonCursor {
 
     byte peek() {
         if (at >= limit) {
-            throw new FlatParser.Invalid("the JSON ends too early");
+            throw new Invalid("the JSON ends too early");
         }
         return bytes[at];
     }
@@ -49,7 +50,7 @@ final class JsonCursor {
 
     void expect(char c) {
         if (next() != c) {
-            throw new FlatParser.Invalid("expected " + c);
+            throw new Invalid("expected " + c);
         }
     }
 
@@ -68,7 +69,7 @@ final class JsonCursor {
             return true;
         }
         if (b != '}') {
-            throw new FlatParser.Invalid("expected , or }");
+            throw new Invalid("expected , or }");
         }
         return false;
     }
@@ -123,7 +124,7 @@ final class JsonCursor {
                 hasEscapes = true;
                 next();
             } else if (b >= 0 && b < ' ') {
-                throw new FlatParser.Invalid("control character in a string");
+                throw new Invalid("control character in a string");
             }
         }
     }
@@ -135,17 +136,27 @@ final class JsonCursor {
         return ((quote - ONES) & ~quote | (backslash - ONES) & ~backslash | (word - ONES * ' ') & ~word) & HIGH;
     }
 
+    boolean hasEscapes() {
+        return hasEscapes;
+    }
+
     /** Adds the last string to a record as one of its texts, its escapes resolved. */
     void put(FlatRecord into, int text) {
         if (!hasEscapes) {
             into.put(text, bytes, textStart, textEnd - textStart);
             return;
         }
-        // An escape is never shorter than what it stands for.
         into.reserve(textEnd - textStart);
-        byte[] out = into.bytes;
-        int to = into.length;
-        into.start[text] = to;
+        into.start[text] = into.length;
+        into.length = unescape(into.bytes, into.length);
+        into.end[text] = into.length;
+    }
+
+    /**
+     * Writes the last string with its escapes resolved; returns where it ends. The room that it takes as it stands is
+     * enough: an escape is never shorter than what it stands for.
+     */
+    int unescape(byte[] out, int to) {
         int from = textStart;
         while (from < textEnd) {
             byte b = bytes[from++];
@@ -174,11 +185,10 @@ final class JsonCursor {
                     System.arraycopy(utf8, 0, out, to, utf8.length);
                     to += utf8.length;
                 }
-                default -> throw new FlatParser.Invalid("bad escape");
+                default -> throw new Invalid("bad escape");
             }
         }
-        into.length = to;
-        into.end[text] = to;
+        return to;
     }
 
     private int unit(int from) {
@@ -186,7 +196,7 @@ final class JsonCursor {
         for (int i = from; i < from + 4; i++) {
             int digit = i < textEnd ? Character.digit(bytes[i], 16) : -1;
             if (digit < 0) {
-                throw new FlatParser.Invalid("bad escape");
+                throw new Invalid("bad escape");
             }
             unit = unit << 4 | digit;
         }
@@ -204,7 +214,7 @@ final class JsonCursor {
             value = value * 10 + (bytes[at++] - '0');
         }
         if (at == from || at - from > 18) {
-            throw new FlatParser.Invalid("no integer that fits");
+            throw new Invalid("no integer that fits");
         }
         return negative ? -value : value;
     }
@@ -218,7 +228,7 @@ final class JsonCursor {
     /** Any value, looked at only for being one. */
     void skipValue(int depth) {
         if (depth > MAX_DEPTH) {
-            throw new FlatParser.Invalid("nested too deeply");
+            throw new Invalid("nested too deeply");
         }
         switch (peek()) {
             case '"' -> string();
@@ -248,17 +258,49 @@ final class JsonCursor {
             case 't' -> literal("true");
             case 'f' -> literal("false");
             case 'n' -> literal("null");
-            default -> number();
+            default -> decimal();
         }
     }
 
-    private void number() {
+    double decimal() {
         int from = at;
-        while (at < limit && "+-.eE0123456789".indexOf(bytes[at]) >= 0) {
+        boolean negative = peek() == '-';
+        if (negative) {
             at++;
         }
-        if (at == from) {
-            throw new FlatParser.Invalid("no value");
+        long mantissa = 0;
+        int digits = 0;
+        int places = 0;
+        boolean behindPoint = false;
+        while (at < limit) {
+            byte b = bytes[at];
+            if (b >= '0' && b <= '9') {
+                mantissa = mantissa * 10 + (b - '0');
+                digits++;
+                places += behindPoint ? 1 : 0;
+            } else if (b == '.' && !behindPoint) {
+                behindPoint = true;
+            } else {
+                break;
+            }
+            at++;
+        }
+        boolean exponent = at < limit && (bytes[at] == 'e' || bytes[at] == 'E');
+        if (digits == 0) {
+            throw new Invalid("no number");
+        }
+        // Both are exact in a double, so one rounding is all there is.
+        if (!exponent && digits <= 15 && places < POWERS.length) {
+            double value = mantissa / POWERS[places];
+            return negative ? -value : value;
+        }
+        while (at < limit && "0123456789.eE+-".indexOf(bytes[at]) >= 0) {
+            at++;
+        }
+        try {
+            return Double.parseDouble(new String(bytes, from, at - from, StandardCharsets.US_ASCII));
+        } catch (NumberFormatException e) {
+            throw new Invalid("no number");
         }
     }
 
@@ -267,7 +309,7 @@ final class JsonCursor {
         int from = textStart;
         int to = textEnd;
         if (to - from < 20 || bytes[from + 10] != 'T' || bytes[to - 1] != 'Z') {
-            throw new FlatParser.Invalid("event_time is no ISO-8601 instant in UTC");
+            throw new Invalid("event_time is no ISO-8601 instant in UTC");
         }
         long day = digits(from, 4) * 10000L + digits(from + 5, 2) * 100L + digits(from + 8, 2);
         if (day != lastDay) {
@@ -276,7 +318,7 @@ final class JsonCursor {
                         .toEpochDay()
                         * 86_400_000L;
             } catch (java.time.DateTimeException e) {
-                throw new FlatParser.Invalid("event_time is no date");
+                throw new Invalid("event_time is no date");
             }
             lastDay = day;
         }
@@ -285,7 +327,7 @@ final class JsonCursor {
         int places = to - 1 - (from + 19) - 1;
         if (places > 0) {
             if (bytes[from + 19] != '.' || places > 6) {
-                throw new FlatParser.Invalid("event_time has a bad fraction");
+                throw new Invalid("event_time has a bad fraction");
             }
             micros = digits(from + 20, places);
             for (int i = places; i < 6; i++) {
@@ -300,7 +342,7 @@ final class JsonCursor {
         for (int i = from; i < from + count; i++) {
             int digit = bytes[i] - '0';
             if (digit < 0 || digit > 9) {
-                throw new FlatParser.Invalid("event_time is no ISO-8601 instant in UTC");
+                throw new Invalid("event_time is no ISO-8601 instant in UTC");
             }
             value = value * 10 + digit;
         }

@@ -26,11 +26,7 @@ final class ParseFlat implements KafkaRecordDeserializationSchema<FlatRecord> {
     public void deserialize(ConsumerRecord<byte[], byte[]> from, Collector<FlatRecord> out) {
         // The same one each time: the task's thread calls this and passes it on before it calls again.
         record.clear();
-        record.topic = from.topic();
-        record.partition = from.partition();
-        record.offset = from.offset();
-        record.timestamp = from.timestamp();
-        record.ingestedAt = System.currentTimeMillis();
+        record.comesFrom(from);
         record.original = from.value();
         for (Header header : from.headers()) {
             if (record.headers.isEmpty()) {
@@ -43,10 +39,8 @@ final class ParseFlat implements KafkaRecordDeserializationSchema<FlatRecord> {
                 return;
             }
             record.hashId();
-        } catch (FlatParser.Invalid invalid) {
-            record.problem = invalid.getMessage();
-            // No time of its own: must not move the watermark.
-            record.eventTime = Long.MIN_VALUE;
+        } catch (Invalid invalid) {
+            record.reject(invalid.getMessage());
         }
         out.collect(record);
     }

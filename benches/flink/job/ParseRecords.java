@@ -18,25 +18,20 @@ public final class ParseRecords implements KafkaRecordDeserializationSchema<Even
     public void deserialize(ConsumerRecord<byte[], byte[]> record, Collector<Event> out) {
         // The same one each time: the task's thread calls this and passes it on before it calls again.
         event.clear();
-        event.topic = record.topic();
-        event.partition = record.partition();
-        event.offset = record.offset();
-        event.timestamp = record.timestamp();
-        event.ingestedAt = System.currentTimeMillis();
+        event.comesFrom(record);
         byte[] value = record.value();
         if (value == null) {
-            event.problem = "null value";
+            event.reject("null value");
         } else {
             event.bytes = value;
             event.length = value.length;
-            parser.parse(event);
-        }
-        if (event.problem == null) {
-            int id = event.start[Event.EVENT_ID];
-            EventKey.hash(event.bytes, id, event.end[Event.EVENT_ID] - id, event);
-        } else {
-            // No time of its own: must not move the watermark.
-            event.eventTime = Long.MIN_VALUE;
+            try {
+                parser.parse(event);
+                int id = event.start[Event.EVENT_ID];
+                EventKey.hash(event.bytes, id, event.end[Event.EVENT_ID] - id, event);
+            } catch (Invalid invalid) {
+                event.reject(invalid.getMessage());
+            }
         }
         out.collect(event);
     }

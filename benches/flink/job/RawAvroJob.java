@@ -1,5 +1,4 @@
 import java.util.List;
-import java.util.Map;
 import org.apache.iceberg.catalog.TableIdentifier;
 import org.apache.iceberg.types.Types;
 
@@ -7,16 +6,16 @@ import org.apache.iceberg.types.Types;
  * Trades in Avro with a schema registry's header, kept byte for byte, deduplicated by the {@code message_id} in them: what
  * Strandline's job {@code crypto-binance} does.
  *
- * <p>Arguments: those of {@link BronzeJob}, and {@code --registry URL}.
+ * <p>Arguments: those of {@link Settings}, and {@code --registry URL}.
  */
 public final class RawAvroJob {
     private RawAvroJob() {}
 
     public static void main(String[] args) throws Exception {
-        Map<String, String> options = FlatJob.options(args);
+        Settings settings = new Settings(args);
         FlatJob.run(
-                options,
-                new TradePeeker(options.get("--registry")),
+                settings,
+                new TradePeeker(settings.get("--registry")),
                 new FlatRecordInfo(TradePeeker.TEXTS, TradePeeker.NUMBERS),
                 TableIdentifier.of("bronze", "crypto_trades_binance_raw"),
                 List.of(
