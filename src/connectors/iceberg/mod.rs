@@ -28,6 +28,7 @@ mod inspect;
 mod lineage;
 mod litter;
 mod location;
+mod merging;
 mod open_table;
 mod orphans;
 mod pending;

@@ -17,8 +17,9 @@ use strandline_operators::{Error, Result};
 
 use super::catalog::{OpenCatalog, reason};
 use super::litter::{GRACE_MS, Litter};
+use super::merging::Merging;
 use super::pointer::NotSwapped;
-use super::producer::{Produced, produce};
+use super::producer::{Produced, manifests_of, produce};
 use super::store::{Fault, Store};
 use super::tables::{Fit, TableShape};
 use super::version::TableVersion;
@@ -48,6 +49,7 @@ pub(super) struct OpenTable {
     /// What was sent last and is not known to be committed. One commit is tried at a time.
     unresolved: Option<Produced>,
     litter: Litter,
+    merging: Merging,
     trouble: CommitTrouble,
 }
 
@@ -61,6 +63,7 @@ impl OpenTable {
             manifests: None,
             unresolved: None,
             litter: Litter::new(Duration::from_millis(GRACE_MS)),
+            merging: Merging::default(),
             trouble: CommitTrouble::default(),
         }
     }
@@ -106,16 +109,32 @@ impl OpenTable {
         files.iter().map(|f| parse(&f.description)).collect()
     }
 
-    fn produce(&self, append: &Append, files: &[DataFile]) -> Result<Produced, NotProduced> {
-        let current = self.table().metadata().current_snapshot_id();
-        let known = self
-            .manifests
-            .as_ref()
-            .filter(|(id, _)| Some(*id) == current)
-            .map(|(_, m)| m.as_slice());
-        self.catalog
-            .blocking
-            .wait(produce(self.table(), append, files, known))
+    /// The manifests of the version in hand.
+    fn current_manifests(&self) -> Result<iceberg::Result<Vec<ManifestFile>>> {
+        let Some(current) = self.table().metadata().current_snapshot() else {
+            return Ok(Ok(Vec::new()));
+        };
+        match &self.manifests {
+            Some((id, manifests)) if *id == current.snapshot_id() => Ok(Ok(manifests.clone())),
+            _ => self
+                .catalog
+                .blocking
+                .wait(manifests_of(self.table(), current)),
+        }
+    }
+
+    fn produce(&mut self, append: &Append, files: &[DataFile]) -> Result<Produced, NotProduced> {
+        self.current_manifests()
+            .and_then(|manifests| {
+                let manifests = match manifests {
+                    Ok(manifests) => manifests,
+                    Err(error) => return Ok(Err(error)),
+                };
+                let (merged, unfit) = self.merging.merged(&self.catalog.blocking, &manifests);
+                self.litter.add(unfit);
+                let produce = produce(self.table(), append, files, manifests, merged.as_ref());
+                self.catalog.blocking.wait(produce)
+            })
             .map_err(NotProduced::Failed)?
             .map_err(|e| {
                 let what = format!("cannot write the manifests of a commit to `{}`", self.ident);
@@ -178,10 +197,21 @@ impl OpenTable {
 
     /// Takes over what a commit made that is in the version in hand.
     fn accept(&mut self, produced: Produced) {
+        self.merging.committed(&produced.manifests);
         self.manifests = Some((produced.snapshot_id, produced.manifests));
         self.litter.add(produced.expired_lists);
         self.litter
             .add_merged(produced.sequence_number, produced.replaced);
+    }
+
+    /// Has manifests merged while nothing is committed.
+    fn merge_ahead(&mut self, job: &str) -> Result<()> {
+        let runtime = self.catalog.blocking.tokio()?;
+        if let Some((_, manifests)) = &self.manifests {
+            self.merging
+                .begin(&runtime, &self.version.0, job, manifests);
+        }
+        Ok(())
     }
 
     /// Appends what `decide` says, once, outside of any epoch.
@@ -270,6 +300,7 @@ impl VersionedTable for OpenTable {
                 self.accept(produced);
                 self.litter.add(swapped.superseded);
                 self.litter.sweep(&self.version.0);
+                self.merge_ahead(&append.job)?;
                 Sent::Committed { snapshot_id }
             }
             Err(NotSwapped::Conflict(why)) => {

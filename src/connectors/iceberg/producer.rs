@@ -1,16 +1,11 @@
 //! Builds snapshots: an append of data files to exactly one version of a table, with everything that goes
-//! into the same commit: summary, properties, expiry of old snapshots, merging of small manifests.
-//!
-//! A commit a second writes a manifest a second. Without merging, the manifest list, which every commit
-//! writes anew, grows by 129 bytes a commit (464 KB after an hour, 11 MB after a day). So manifests are
-//! merged in tiers: [`MERGE_FAN`] of up to [`MERGE_FAN`] entries into one, and `MERGE_FAN` of those again,
-//! up to [`MERGED_ENTRIES_MAX`]. An entry is written at most three times in its life.
+//! into the same commit: summary, properties, expiry of old snapshots, manifests that were merged meanwhile.
 
 use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{
-    DataFile, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter, ManifestWriter,
-    ManifestWriterBuilder, Operation, Snapshot, SnapshotRef, SnapshotReference, SnapshotRetention,
+    DataFile, MAIN_BRANCH, ManifestFile, ManifestListWriter, ManifestWriter, ManifestWriterBuilder,
+    Operation, Snapshot, SnapshotRef, SnapshotReference, SnapshotRetention,
     SnapshotSummaryCollector, Summary, TableMetadata, UNASSIGNED_SEQUENCE_NUMBER,
 };
 use iceberg::table::Table;
@@ -18,6 +13,7 @@ use iceberg::{Result, TableUpdate};
 use strandline_operators::landing::table::Append;
 use uuid::Uuid;
 
+use super::merging::Merged;
 use super::pointer::Change;
 
 /// Snapshots kept on the main branch. At 731 bytes each in the metadata file, which every commit writes
@@ -26,12 +22,6 @@ pub(super) const SNAPSHOTS_KEPT: usize = 100;
 
 /// Snapshots above [`SNAPSHOTS_KEPT`] before they are expired, together.
 pub(super) const EXPIRY_BATCH: usize = 20;
-
-/// How many manifests of one tier are merged into one.
-const MERGE_FAN: usize = 50;
-
-/// Entries of a merged manifest, at most. Reading and writing one costs tens of microseconds an entry.
-const MERGED_ENTRIES_MAX: u64 = 10_000;
 
 /// A snapshot ready to be committed: its files are written and durable, nobody refers to them yet.
 #[derive(Debug)]
@@ -54,16 +44,27 @@ pub(super) struct Produced {
 
 /// Writes the manifests and the manifest list of an append to `base`.
 ///
-/// `files` are the append's data files. `known` are the manifests of the base's current snapshot where the caller still has them.
+/// `files` are the append's data files. `manifests` are those of the base's current snapshot, and `merged` is one that
+/// fits them.
 pub(super) async fn produce(
     base: &Table,
     append: &Append,
     files: &[DataFile],
-    known: Option<&[ManifestFile]>,
+    manifests: Vec<ManifestFile>,
+    merged: Option<&Merged>,
 ) -> Result<Produced> {
     let parent = base.metadata().current_snapshot();
     let expiry = expiry(base.metadata());
-    produce_on(base, parent, append, files, known, expiry).await
+    produce_on(base, parent, append, files, (manifests, merged), expiry).await
+}
+
+/// The manifests of a snapshot.
+pub(super) async fn manifests_of(
+    base: &Table,
+    snapshot: &SnapshotRef,
+) -> Result<Vec<ManifestFile>> {
+    let list = base.manifest_list_reader(snapshot).load().await?;
+    Ok(list.consume_entries().into_iter().collect())
 }
 
 /// As [`produce`], but on top of an earlier snapshot, which takes the main branch back to it: what came
@@ -77,7 +78,19 @@ pub(super) async fn produce_back_on(
     let parent = base.metadata().snapshot_by_id(snapshot_id);
     let retention = refs(base.metadata())
         .and_then(|refs| refs.get(MAIN_BRANCH).map(|main| main.retention.clone()));
-    produce_on(base, parent, append, &[], None, (Vec::new(), retention)).await
+    let manifests = match parent {
+        Some(parent) => manifests_of(base, parent).await?,
+        None => Vec::new(),
+    };
+    produce_on(
+        base,
+        parent,
+        append,
+        &[],
+        (manifests, None),
+        (Vec::new(), retention),
+    )
+    .await
 }
 
 async fn produce_on(
@@ -85,7 +98,7 @@ async fn produce_on(
     parent: Option<&SnapshotRef>,
     append: &Append,
     files: &[DataFile],
-    known: Option<&[ManifestFile]>,
+    (mut manifests, merged): (Vec<ManifestFile>, Option<&Merged>),
     (expired, retention): (Vec<i64>, Option<SnapshotRetention>),
 ) -> Result<Produced> {
     let metadata = base.metadata();
@@ -98,18 +111,9 @@ async fn produce_on(
         name: format!("{}{}", own_prefix(&append.job), Uuid::now_v7()),
         written: Vec::new(),
     };
-    let mut manifests = match (known, parent) {
-        (Some(known), _) => known.to_vec(),
-        (None, Some(current)) => {
-            let list = base.manifest_list_reader(current).load().await?;
-            list.consume_entries().into_iter().collect()
-        }
-        (None, None) => Vec::new(),
-    };
-    let replaced = match pick_for_merge(&manifests, metadata.default_partition_spec_id()) {
-        Some(picked) => writing.merge(&mut manifests, &picked).await?,
-        None => Vec::new(),
-    };
+    if let Some(merged) = merged {
+        merged.replace(&mut manifests, writing.snapshot_id, writing.sequence_number);
+    }
     if !files.is_empty() {
         manifests.push(writing.added_manifest(files).await?);
     }
@@ -170,7 +174,9 @@ async fn produce_on(
         sequence_number: writing.sequence_number,
         manifests,
         written: writing.written,
-        replaced,
+        replaced: merged
+            .map(|merged| merged.replaced.clone())
+            .unwrap_or_default(),
         expired_lists,
     })
 }
@@ -223,46 +229,6 @@ impl Writing<'_> {
         self.finish(writer).await
     }
 
-    /// Replaces the picked manifests by one that holds their entries; returns their paths.
-    async fn merge(
-        &mut self,
-        manifests: &mut Vec<ManifestFile>,
-        picked: &[usize],
-    ) -> Result<Vec<String>> {
-        let mut writer = self.manifest_writer()?;
-        let mut replaced = Vec::with_capacity(picked.len());
-        for &index in picked {
-            let manifest = manifests[index].load_manifest(self.base.file_io()).await?;
-            for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
-                let unassigned = || {
-                    iceberg::Error::new(
-                        iceberg::ErrorKind::DataInvalid,
-                        format!(
-                            "a committed entry of `{}` has no sequence number",
-                            manifests[index].manifest_path
-                        ),
-                    )
-                };
-                writer.add_existing_file(
-                    entry.data_file().clone(),
-                    entry.snapshot_id().ok_or_else(unassigned)?,
-                    entry.sequence_number().ok_or_else(unassigned)?,
-                    entry.file_sequence_number,
-                )?;
-            }
-            replaced.push(manifests[index].manifest_path.clone());
-        }
-        let merged = self.finish(writer).await?;
-        let gone: HashSet<usize> = picked.iter().copied().collect();
-        let mut index = 0;
-        manifests.retain(|_| {
-            index += 1;
-            !gone.contains(&(index - 1))
-        });
-        manifests.push(merged);
-        Ok(replaced)
-    }
-
     async fn manifest_list(&mut self, manifests: &[ManifestFile]) -> Result<String> {
         let metadata = self.base.metadata();
         let path = format!(
@@ -302,36 +268,6 @@ fn new_snapshot_id(metadata: &TableMetadata) -> i64 {
             return id;
         }
     }
-}
-
-/// The manifests to merge, by their place in the list: the lowest tier that is full.
-fn pick_for_merge(manifests: &[ManifestFile], spec_id: i32) -> Option<Vec<usize>> {
-    let fan = MERGE_FAN as u64;
-    for (low, high) in [(1, fan), (fan, fan * fan)] {
-        let mut picked = Vec::new();
-        let mut total = 0;
-        for (index, manifest) in manifests.iter().enumerate() {
-            let (Some(added), Some(existing), Some(0)) = (
-                manifest.added_files_count,
-                manifest.existing_files_count,
-                manifest.deleted_files_count,
-            ) else {
-                continue;
-            };
-            let entries = u64::from(added) + u64::from(existing);
-            let plain = manifest.content == ManifestContentType::Data
-                && manifest.partition_spec_id == spec_id
-                && manifest.key_metadata.is_none();
-            if plain && (low..high).contains(&entries) && total + entries <= MERGED_ENTRIES_MAX {
-                total += entries;
-                picked.push(index);
-            }
-        }
-        if picked.len() >= MERGE_FAN {
-            return Some(picked);
-        }
-    }
-    None
 }
 
 /// The summary: ours, then what is computed, so that nothing of ours can shadow a count.
@@ -456,58 +392,4 @@ pub(super) fn ancestry(metadata: &TableMetadata, head: i64) -> impl Iterator<Ite
             .and_then(|parent| metadata.snapshot_by_id(parent));
         Some(snapshot.snapshot_id())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn manifest(entries: u32) -> ManifestFile {
-        ManifestFile {
-            manifest_path: format!("m{entries}"),
-            manifest_length: 1,
-            partition_spec_id: 0,
-            content: ManifestContentType::Data,
-            sequence_number: 1,
-            min_sequence_number: 1,
-            added_snapshot_id: 1,
-            added_files_count: Some(entries),
-            existing_files_count: Some(0),
-            deleted_files_count: Some(0),
-            added_rows_count: Some(1),
-            existing_rows_count: Some(0),
-            deleted_rows_count: Some(0),
-            partitions: None,
-            key_metadata: None,
-            first_row_id: None,
-        }
-    }
-
-    #[test]
-    fn manifests_are_merged_only_when_a_tier_is_full() {
-        let mut manifests: Vec<_> = (0..MERGE_FAN - 1).map(|_| manifest(1)).collect();
-        assert_eq!(pick_for_merge(&manifests, 0), None);
-        manifests.push(manifest(2_500));
-        assert_eq!(
-            pick_for_merge(&manifests, 0),
-            None,
-            "another tier does not count"
-        );
-        manifests.push(manifest(3));
-        let picked = pick_for_merge(&manifests, 0).expect("full");
-        assert_eq!(picked.len(), MERGE_FAN);
-        assert!(!picked.contains(&(MERGE_FAN - 1)), "the big one stays");
-    }
-
-    #[test]
-    fn manifests_with_deletions_or_of_another_partitioning_are_left_alone() {
-        let mut manifests: Vec<_> = (0..MERGE_FAN).map(|_| manifest(1)).collect();
-        manifests[0].deleted_files_count = Some(1);
-        assert_eq!(pick_for_merge(&manifests, 0), None);
-        manifests[0].deleted_files_count = Some(0);
-        assert!(pick_for_merge(&manifests, 0).is_some());
-        assert_eq!(pick_for_merge(&manifests, 1), None);
-        manifests[0].content = ManifestContentType::Deletes;
-        assert_eq!(pick_for_merge(&manifests, 0), None);
-    }
 }

@@ -47,8 +47,9 @@ fn metadata_stays_small_over_a_thousand_commits() {
         place.metadata_files(".avro").len(),
     );
     assert!(versions <= 102, "{versions} versions of the metadata");
-    // A list for each snapshot, and the manifests that the oldest of them still refers to.
-    assert!(avro <= 450, "{avro} manifests and manifest lists");
+    // A list for each snapshot, and the manifests that the oldest of them still refers to, of which as many again were
+    // written while they were merged.
+    assert!(avro <= 600, "{avro} manifests and manifest lists");
 
     // Nothing that any snapshot refers to is gone, and every file is referred to once.
     let table = place
@@ -59,6 +60,7 @@ fn metadata_stays_small_over_a_thousand_commits() {
     assert!((100..=120).contains(&table.metadata().snapshots().len()));
     let blocking = &place.connector.catalog.blocking;
     let mut seen = BTreeSet::new();
+    let mut manifests = 0;
     for snapshot in table.metadata().snapshots() {
         let list = blocking
             .wait(async { table.manifest_list_reader(snapshot).load().await })
@@ -69,6 +71,7 @@ fn metadata_stays_small_over_a_thousand_commits() {
                 .expect("runtime")
                 .expect("manifest");
             if Some(snapshot.snapshot_id()) == table.metadata().current_snapshot_id() {
+                manifests += 1;
                 for entry in loaded.entries() {
                     assert!(
                         seen.insert(entry.file_path().to_owned()),
@@ -80,6 +83,7 @@ fn metadata_stays_small_over_a_thousand_commits() {
         }
     }
     assert_eq!(seen.len() as i64, COMMITS + 1);
+    assert!(manifests <= 200, "{manifests} manifests");
 }
 
 /// Answers a conflict where the commit was made: at once, or after the table was read again.
