@@ -16,8 +16,9 @@ use crate::workload::Workload;
 
 /// How often a reader looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-/// Sent and landed before the measured events, so that start-up is no part of them.
-const WARM_UP_SECONDS: u64 = 15;
+/// Sent and landed before the measured events, so that start-up is no part of them: of the engine, and of a broker whose
+/// code is still being compiled (for half a minute that takes a third of a core).
+const WARM_UP_SECONDS: u64 = 30;
 /// What was sent must have landed within this.
 const LANDING_DEADLINE: Duration = Duration::from_secs(120);
 /// Messages a second of a crypto data platform's two exchanges.
