@@ -1,8 +1,9 @@
 //! What the scenarios ask of an engine.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::Outcome;
+pub use crate::cluster::tail;
 use crate::flink::Flink;
 use crate::options::{EngineKind, Options};
 use crate::strandline_engine::Strandline;
@@ -73,23 +74,4 @@ pub fn of(kind: EngineKind, options: &Options, work: Work) -> Outcome<Box<dyn En
         EngineKind::Strandline => Box::new(Strandline::new(options, work)?),
         EngineKind::Flink => Box::new(Flink::new(options, work)?),
     })
-}
-
-/// The last lines of all files of a folder, for a failure.
-pub fn tail(folder: &Path) -> String {
-    const SHOWN_BYTES: usize = 4000;
-    let mut text = String::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let Ok(log) = std::fs::read_to_string(entry.path()) else {
-            continue;
-        };
-        let from = log.len().saturating_sub(SHOWN_BYTES);
-        let from = (from..log.len()).find(|&at| log.is_char_boundary(at));
-        text.push_str(&format!(
-            "--- {}\n{}\n",
-            entry.path().display(),
-            &log[from.unwrap_or(0)..]
-        ));
-    }
-    text
 }

@@ -16,6 +16,8 @@
 //! | `scale` | drains with more workers, processes, partitions and ids, by Strandline alone |
 
 mod check;
+#[path = "../flink/cluster/mod.rs"]
+mod cluster;
 mod drain;
 mod engine;
 mod flink;

@@ -13,7 +13,7 @@ use super::cluster::{JOB, tail};
 use super::judge;
 use super::load::Load;
 use super::processes;
-use super::reader::Reader;
+use super::reader::{Reader, by_strandline};
 use super::run::Run;
 use super::schedule::{Fault, Step};
 use crate::support::{Catalog, RomanNumerals, Running};
@@ -64,7 +64,7 @@ pub fn fill(run: &mut Run, step: Step) {
     };
     let load = Load::start(&job.topic, config, 0);
     load.go_on(run.options.rate.min(5000));
-    let reader = Reader::start(&stack.rest_uri, &job.table);
+    let reader = Reader::start(&stack.rest_uri, &job.table, by_strandline);
     let mut running = job.spawn(&ARGS);
     for round in 0..ROUNDS {
         running = await_commit(run, &job, running, &reader, Instant::now());

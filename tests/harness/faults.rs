@@ -8,18 +8,18 @@ use super::schedule::{Fault, Step};
 use crate::support::wait_until;
 
 /// How long a process that was stopped stays so; shorter than any timeout that would end its peers.
-const PAUSE_MS: std::ops::Range<u64> = 100..3000;
+pub const PAUSE_MS: std::ops::Range<u64> = 100..3000;
 /// How long a service stays away, besides the time it takes to start.
-const AWAY_MS: std::ops::Range<u64> = 0..3000;
+pub const AWAY_MS: std::ops::Range<u64> = 0..3000;
 /// When a recovery is hit: from before the processes meet until after their first commit.
-const RECOVERY_MS: std::ops::Range<u64> = 0..1200;
+pub const RECOVERY_MS: std::ops::Range<u64> = 0..1200;
 /// How long a zombie may take to notice that the table is no longer its own.
 const ZOMBIE_DEADLINE: Duration = Duration::from_secs(180);
 /// New processes must be there within this.
 const START_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A number in a range, out of a step's draw.
-fn within(draw: u64, range: std::ops::Range<u64>) -> u64 {
+pub fn within(draw: u64, range: std::ops::Range<u64>) -> u64 {
     range.start + (draw >> 8) % (range.end - range.start)
 }
 

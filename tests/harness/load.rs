@@ -11,8 +11,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use strandline::generator::{GeneratedRecord, Generator, GeneratorConfig};
 
+use super::options::Options;
 use crate::support::Topic;
 
+/// Partitions of the topic.
+pub const PARTITIONS: i32 = 6;
+/// All ids that are preloaded stay remembered: they lie within this much simulated time.
+const PRELOAD_SPAN_S: i64 = 16 * 3600;
 /// The last records may wait for a broker that is just starting.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(180);
 /// How long the producer serves acknowledgements when nothing is due.
@@ -29,6 +34,21 @@ pub struct Load {
 }
 
 impl Load {
+    /// Starts to produce what every engine gets in a run; returns also how many records are sent at once.
+    pub fn of(options: &Options, topic: &Topic) -> (Load, u64) {
+        let mut config = GeneratorConfig {
+            seed: options.seed,
+            partitions: PARTITIONS,
+            events: options.ids.max(1),
+            ..GeneratorConfig::default()
+        }
+        .within(PRELOAD_SPAN_S);
+        // One in ten is a duplicate.
+        let at_once = options.ids + options.ids / 8;
+        config.events = u64::MAX;
+        (Load::start(topic, config, at_once), at_once)
+    }
+
     /// Starts to produce. The first `at_once` records are sent as fast as the broker takes them, the rest
     /// once [`Load::go_on`] says how fast.
     pub fn start(topic: &Topic, config: GeneratorConfig, at_once: u64) -> Load {

@@ -9,18 +9,20 @@
 mod cluster;
 mod disk;
 mod faults;
-mod judge;
+pub mod judge;
 mod load;
 mod options;
 mod phases;
-mod processes;
-mod reader;
-mod report;
+pub mod processes;
+pub mod reader;
+pub mod report;
 mod run;
 mod schedule;
 mod soak;
 
+pub use faults::{AWAY_MS, PAUSE_MS, RECOVERY_MS, within};
+pub use load::{Load, PARTITIONS};
 pub use options::Options;
-pub use run::run;
-pub use schedule::{Fault, Schedule};
+pub use run::{CATCH_UP_DEADLINE, RECOVERY_DEADLINE, run};
+pub use schedule::{Fault, Schedule, Step};
 pub use soak::soak;

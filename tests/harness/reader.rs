@@ -25,6 +25,32 @@ const SETTLING_INTERVAL: Duration = Duration::from_millis(20);
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What the summary of a snapshot says.
+#[derive(Clone, Copy, Debug)]
+pub struct Said {
+    /// The generation that made it; of Flink, the checkpoint.
+    pub generation: u64,
+    /// Whether it holds records.
+    pub has_records: bool,
+}
+
+/// How an engine's summaries are read.
+pub type ReadSummary = fn(&Value) -> Said;
+
+/// Those of Strandline.
+pub fn by_strandline(summary: &Value) -> Said {
+    Said {
+        generation: number(summary, "strandline.generation"),
+        has_records: number(summary, "strandline.consumed") > 0,
+    }
+}
+
+/// A number of a summary; 0 without one.
+pub fn number(summary: &Value, key: &str) -> u64 {
+    let text = summary[key].as_str();
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
 /// A commit that holds records.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit {
@@ -43,6 +69,8 @@ pub struct Seen {
     pub commits: Vec<Commit>,
     /// The newest generation, committed or only claimed.
     pub generation: u64,
+    /// When the newest answer was asked for.
+    asked: Option<Instant>,
     snapshots: HashSet<i64>,
 }
 
@@ -56,10 +84,8 @@ pub struct Reader {
 
 impl Reader {
     /// Reads `namespace.table` from a REST catalog.
-    pub fn start(uri: &str, table: &str) -> Reader {
-        let (namespace, name) = table.split_once('.').expect("namespace.table");
-        let host = uri.trim_start_matches("http://").to_owned();
-        let path = format!("/v1/namespaces/{namespace}/tables/{name}");
+    pub fn start(uri: &str, table: &str, read_summary: ReadSummary) -> Reader {
+        let (uri, table) = (uri.to_owned(), table.to_owned());
         let seen = Arc::new(Mutex::new(Seen::default()));
         let stop = Arc::new(AtomicBool::new(false));
         let hurry = Arc::new(AtomicBool::new(false));
@@ -69,10 +95,13 @@ impl Reader {
             .spawn(move || {
                 let mut folder = Folder::default();
                 while !flag.load(Ordering::Relaxed) {
+                    let asked = Instant::now();
                     // Errors are expected: the catalog is killed, the table not there yet.
-                    if let Some(answer) = get(&host, &path) {
+                    if let Some(answer) = ask(&uri, &table, None) {
                         folder.follow(&answer);
-                        if lock(&shared).take_in(&answer) {
+                        let mut seen = lock(&shared);
+                        seen.asked = Some(asked);
+                        if seen.take_in(&answer, read_summary) {
                             folder.settled();
                         }
                     }
@@ -105,6 +134,11 @@ impl Reader {
     /// Whether a recovery is being timed.
     pub fn hurry(&self, on: bool) {
         self.hurry.store(on, Ordering::Relaxed);
+    }
+
+    /// Whether it knows what there was at a moment.
+    pub fn knows_of(&self, at: Instant) -> bool {
+        self.seen().asked.is_some_and(|asked| asked >= at)
     }
 
     /// The newest generation seen.
@@ -194,7 +228,7 @@ impl Folder {
 
 impl Seen {
     /// Takes in the catalog's answer; says whether it has a new snapshot.
-    fn take_in(&mut self, answer: &Value) -> bool {
+    fn take_in(&mut self, answer: &Value, read_summary: ReadSummary) -> bool {
         let mut is_new = false;
         let (seen, seen_at) = (Instant::now(), SystemTime::now());
         let snapshots = answer["metadata"]["snapshots"].as_array();
@@ -204,18 +238,13 @@ impl Seen {
                 continue;
             }
             is_new = true;
-            let number = |key: &str| {
-                let text = snapshot["summary"][key].as_str();
-                text.and_then(|text| text.parse::<u64>().ok())
-                    .unwrap_or_default()
-            };
-            let generation = number("strandline.generation");
-            self.generation = self.generation.max(generation);
-            if number("strandline.consumed") > 0 {
+            let said = read_summary(&snapshot["summary"]);
+            self.generation = self.generation.max(said.generation);
+            if said.has_records {
                 self.commits.push(Commit {
                     seen,
                     seen_at,
-                    generation,
+                    generation: said.generation,
                 });
             }
         }
@@ -223,14 +252,28 @@ impl Seen {
     }
 }
 
-/// The JSON at a path; `None` for everything that is not that.
-fn get(host: &str, path: &str) -> Option<Value> {
+/// What a REST catalog answers about `namespace.table`, or to an update of it; `None` for everything that is no JSON.
+pub fn ask(uri: &str, table: &str, update: Option<&Value>) -> Option<Value> {
+    let (namespace, name) = table.split_once('.').expect("namespace.table");
+    let host = uri.trim_start_matches("http://");
+    let path = format!("/v1/namespaces/{namespace}/tables/{name}");
+    // HTTP/1.0, so that the answer is one piece.
+    let request = match update {
+        None => format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n"),
+        Some(update) => {
+            let body = update.to_string();
+            let length = body.len();
+            format!(
+                "POST {path} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+                 Content-Length: {length}\r\n\r\n{body}"
+            )
+        }
+    };
     let address = host.to_socket_addrs().ok()?.next()?;
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).ok()?;
     stream.set_read_timeout(Some(TIMEOUT)).ok()?;
     stream.set_write_timeout(Some(TIMEOUT)).ok()?;
-    // HTTP/1.0, so that the answer is one piece.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     let body = answer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;

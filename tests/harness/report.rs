@@ -1,6 +1,7 @@
 //! What a run has seen, as text and as JSON.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
@@ -99,8 +100,8 @@ impl Tally {
         self.logs.push(finished.stderr.clone());
     }
 
-    /// Everything as JSON; the judge's part and the phases are added by the run.
-    pub fn json(&self) -> Value {
+    /// Everything as JSON, with what the run adds: the judge's part, the phases.
+    pub fn json(&self, more: Value) -> Value {
         let mut by_fault: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for recovery in &self.recoveries {
             let seconds = by_fault.entry(recovery.fault.name()).or_default();
@@ -112,7 +113,7 @@ impl Tally {
             .collect();
         let of_processes = self.recoveries.iter().filter(|r| is_of_processes(r.fault));
         let of_processes = quantiles(of_processes.map(|r| r.took.as_secs_f64()).collect());
-        json!({
+        let mut all = json!({
             "faults": self.faults,
             "kills": {"total": self.kills.values().sum::<u64>(), "by": self.kills},
             "skipped": self.skipped,
@@ -121,7 +122,11 @@ impl Tally {
             "messages": self.messages,
             "findings": self.findings,
             "wall_seconds": self.started.elapsed().as_secs_f64(),
-        })
+        });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            all[name] = value.clone();
+        }
+        all
     }
 }
 
@@ -163,13 +168,24 @@ fn normal(message: &str) -> String {
     text.chars().take(MESSAGE_CHARS).collect()
 }
 
+/// Prints the report, and writes it as JSON to `to`.
+pub fn publish(report: &Value, to: &Path) {
+    print(report);
+    let text = serde_json::to_string_pretty(report).expect("JSON");
+    std::fs::write(to, text).expect("write the report");
+    println!("  written to {}", to.display());
+}
+
 /// The report for people.
-pub fn print(report: &Value) {
+fn print(report: &Value) {
     println!(
-        "seed {}, {} events a second",
-        report["seed"], report["rate"]
+        "{}, seed {}, {} events a second",
+        report["engine"].as_str().unwrap_or_default(),
+        report["seed"],
+        report["rate"]
     );
     for part in [
+        "versions",
         "faults",
         "kills",
         "skipped",
@@ -177,6 +193,7 @@ pub fn print(report: &Value) {
         "commits",
         "produced",
         "account",
+        "counted",
         "losses",
         "duplicates",
         "differences",

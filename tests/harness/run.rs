@@ -4,27 +4,22 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
-use strandline::generator::GeneratorConfig;
 
 use super::cluster::{Cluster, JOB, tail};
-use super::load::Load;
+use super::load::{Load, PARTITIONS};
 use super::options::Options;
-use super::reader::Reader;
-use super::report::{Recovery, Tally};
+use super::reader::{Reader, by_strandline};
+use super::report::{Recovery, Tally, publish};
 use super::schedule::{Fault, Shape, Step};
-use super::{disk, judge, phases, report};
+use super::{disk, judge, phases};
 use crate::support::{Catalog, OwnStack, RomanNumerals};
 
-/// Partitions of the topic.
-const PARTITIONS: i32 = 6;
 /// The first commit after a fault must come within this. The watchdog of a hung process alone has 120 s.
-const RECOVERY_DEADLINE: Duration = Duration::from_secs(300);
+pub const RECOVERY_DEADLINE: Duration = Duration::from_secs(300);
 /// The end of the log must be reached within this, once the producer has stopped.
-const CATCH_UP_DEADLINE: Duration = Duration::from_secs(3600);
+pub const CATCH_UP_DEADLINE: Duration = Duration::from_secs(3600);
 /// How often a condition is looked at: as exact as the reader is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-/// All ids that are preloaded stay remembered: they lie within this much simulated time.
-const PRELOAD_SPAN_S: i64 = 16 * 3600;
 
 /// A run in progress.
 pub struct Run {
@@ -83,18 +78,8 @@ impl Run {
         let job = RomanNumerals::on(&stack.description(), Catalog::Rest, PARTITIONS, &settings);
         job.configure("restart: { attempts: 1000000, delay: 0s }");
         let hosts = [job.path().to_owned(), other_host(job.path())];
-        let mut config = GeneratorConfig {
-            seed: options.seed,
-            partitions: PARTITIONS,
-            events: options.ids.max(1),
-            ..GeneratorConfig::default()
-        }
-        .within(PRELOAD_SPAN_S);
-        // One in ten is a duplicate.
-        let at_once = options.ids + options.ids / 8;
-        config.events = u64::MAX;
-        let load = Load::start(&job.topic, config, at_once);
-        let reader = Reader::start(&stack.description().rest_uri, &job.table);
+        let (load, at_once) = Load::of(&options, &job.topic);
+        let reader = Reader::start(&stack.description().rest_uri, &job.table, by_strandline);
         let mut run = Run {
             options,
             stack,
@@ -260,9 +245,9 @@ impl Run {
         self.tally.say("the judge reads");
         let judging = Instant::now();
         let verdict = judge::judge(&self.job, &printed, self.options.lean);
-        let mut report = self.tally.json();
         let seen = self.reader.seen();
-        let more = json!({
+        let report = self.tally.json(json!({
+            "engine": "strandline",
             "seed": self.options.seed,
             "rate": self.options.rate,
             "produced": produced,
@@ -277,14 +262,8 @@ impl Run {
             "judge_seconds": judging.elapsed().as_secs_f64(),
             "recovery_phases_ms": phases::of_recoveries(&self.tally),
             "read_back": phases::read_back(&self.tally),
-        });
-        for (name, value) in more.as_object().into_iter().flatten() {
-            report[name] = value.clone();
-        }
-        report::print(&report);
-        let text = serde_json::to_string_pretty(&report).expect("JSON");
-        std::fs::write(to, text).expect("write the report");
-        println!("  written to {}", to.display());
+        }));
+        publish(&report, to);
         assert!(verdict.failure.is_empty(), "{}", verdict.failure);
         // The log may hold more than the producer has heard of, which was cut off now and then; the judge reads
         // the log itself. It cannot hold less.

@@ -215,7 +215,7 @@ impl Schedule {
                 let fault = match at % FAULTS_PER_FULL_DISK {
                     100 => Fault::FullState,
                     200 => Fault::FullWarehouse,
-                    _ => draw(shape, &mut rng),
+                    _ => draw(&suitable(shape), &mut rng),
                 };
                 step(fault, shape, &mut rng)
             } else {
@@ -227,15 +227,37 @@ impl Schedule {
         }
         Schedule { steps }
     }
+
+    /// Faults of an engine that has one shape, whichever the steps name: so many, drawn by their weights out of
+    /// `of`; without a number, each of them once.
+    pub fn of_one_shape(seed: u64, faults: Option<usize>, of: &[Fault]) -> Schedule {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let faults: Vec<Fault> = match faults {
+            Some(faults) => (0..faults).map(|_| draw(of, &mut rng)).collect(),
+            None => {
+                let mut each = of.to_vec();
+                each.shuffle(&mut rng);
+                each
+            }
+        };
+        let steps = faults
+            .into_iter()
+            .map(|fault| step(fault, SHAPES[0], &mut rng))
+            .collect();
+        Schedule { steps }
+    }
 }
 
-fn draw(shape: Shape, rng: &mut StdRng) -> Fault {
-    let suitable: Vec<Fault> = Fault::ALL
+fn suitable(shape: Shape) -> Vec<Fault> {
+    Fault::ALL
         .into_iter()
         .filter(|fault| fault.suits(shape))
-        .collect();
-    let mut left = rng.random_range(0..suitable.iter().map(|fault| fault.weight()).sum::<u32>());
-    for fault in suitable {
+        .collect()
+}
+
+fn draw(of: &[Fault], rng: &mut StdRng) -> Fault {
+    let mut left = rng.random_range(0..of.iter().map(|fault| fault.weight()).sum::<u32>());
+    for &fault in of {
         if left < fault.weight() {
             return fault;
         }

@@ -2,6 +2,7 @@
 
     judge.py events   topic, table and dead letters against a naive model
     judge.py stream   the same for tens of millions of records (stream.py says what is left out)
+    judge.py once     only whether each event landed once, for an engine without an account: Flink's job
     judge.py readers  DuckDB and PyIceberg read the same table
 
 Prints a JSON report on stdout. Exit status 0: as it must be; 1: not, with the differences on stderr;
@@ -66,6 +67,14 @@ def judge_stream(args):
     return report, differences
 
 
+def judge_once(args):
+    import once
+
+    report, differences = once.judge(args, model.Settings(ttl_us=int(args.ttl_s * model.SECOND_US)))
+    report["differences"] = differences.kinds
+    return report, differences
+
+
 def judge_events(args):
     settings = settings_of(args)
     if args.records:
@@ -126,6 +135,14 @@ def command_line():
     stream = modes.add_parser("stream", help="the same for tens of millions of records")
     add_events(stream)
     stream.set_defaults(judge=judge_stream)
+
+    once = modes.add_parser("once", help="only whether each event landed once, for an engine without an account")
+    add_catalog(once)
+    once.add_argument("--topic", required=True)
+    once.add_argument("--bootstrap", required=True, help="Kafka's bootstrap servers")
+    once.add_argument("--dead-letter-topic", required=True, metavar="TOPIC")
+    once.add_argument("--ttl-s", type=float, default=86_400)
+    once.set_defaults(judge=judge_once)
 
     both = modes.add_parser("readers", help="DuckDB and PyIceberg read the same table")
     add_catalog(both)

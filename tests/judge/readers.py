@@ -153,6 +153,23 @@ def rows_of_batch(batch):
         yield dict(zip(names, values, strict=True))
 
 
+def data_files(table):
+    """The paths of a table's data files on this machine, as PyIceberg plans to read them."""
+    tasks = list(table.scan().plan_files())
+    if any(task.delete_files for task in tasks):
+        raise Unreadable("the table has delete files, which this mode does not read")
+    paths = [task.file.file_path.removeprefix("file:") for task in tasks]
+    return ["/" + path.lstrip("/") for path in paths]
+
+
+def parquet_batches(paths, columns):
+    """Those columns of Parquet files, in batches; texts as they are in the files, be they UTF-8 or not."""
+    import pyarrow.parquet as parquet
+
+    for path in paths:
+        yield from parquet.ParquetFile(path).iter_batches(columns=columns)
+
+
 def s3_secret(environment):
     """The same for DuckDB."""
     scheme, host = environment["AWS_ENDPOINT_URL"].split("://")

@@ -15,11 +15,13 @@ import sys
 import tempfile
 import unittest
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 import model
+import once
 import readers
 import stream
 import verdict
@@ -429,6 +431,159 @@ class TheStream(unittest.TestCase):
         for partition in range(2):
             self.records += log(*[None] * 3000, plain_event(5, 50), partition=partition)[3000:]
         self.finds("the model cannot decide", lambda rows: None)
+
+
+class Once(unittest.TestCase):
+    """The verdict on an engine without an account."""
+
+    def setUp(self):
+        seed = random.randrange(2**32)
+        print(f"the records to land once from seed {seed}", file=sys.stderr)
+        rng = random.Random(seed)
+        self.records = [record for partition in range(3) for record in random_log(rng, partition)]
+        expectation = expect(self.records, SETTINGS)
+        self.rows = right_rows(expectation)
+        for row in self.rows:
+            row["ingested_at"] = T0_MS * 1000 + row["kafka_offset"]
+        self.letters = [record.value or b"" for record, _ in expectation.dead.values()]
+        self.too_late = [record.value for record, kind in expectation.dead.values() if kind == "too_late"]
+        # A row none of whose id's copies is a dead letter.
+        dead = b"".join(self.letters)
+        self.at = next(at for at, row in enumerate(self.rows) if row["event_id"].encode() not in dead)
+
+    def found(self, spoil=lambda rows, letters: None):
+        rows, letters = [dict(row) for row in self.rows], list(self.letters)
+        spoil(rows, letters)
+        letters, records, partitions = Counter(letters), Counter(), {}
+        for r in self.records:
+            of = partitions.setdefault(r.partition, once.Partition(SETTINGS, letters, records))
+            of.add(r.topic, r.partition, r.offset, r.timestamp_ms, r.key, r.value)
+        ranges = {n: (0, 1 + max(r.offset for r in self.records if r.partition == n)) for n in partitions}
+        batches = [stream.origin_columns(batch_of(part)) for part in (rows[:1000], rows[1000:])]
+        return once.compare("t", partitions, ranges, batches, letters, records, SETTINGS)
+
+    def finds(self, kind, spoil, count=1):
+        report, differences = self.found(spoil)
+        self.assertEqual({kind: count}, {kind: known["count"] for kind, known in differences.kinds.items()})
+        return report
+
+    def row_of(self, letter):
+        """A row of a record that is a dead letter by the model; its time is not known to it."""
+        record = next(r for r in self.records if r.value == letter)
+        place = {"kafka_topic": "t", "kafka_partition": record.partition, "kafka_offset": record.offset}
+        return {**self.rows[0], **place}
+
+    def test_what_is_right_passes(self):
+        report, differences = self.found()
+        self.assertFalse(differences, str(differences))
+        self.assertTrue(self.too_late and len(self.letters) > len(self.too_late))
+        counts = (report["records"], report["rows"], report["landed_ids"], report["letters"], report["letters_too_many"])
+        self.assertEqual(counts, (9000, len(self.rows), len(self.rows), len(self.letters), 0))
+
+    def test_a_lost_row(self):
+        self.finds("an id is lost", lambda rows, _: rows.pop(self.at))
+
+    def test_a_row_that_is_a_dead_letter_instead_is_none_that_is_lost(self):
+        row = self.rows[self.at]
+        place = (row["kafka_partition"], row["kafka_offset"])
+        value = next(r.value for r in self.records if (r.partition, r.offset) == place)
+        _, differences = self.found(lambda rows, letters: (rows.pop(self.at), letters.append(value)))
+        self.assertFalse(differences, str(differences))
+
+    def test_a_record_that_landed_twice(self):
+        self.finds("a record landed twice", lambda rows, _: rows.append(rows[self.at]))
+
+    def test_an_id_that_landed_twice(self):
+        landed = {(row["kafka_partition"], row["kafka_offset"]) for row in self.rows}
+        ids = {row["event_id"]: row for row in self.rows}
+        for r in self.records:
+            known = stream.PLAIN.fullmatch(r.value or b"")
+            row = known and ids.get(json.loads(r.value)["event_id"])
+            if row and (r.partition, r.offset) not in landed and stream.plain_time(known) == row["event_time"]:
+                break
+        copy = {**row, "kafka_offset": r.offset}
+        self.finds("an id landed twice", lambda rows, _: rows.append(copy))
+
+    def test_a_row_that_does_not_say_what_its_record_says(self):
+        other = str(uuid.uuid4())
+        self.finds("event_id is wrong", lambda rows, _: rows[self.at].update(event_id=other))
+        self.finds("event_time is wrong", lambda rows, _: rows[self.at].update(event_time=5))
+
+    def test_a_row_of_no_record(self):
+        for place in ({"kafka_offset": 3000}, {"kafka_partition": 7}):
+            self.finds("a row of no record", lambda rows, _: rows.append({**rows[self.at], **place}))
+        self.finds("a row of no record", lambda rows, _: rows[self.at].update(kafka_topic="u"))
+
+    def test_a_lost_dead_letter(self):
+        invalid = next(letter for letter in self.letters if letter not in self.too_late)
+        self.finds("a dead letter is missing", lambda _, letters: letters.remove(invalid))
+        alone = next(r for r in self.letters if r in self.too_late and self.letters.count(r) == 1 and self.is_lost_without(r))
+        self.finds("an id is lost", lambda _, letters: letters.remove(alone))
+
+    def is_lost_without(self, letter):
+        id = json.loads(letter)["event_id"]
+        return not any(row["event_id"] == id for row in self.rows) and sum(id.encode() in other for other in self.letters) == 1
+
+    def test_a_dead_letter_too_many_is_counted(self):
+        report, differences = self.found(lambda _, letters: letters.append(b"{"))
+        self.assertFalse(differences, str(differences))
+        self.assertEqual(report["letters_too_many"], 1)
+
+    def test_a_dead_letter_of_no_record(self):
+        self.finds("a dead letter of no record", lambda _, letters: letters.append(b"nobody's"))
+
+    def test_an_invalid_record_that_landed_is_neither_lost_nor_doubled(self):
+        values = [b'{"event_id":"\xff","event_time":%d}' % T0_MS, b'{"event_id":"x","event_id":"y","event_time":%d}' % T0_MS]
+        self.records += log(*[None] * 3000, *values, partition=2)[3000:]
+        rows = [self.row_of(value) for value in values]
+        rows[0]["event_id"], rows[1]["event_id"] = b"\xff", "y"
+        self.finds("a row of an invalid record", lambda all, _: all.extend(rows), 2)
+        self.finds("a dead letter is missing", lambda all, letters: None, 2)
+        both = lambda all, letters: (all.append(rows[0]), letters.append(values[1]))  # noqa: E731
+        self.finds("a row of an invalid record", both)
+
+    def test_an_event_from_before_1970_is_only_too_late(self):
+        value = event("old")[:-1].replace(str(T0_MS).encode(), b'"0001-01-01T00:00:00.000Z"') + b"}"
+        self.records += log(*[None] * 3000, value, partition=2)[3000:]
+        row = {**self.row_of(value), "event_id": "old", "event_time": model.iso_micros("0001-01-01T00:00:00.000Z")}
+        for spoil in (lambda _, letters: letters.append(value), lambda rows, _: rows.append(row)):
+            _, differences = self.found(spoil)
+            self.assertFalse(differences, str(differences))
+        self.finds("an id is lost", lambda *_: None)
+
+    def test_a_table_that_was_written_for_longer_than_ids_are_remembered_is_refused(self):
+        self.finds("the model cannot decide", lambda rows, _: rows[self.at].update(ingested_at=T0_MS * 1000 + 25 * HOUR_US))
+
+
+def batch_of(rows):
+    """A batch as Parquet is read: its ids are in a column of text, be they text or not."""
+    import pyarrow as pa
+
+    column = lambda name, type: pa.array([row[name] for row in rows], type)  # noqa: E731
+    ids = pa.array([id if isinstance(id, bytes) else id.encode() for id in (row["event_id"] for row in rows)], pa.binary())
+    columns = {
+        "kafka_topic": column("kafka_topic", pa.string()),
+        "kafka_partition": column("kafka_partition", pa.int32()),
+        "kafka_offset": column("kafka_offset", pa.int64()),
+        "event_id": pa.StringArray.from_buffers(len(ids), *ids.buffers()[1:]),
+        "event_time": column("event_time", pa.timestamp("us", "UTC")),
+        "ingested_at": column("ingested_at", pa.timestamp("us", "UTC")),
+    }
+    return pa.RecordBatch.from_pydict(columns)
+
+
+class Parquet(unittest.TestCase):
+    def test_text_that_is_not_utf_8_is_read_as_it_is(self):
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+        row = {"kafka_topic": "t", "kafka_partition": 0, "kafka_offset": 7, "event_id": b"a\xff", "event_time": 5, "ingested_at": 6}
+        with tempfile.TemporaryDirectory() as folder:
+            parquet.write_table(pa.Table.from_batches([batch_of([row])]), f"{folder}/file", store_schema=False)
+            (batch,) = readers.parquet_batches([f"{folder}/file"], stream.ORIGIN)
+            topics, partition, offset, ids, time, read = stream.origin_columns(batch)
+        self.assertEqual((topics, *partition, *offset, *time, *read), ({"t"}, 0, 7, 5, 6))
+        self.assertEqual(ids.tobytes(), stream.short_id("a\udcff"))
 
 
 @unittest.skipUnless(os.environ.get("STRANDLINE_STACK"), "needs the stack: cargo xtask test")

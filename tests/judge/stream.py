@@ -23,6 +23,7 @@ NO_WATERMARK = -(2**62)
 # Bits of what a record must have become.
 NOTHING, LANDED, LATE, DUPLICATE, DEAD = range(5)
 FILES_AT_A_TIME = 2000
+ORIGIN = ["kafka_topic", "kafka_partition", "kafka_offset", "event_id", "event_time", "ingested_at"]
 
 PLAIN = re.compile(
     rb'\{"event_id":"([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})",'
@@ -47,6 +48,15 @@ def plain_time(match):
     return day + ((int(match[8]) * 60 + int(match[9])) * 60 + int(match[10])) * 1_000_000 + int(match[11]) * 1000
 
 
+def plain(value, timestamp_ms, settings):
+    """Event time and id of a record in the plain form; None for any other, and for one from the future."""
+    match = PLAIN.fullmatch(value) if value is not None and len(value) <= settings.max_record_bytes else None
+    time = plain_time(match) if match is not None else None
+    if time is None or (timestamp_ms is not None and time > timestamp_ms * 1000 + settings.max_future_skew_us):
+        return None
+    return time, bytes.fromhex(b"".join(match.group(1, 2, 3, 4, 5)).decode())
+
+
 def short_id(id):
     """16 bytes for an id: the digits of a UUID, a hash of anything else."""
     if UUID.fullmatch(id):
@@ -69,10 +79,9 @@ class Partition:
     def add(self, topic, partition, offset, timestamp_ms, key, value):
         settings = self.settings
         self.consumed += 1
-        match = PLAIN.fullmatch(value) if value is not None and len(value) <= settings.max_record_bytes else None
-        time = plain_time(match) if match is not None else None
-        if time is not None and (timestamp_ms is None or time <= timestamp_ms * 1000 + settings.max_future_skew_us):
-            id = bytes.fromhex(b"".join(match.group(1, 2, 3, 4, 5)).decode())
+        known = plain(value, timestamp_ms, settings)
+        if known is not None:
+            time, id = known
         else:
             record = Record(topic, partition, offset, timestamp_ms, key, value)
             try:
@@ -145,7 +154,7 @@ class Partition:
 
 def judge(args, settings):
     """Reads everything and compares; returns the report and the differences."""
-    partitions, ends = read_topic(args.bootstrap, args.topic, settings)
+    partitions, ends = read_topic(args.bootstrap, args.topic, lambda: Partition(settings))
     catalog = readers.open_catalog(args)
     letters = readers.rows_of(readers.load_table(catalog, args.dead_letters)) if args.dead_letters else None
     topic_letters = readers.read_topic(args.bootstrap, args.dead_letter_topic)[0] if args.dead_letter_topic else None
@@ -153,8 +162,8 @@ def judge(args, settings):
     return compare(args.topic, partitions, ends, batches, letters, topic_letters)
 
 
-def read_topic(bootstrap, topic, settings):
-    """The partitions of a topic, and of each its first and its next offset."""
+def read_topic(bootstrap, topic, new_partition):
+    """The partitions of a topic, their records added to new ones, and of each its first and its next offset."""
     partitions = {}
     reading = readers.stream_topic(bootstrap, topic)
     while True:
@@ -162,26 +171,21 @@ def read_topic(bootstrap, topic, settings):
             messages = next(reading)
         except StopIteration as end:
             ranges = end.value
-            return {p: partitions.get(p) or Partition(settings) for p in ranges}, ranges
+            return {p: partitions.get(p) or new_partition() for p in ranges}, ranges
         for message in messages:
             number = message.partition()
             partition = partitions.get(number)
             if partition is None:
-                partition = partitions[number] = Partition(settings)
+                partition = partitions[number] = new_partition()
             kind, timestamp = message.timestamp()
             partition.add(topic, number, message.offset(), timestamp if kind else None, message.key(), message.value())
 
 
 def rows_of(table):
-    """Batches of rows as arrays: topic, partition, offset, id, time, late, watermark. By DuckDB, over the
-    data files that PyIceberg plans to read."""
+    """Batches of rows as arrays: topic, partition, offset, id, time, late, watermark. By DuckDB."""
     import duckdb
 
-    tasks = list(table.scan().plan_files())
-    if any(task.delete_files for task in tasks):
-        raise readers.Unreadable("the table has delete files, which this mode does not read")
-    paths = [task.file.file_path.removeprefix("file:") for task in tasks]
-    paths = ["/" + path.lstrip("/") for path in paths]
+    paths = readers.data_files(table)
     connection = duckdb.connect()
     for at in range(0, len(paths), FILES_AT_A_TIME):
         rows = connection.execute(
@@ -201,6 +205,23 @@ def rows_of(table):
                 late.to_numpy(zero_copy_only=False),
                 watermark.to_numpy(zero_copy_only=False),
             )
+
+
+def origins_of(table):
+    """Batches of rows as arrays: topics, partition, offset, id, event time, time of reading. Not by DuckDB, which refuses text
+    that is not UTF-8."""
+    return map(origin_columns, readers.parquet_batches(readers.data_files(table), ORIGIN))
+
+
+def origin_columns(batch):
+    """A batch as arrays."""
+    import pyarrow as pa
+
+    topic, partition, offset, id, *times = (batch.column(name) for name in ORIGIN)
+    ids = (text.decode("utf-8", "surrogateescape") for text in id.cast(pa.binary()).to_pylist())
+    ids = np.frombuffer(b"".join(map(short_id, ids)), np.uint64).reshape(-1, 2)
+    times = [time.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() for time in times]
+    return set(topic.unique().to_pylist()), partition.to_numpy(), offset.to_numpy(), ids, *times
 
 
 def compare(topic, partitions, ranges, batches, letters, topic_letters):

@@ -8,7 +8,7 @@ use crate::stack::guarded::GuardedStack;
 use crate::test::with_stack;
 use crate::{Result, clients, flink, instructions, machine, places, python};
 
-/// Scenarios of `benches/kills.rs`; those without a constant here are in `benches/end_to_end`.
+/// Scenarios of `benches/kills`; those without a constant here are in `benches/end_to_end`.
 const KILLS: [&str; 2] = ["kills", "soak"];
 
 /// What `benches/instructions.rs` is run for, which needs no services.

@@ -37,7 +37,8 @@ usage: cargo xtask CHORE
   bench instructions [--record]
                     instructions a record of each stage, against what is recorded
   bench kills|soak [ARGS]
-                    kill the main job a thousand times; look at its memory
+                    kill the main job a thousand times, or Flink's (kills --engine flink);
+                    look at its memory
   bench watched [--minutes M]
                     two browsers and a scraper look at the main job for an hour: does anything grow?
   stack up|down|status|start|stop|kill

@@ -7,8 +7,8 @@ import org.apache.flink.table.data.RowData;
 import org.apache.flink.util.Collector;
 import org.apache.flink.util.OutputTag;
 import org.apache.iceberg.DistributionMode;
+import org.apache.iceberg.catalog.TableIdentifier;
 import org.apache.iceberg.flink.FlinkSchemaUtil;
-import org.apache.iceberg.flink.TableLoader;
 import org.apache.iceberg.flink.sink.FlinkSink;
 import org.apache.iceberg.flink.util.FlinkCompatibilityUtil;
 
@@ -16,7 +16,7 @@ import org.apache.iceberg.flink.util.FlinkCompatibilityUtil;
  * The opponent: Kafka, watermark, keyed deduplication, late flag, Iceberg, as a team that knows Flink well
  * would write and tune it. Dead letters go to a topic.
  *
- * <p>Arguments: those of {@link Settings}.
+ * <p>Arguments: those of {@link Settings}, and {@code [--table NAMESPACE.NAME]}.
  */
 public final class BronzeJob {
     private static final OutputTag<Event> INVALID = new OutputTag<>("invalid", new EventSerializer.Info()) {};
@@ -41,9 +41,10 @@ public final class BronzeJob {
                 .returns(FlinkCompatibilityUtil.toTypeInfo(FlinkSchemaUtil.convert(BronzeTable.SCHEMA)))
                 .name("deduplicate");
 
-        String location = BronzeTable.create(settings.get("--warehouse"), BronzeTable.NAME, BronzeTable.SCHEMA);
+        String table = settings.get("--table");
+        TableIdentifier name = table == null ? BronzeTable.NAME : TableIdentifier.parse(table);
         FlinkSink.forRowData(rows)
-                .tableLoader(TableLoader.fromHadoopTable(location))
+                .tableLoader(BronzeTable.loader(settings, name, BronzeTable.SCHEMA))
                 .distributionMode(DistributionMode.NONE)
                 .append();
 

@@ -1,10 +1,16 @@
+import java.io.IOException;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.iceberg.PartitionSpec;
 import org.apache.iceberg.Schema;
-import org.apache.iceberg.catalog.Namespace;
+import org.apache.iceberg.Table;
+import org.apache.iceberg.catalog.Catalog;
 import org.apache.iceberg.catalog.TableIdentifier;
+import org.apache.iceberg.flink.CatalogLoader;
+import org.apache.iceberg.flink.TableLoader;
 import org.apache.iceberg.hadoop.HadoopCatalog;
+import org.apache.iceberg.hadoop.HadoopFileIO;
+import org.apache.iceberg.rest.RESTCatalog;
 import org.apache.iceberg.types.Types;
 
 /** The table, with the columns of Strandline's Bronze table but its epoch, which Flink has no like of. */
@@ -31,24 +37,51 @@ final class BronzeTable {
 
     private BronzeTable() {}
 
-    /** Creates a table when it is missing, with the properties of all; returns where it is. */
-    static String create(String warehouse, TableIdentifier name, Schema schema) throws java.io.IOException {
-        try (HadoopCatalog catalog = new HadoopCatalog(new Configuration(), warehouse)) {
-            if (!catalog.tableExists(name)) {
-                PartitionSpec spec = PartitionSpec.builderFor(schema).day("event_time").build();
-                catalog.createTable(
-                        name,
-                        schema,
-                        spec,
-                        Map.of(
-                                "format-version", "2",
-                                "write.parquet.compression-codec", "zstd",
-                                "write.parquet.compression-level", "1",
-                                // The ids do not repeat: a dictionary of them only costs.
-                                "write.parquet.dict-size-bytes", "1024",
-                                "write.metadata.delete-after-commit.enabled", "true"));
+    /**
+     * Creates a table when it is missing; returns what the sink loads it with. It is in the REST catalog of {@code
+     * --catalog-uri}; without that, in the folder {@code --warehouse}.
+     */
+    static TableLoader loader(Settings settings, TableIdentifier name, Schema schema) throws IOException {
+        Configuration hadoop = new Configuration();
+        String uri = settings.get("--catalog-uri");
+        if (uri == null) {
+            try (HadoopCatalog catalog = new HadoopCatalog(hadoop, settings.get("--warehouse"))) {
+                return TableLoader.fromHadoopTable(create(catalog, name, schema).location());
             }
-            return catalog.loadTable(name).location();
         }
+        CatalogLoader rest = CatalogLoader.rest(
+                "rest",
+                hadoop,
+                Map.of(
+                        "uri", uri,
+                        // The catalog's tables are in a folder, too.
+                        "io-impl", HadoopFileIO.class.getName(),
+                        // A request more for each commit, which nobody reads.
+                        "rest-metrics-reporting-enabled", "false"));
+        try (RESTCatalog catalog = (RESTCatalog) rest.loadCatalog()) {
+            if (!catalog.namespaceExists(name.namespace())) {
+                catalog.createNamespace(name.namespace());
+            }
+            create(catalog, name, schema);
+        }
+        return TableLoader.fromCatalog(rest, name);
+    }
+
+    /** The table, with the properties of all when it has to be created. */
+    private static Table create(Catalog catalog, TableIdentifier name, Schema schema) {
+        if (catalog.tableExists(name)) {
+            return catalog.loadTable(name);
+        }
+        return catalog.createTable(
+                name,
+                schema,
+                PartitionSpec.builderFor(schema).day("event_time").build(),
+                Map.of(
+                        "format-version", "2",
+                        "write.parquet.compression-codec", "zstd",
+                        "write.parquet.compression-level", "1",
+                        // The ids do not repeat: a dictionary of them only costs.
+                        "write.parquet.dict-size-bytes", "1024",
+                        "write.metadata.delete-after-commit.enabled", "true"));
     }
 }

@@ -8,7 +8,6 @@ import org.apache.iceberg.DistributionMode;
 import org.apache.iceberg.Schema;
 import org.apache.iceberg.catalog.TableIdentifier;
 import org.apache.iceberg.flink.FlinkSchemaUtil;
-import org.apache.iceberg.flink.TableLoader;
 import org.apache.iceberg.flink.sink.FlinkSink;
 import org.apache.iceberg.flink.util.FlinkCompatibilityUtil;
 
@@ -34,9 +33,8 @@ final class FlatJob {
                 .process(new DeduplicateFlat(columns))
                 .returns(FlinkCompatibilityUtil.toTypeInfo(FlinkSchemaUtil.convert(schema)))
                 .name("deduplicate");
-        String location = BronzeTable.create(settings.get("--warehouse"), table, schema);
         FlinkSink.forRowData(rows)
-                .tableLoader(TableLoader.fromHadoopTable(location))
+                .tableLoader(BronzeTable.loader(settings, table, schema))
                 .distributionMode(DistributionMode.NONE)
                 .append();
         records.getSideOutput(dead)

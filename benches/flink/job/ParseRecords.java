@@ -29,6 +29,9 @@ public final class ParseRecords implements KafkaRecordDeserializationSchema<Even
                 parser.parse(event);
                 int id = event.start[Event.EVENT_ID];
                 EventKey.hash(event.bytes, id, event.end[Event.EVENT_ID] - id, event);
+                if (Settings.isOfTheFuture(event)) {
+                    event.reject("event_time is in the future");
+                }
             } catch (Invalid invalid) {
                 event.reject(invalid.getMessage());
             }

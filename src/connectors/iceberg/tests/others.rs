@@ -180,6 +180,39 @@ fn a_roll_back_is_found_in_the_log_of_metadata_files() {
 }
 
 #[test]
+fn a_log_that_cannot_be_read_is_no_log_that_is_gone() {
+    let place = Place::new();
+    let mut run = Run::start(&place.connector);
+    run.land(5).expect("commit");
+    run.land(5).expect("commit");
+    drop(run);
+    roll_back_to(&place.connector, 2);
+    append_by_another(&place.connector);
+    expire_all(&place.connector);
+    append_by_another(&place.connector);
+    expire_all(&place.connector);
+    // It has what tells of the roll-back, but cannot be read, as when its store is away.
+    let files = place.metadata_files(".metadata.json");
+    let kept = files.iter().map(|file| std::fs::read(file).expect("read"));
+    let kept: Vec<Vec<u8>> = kept.collect();
+    let current = location::local_path(&facts(&place.connector).metadata_location).expect("local");
+    for file in files.iter().filter(|file| **file != current) {
+        std::fs::remove_file(file).expect("remove");
+        std::fs::create_dir(file).expect("a folder in its place");
+    }
+    let error = claim(&place.connector).expect_err("nobody can tell");
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert!(error.to_string().contains("cannot tell whether"), "{error}");
+
+    for (file, text) in files.iter().zip(kept).filter(|(file, _)| **file != current) {
+        std::fs::remove_dir(file).expect("the folder");
+        std::fs::write(file, text).expect("write");
+    }
+    let error = claim(&place.connector).expect_err("rows would be missing");
+    assert!(error.to_string().contains("was rolled back"), "{error}");
+}
+
+#[test]
 fn others_and_expiry_are_no_roll_back() {
     let place = Place::new();
     let mut run = Run::start(&place.connector);
