@@ -161,8 +161,8 @@ fn expire_all(connector: &IcebergConnector) {
     });
 }
 
-#[test]
-fn a_roll_back_is_found_in_the_log_of_metadata_files() {
+/// A table that was rolled back and written to since. Only its log of metadata files still shows it.
+fn rolled_back() -> Place {
     let place = Place::new();
     let mut run = Run::start(&place.connector);
     run.land(5).expect("commit");
@@ -173,6 +173,12 @@ fn a_roll_back_is_found_in_the_log_of_metadata_files() {
     expire_all(&place.connector);
     append_by_another(&place.connector);
     expire_all(&place.connector);
+    place
+}
+
+#[test]
+fn a_roll_back_is_found_in_the_log_of_metadata_files() {
+    let place = rolled_back();
 
     let error = claim(&place.connector).expect_err("rows would be missing");
     assert_eq!(error.kind(), ErrorKind::Refused);
@@ -181,16 +187,7 @@ fn a_roll_back_is_found_in_the_log_of_metadata_files() {
 
 #[test]
 fn a_log_that_cannot_be_read_is_no_log_that_is_gone() {
-    let place = Place::new();
-    let mut run = Run::start(&place.connector);
-    run.land(5).expect("commit");
-    run.land(5).expect("commit");
-    drop(run);
-    roll_back_to(&place.connector, 2);
-    append_by_another(&place.connector);
-    expire_all(&place.connector);
-    append_by_another(&place.connector);
-    expire_all(&place.connector);
+    let place = rolled_back();
     // It has what tells of the roll-back, but cannot be read, as when its store is away.
     let files = place.metadata_files(".metadata.json");
     let kept = files.iter().map(|file| std::fs::read(file).expect("read"));
