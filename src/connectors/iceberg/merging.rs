@@ -76,6 +76,8 @@ pub(super) struct Merging {
     meanwhile: usize,
     /// Until a commit with it is known to have happened.
     done: Option<Merged>,
+    /// Whether it was part of an attempt at a commit. Such an attempt may have been applied without our hearing of it.
+    is_sent: bool,
 }
 
 impl Merging {
@@ -98,12 +100,14 @@ impl Merging {
                 Uuid::now_v7()
             );
             self.meanwhile = 0;
+            self.is_sent = false;
             self.running = Some(runtime.spawn(merge(table.clone(), path, picked)));
         }
     }
 
     /// What is merged, for a commit on top of these manifests. Waits for a merge that takes too long. The
-    /// second is what was merged and does not fit them any more: nothing will ever refer to it.
+    /// second is what was merged, does not fit them any more, and was never part of an attempt: nothing refers to it, or will.
+    /// What was part of one is left to the removal of orphans at the next start, which looks at every snapshot.
     pub fn merged(
         &mut self,
         blocking: &Blocking,
@@ -117,10 +121,11 @@ impl Merging {
         match self.done.take() {
             Some(merged) if merged.fits(manifests) => {
                 self.done = Some(merged.clone());
+                self.is_sent = true;
                 (Some(merged), None)
             }
-            Some(merged) => (None, Some(merged.manifest.manifest_path)),
-            None => (None, None),
+            Some(merged) if !self.is_sent => (None, Some(merged.manifest.manifest_path)),
+            _ => (None, None),
         }
     }
 
@@ -281,5 +286,38 @@ mod tests {
         assert!(!merged.fits(&manifests), "it is done");
         // Somebody has rewritten one of them since.
         assert!(!merged.fits(&small(4)[1..]));
+    }
+
+    fn done(merged: Merged) -> Merging {
+        Merging {
+            done: Some(merged),
+            ..Merging::default()
+        }
+    }
+
+    #[test]
+    fn what_may_be_in_a_snapshot_is_no_litter() {
+        let blocking = Blocking::new().expect("a runtime");
+        let merged = Merged {
+            manifest: manifest(100, 2),
+            replaced: vec!["m0".to_owned(), "m2".to_owned()],
+        };
+        // An attempt with it that was applied after another one was begun: its own manifests are not those we know of.
+        let mut merging = done(merged.clone());
+        let (handed_out, _) = merging.merged(&blocking, &small(4));
+        assert!(handed_out.is_some());
+        let mut applied = small(4);
+        merged.replace(&mut applied, 7, 9);
+        let (again, litter) = merging.merged(&blocking, &applied);
+        assert!(again.is_none());
+        assert_eq!(litter, None, "the table refers to it");
+        // The same, and somebody has rewritten it since: an older snapshot still refers to it.
+        let mut merging = done(merged.clone());
+        let _ = merging.merged(&blocking, &small(4));
+        let (_, litter) = merging.merged(&blocking, &[manifest(101, 4)]);
+        assert_eq!(litter, None, "a snapshot refers to it");
+        // What was in no attempt is in no snapshot.
+        let (_, litter) = done(merged).merged(&blocking, &small(4)[1..]);
+        assert_eq!(litter.as_deref(), Some("m100"));
     }
 }

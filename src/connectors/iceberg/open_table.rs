@@ -204,14 +204,15 @@ impl OpenTable {
             .add_merged(produced.sequence_number, produced.replaced);
     }
 
-    /// Has manifests merged while nothing is committed.
-    fn merge_ahead(&mut self, job: &str) -> Result<()> {
-        let runtime = self.catalog.blocking.tokio()?;
-        if let Some((_, manifests)) = &self.manifests {
+    /// Has manifests merged while nothing is committed. A runtime that is being closed merges nothing: what was committed is
+    /// so all the same.
+    fn merge_ahead(&mut self, job: &str) {
+        if let (Ok(runtime), Some((_, manifests))) =
+            (self.catalog.blocking.tokio(), &self.manifests)
+        {
             self.merging
                 .begin(&runtime, &self.version.0, job, manifests);
         }
-        Ok(())
     }
 
     /// Appends what `decide` says, once, outside of any epoch.
@@ -300,7 +301,7 @@ impl VersionedTable for OpenTable {
                 self.accept(produced);
                 self.litter.add(swapped.superseded);
                 self.litter.sweep(&self.version.0);
-                self.merge_ahead(&append.job)?;
+                self.merge_ahead(&append.job);
                 Sent::Committed { snapshot_id }
             }
             Err(NotSwapped::Conflict(why)) => {
