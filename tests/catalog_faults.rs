@@ -5,23 +5,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use support::{
-    Answered, Applied, Catalog, CatalogProxy, Fault, Finished, Message, RomanNumerals, Running,
-    Stack, events, signal, stack, status, wait_until,
-};
+use support::faulted::{DEADLINE, Faulted};
+use support::{Answered, Applied, Fault, Finished, Running, signal, status, wait_until};
 
-const PARTITIONS: i32 = 4;
-/// Of any one step; generous, for a machine that does other things too.
-const DEADLINE: Duration = Duration::from_secs(180);
 /// How many commits each fault hits.
 const HITS: usize = 3;
-/// Events produced at a time: enough for a commit of both tables.
-const CHUNK: usize = 100;
-/// Between two such chunks, so that the judge has less to read.
-const PACE: Duration = Duration::from_millis(30);
-/// More than any test needs.
-const EVENTS: usize = 1_000_000;
 /// The table that is the commit point, without its namespace.
 const PRIMARY: &str = "conversion_events";
 
@@ -30,102 +18,6 @@ const LETTERS: &str = "conversion_events_dead_letters";
 /// What a secondary may cost the primary in all, with room for a machine that does other things too: it is waited for
 /// 1 s, and a client gives up after 30 s.
 const HELD_UP: Duration = Duration::from_secs(15);
-
-/// A job whose catalog is behind a proxy, and the events it is fed with.
-struct Faulted {
-    proxy: CatalogProxy,
-    job: RomanNumerals,
-    events: Box<dyn Iterator<Item = Message>>,
-}
-
-/// A client that gives up soon, so that a stall costs a test little; on a slow machine not so soon that a
-/// start fails.
-const IMPATIENT: &str = "rest.client.socket-timeout-ms: \"3000\"";
-
-impl Faulted {
-    /// With a client that waits as long as it does by default.
-    fn new() -> Faulted {
-        let stack = stack();
-        let proxy = CatalogProxy::before(&stack.rest_uri);
-        let through = Stack {
-            rest_uri: proxy.uri(),
-            ..stack
-        };
-        let job = RomanNumerals::on(
-            &through,
-            Catalog::Rest,
-            PARTITIONS,
-            "commit: { interval: 50ms }",
-        );
-        Faulted {
-            proxy,
-            job,
-            events: Box::new(events(EVENTS, PARTITIONS, rand::random())),
-        }
-    }
-
-    /// With a client that gives up soon, once the tables are there.
-    #[track_caller]
-    fn impatient() -> Faulted {
-        let mut it = Faulted::new();
-        it.feed();
-        it.job.run_until_caught_up(&[], DEADLINE);
-        it.job.reconfigure(
-            "type: rest",
-            &format!("type: rest\n  properties: {{ {IMPATIENT} }}"),
-        );
-        it
-    }
-
-    fn feed(&mut self) {
-        self.job.topic.produce(self.events.by_ref().take(CHUNK));
-    }
-
-    fn spawn(&self) -> Running {
-        self.job.spawn(&["run", "roman-numerals", "--json"])
-    }
-
-    /// Feeds the job until `enough`.
-    #[track_caller]
-    fn feed_until(
-        &mut self,
-        what: &str,
-        job: &mut Running,
-        enough: impl Fn(&CatalogProxy) -> bool,
-    ) {
-        let started = Instant::now();
-        while !enough(&self.proxy) {
-            assert!(
-                job.is_running(),
-                "it ended while waiting for {what}:\n{}",
-                job.stderr()
-            );
-            assert!(
-                started.elapsed() < DEADLINE,
-                "waited {DEADLINE:?} for {what}:\n{}",
-                job.stderr()
-            );
-            self.feed();
-            std::thread::sleep(PACE);
-        }
-    }
-
-    /// Drains the job, runs it once more over what is left, and has everything judged.
-    #[track_caller]
-    fn drain_and_judge(&mut self, running: Running) -> Value {
-        running.terminate();
-        running.wait(DEADLINE).expect_exit(143);
-        self.proxy.calm();
-        self.judge()
-    }
-
-    #[track_caller]
-    fn judge(&mut self) -> Value {
-        self.feed();
-        let printed = self.job.run_until_caught_up(&[], DEADLINE);
-        self.job.judge_with_account(&printed)
-    }
-}
 
 /// Each fault hits `HITS` commits of a running job, its claim among them.
 #[track_caller]

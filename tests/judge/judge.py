@@ -4,6 +4,7 @@
     judge.py stream   the same for tens of millions of records (stream.py says what is left out)
     judge.py once     only whether each event landed once, for an engine without an account: Flink's job
     judge.py readers  DuckDB and PyIceberg read the same table
+    judge.py manifests  whether each snapshot of a table that only grows has all that those before it have, once
 
 Prints a JSON report on stdout. Exit status 0: as it must be; 1: not, with the differences on stderr;
 2: usage; 3: something cannot be read.
@@ -125,6 +126,12 @@ def judge_readers(args):
     return {"rows": rows, "differences": differences.kinds}, differences
 
 
+def judge_manifests(args):
+    snapshots = readers.manifests_of(readers.load_table(readers.open_catalog(args), args.table))
+    report = [{"snapshot_id": id, "manifests": list(manifests)} for id, manifests in snapshots]
+    return {"snapshots": report}, verdict.check_growth(snapshots)
+
+
 def command_line():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     modes = parser.add_subparsers(required=True, metavar="MODE")
@@ -148,6 +155,10 @@ def command_line():
     add_catalog(both)
     both.add_argument("--compare", default="kafka_topic,kafka_partition,kafka_offset", help="columns, no timestamps")
     both.set_defaults(judge=judge_readers)
+
+    manifests = modes.add_parser("manifests", help="whether each snapshot has all files of those before it, once")
+    add_catalog(manifests)
+    manifests.set_defaults(judge=judge_manifests)
     return parser
 
 

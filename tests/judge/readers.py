@@ -162,6 +162,22 @@ def data_files(table):
     return ["/" + path.lstrip("/") for path in paths]
 
 
+def manifests_of(table):
+    """The snapshots that the table keeps, oldest first: (id, {path of a manifest: its data files}). None instead of the
+    files of a manifest that is gone."""
+    files, snapshots = {}, []
+    for snapshot in sorted(table.snapshots(), key=lambda snapshot: snapshot.sequence_number):
+        paths = {manifest.manifest_path: manifest for manifest in snapshot.manifests(table.io)}
+        for path in paths.keys() - files.keys():
+            try:
+                entries = paths[path].fetch_manifest_entry(table.io)
+                files[path] = [entry.data_file.file_path for entry in entries]
+            except FileNotFoundError:
+                files[path] = None
+        snapshots.append((snapshot.snapshot_id, {path: files[path] for path in paths}))
+    return snapshots
+
+
 def parquet_batches(paths, columns):
     """Those columns of Parquet files, in batches; texts as they are in the files, be they UTF-8 or not."""
     import pyarrow.parquet as parquet

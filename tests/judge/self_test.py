@@ -361,6 +361,21 @@ def random_log(rng, partition):
     return log(*values, partition=partition)
 
 
+class Growth(unittest.TestCase):
+    """Snapshots and their manifests."""
+
+    def found(self, *snapshots):
+        return set(verdict.check_growth(list(enumerate(snapshots))).kinds)
+
+    def test_a_merge_that_keeps_everything_is_right(self):
+        self.assertEqual(self.found({"a": ["1"]}, {"a": ["1"], "b": ["2"]}, {"ab": ["1", "2"], "c": ["3"]}), set())
+
+    def test_each_way_of_being_wrong_is_found(self):
+        self.assertEqual(self.found({"a": ["1"], "b": ["2"]}, {"b": ["2"]}), {"a data file is lost"})
+        self.assertEqual(self.found({"a": ["1"], "ab": ["1", "2"]}), {"a data file stands twice"})
+        self.assertEqual(self.found({"a": None, "b": ["2"]}), {"a manifest is gone"})
+
+
 class TheStream(unittest.TestCase):
     """Must come to the model's own verdict."""
 

@@ -217,3 +217,19 @@ def payload_of(letter):
     except ValueError:
         return "not base64"
     return "base64 though it is UTF-8"
+
+
+def check_growth(snapshots):
+    """Whether each snapshot of a table to which nobody but appends has all data files of those before it, once; as
+    `readers.manifests_of` gives them. Returns the differences."""
+    differences, before = Differences(), set()
+    for id, manifests in snapshots:
+        for path in (path for path, files in manifests.items() if files is None):
+            differences.add("a manifest is gone", f"{path} of snapshot {id}")
+        files = Counter(file for files in manifests.values() for file in files or ())
+        for file in (file for file, count in files.items() if count > 1):
+            differences.add("a data file stands twice", f"{file} in snapshot {id}")
+        for file in before - files.keys():
+            differences.add("a data file is lost", f"{file} from snapshot {id} on")
+        before = set(files)
+    return differences

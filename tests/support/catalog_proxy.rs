@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use serde_json::Value;
 
 use super::http::{Answer, Request};
 use super::wait::wait_until;
@@ -72,6 +73,8 @@ pub struct Injected {
     pub fault: Fault,
     /// The name of the table, without its namespace.
     pub table: String,
+    /// The snapshot that the commit adds.
+    pub snapshot_id: Option<i64>,
     /// What the catalog said to it, once it got it.
     pub upstream: Option<u16>,
 }
@@ -168,6 +171,16 @@ impl CatalogProxy {
             faults: faults.into_iter().collect(),
             every,
             table: None,
+        };
+    }
+
+    /// Injects these faults in their order, into every second commit to `table` (its name without the namespace): a commit
+    /// that is hit is not hit again when it is tried again.
+    pub fn inject_into(&self, table: &str, faults: impl IntoIterator<Item = Fault>) {
+        self.state().schedule = Schedule::Queue {
+            faults: faults.into_iter().collect(),
+            every: 2,
+            table: Some(table.to_owned()),
         };
     }
 
@@ -306,6 +319,13 @@ fn kind_of(request: &Request) -> Kind {
     }
 }
 
+/// The snapshot that a commit adds.
+fn snapshot_of(commit: &Request) -> Option<i64> {
+    let commit: Value = serde_json::from_slice(&commit.body).ok()?;
+    let mut updates = commit["updates"].as_array()?.iter();
+    updates.find_map(|update| update["snapshot"]["snapshot-id"].as_i64())
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state
@@ -329,7 +349,7 @@ impl Shared {
                 }
             }
             Kind::Commit(table) => {
-                let hit = self.state().fault_of_commit(&table);
+                let hit = self.state().fault_of_commit(&table, &request);
                 let Some((index, fault)) = hit else {
                     let answer = request.forward(&self.upstream)?;
                     self.note(None, &table, answer.status);
@@ -432,7 +452,7 @@ impl Shared {
 }
 
 impl State {
-    fn fault_of_commit(&mut self, table: &str) -> Option<(usize, Fault)> {
+    fn fault_of_commit(&mut self, table: &str, request: &Request) -> Option<(usize, Fault)> {
         let seen = self.seen.entry(table.to_owned()).or_default();
         *seen += 1;
         let fault = match &mut self.schedule {
@@ -454,6 +474,7 @@ impl State {
         self.injected.push(Injected {
             fault,
             table: table.to_owned(),
+            snapshot_id: snapshot_of(request),
             upstream: None,
         });
         Some((self.injected.len() - 1, fault))

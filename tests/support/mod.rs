@@ -7,6 +7,7 @@ mod admin;
 mod catalog_proxy;
 mod clients;
 mod events;
+pub mod faulted;
 mod http;
 mod judge;
 mod load;
