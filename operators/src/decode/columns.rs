@@ -199,6 +199,12 @@ impl ColumnBuilder {
         self.nulls.last().is_some_and(|&row| row + 1 == self.len())
     }
 
+    /// Whether row `at`, the last one, is not there yet or is null.
+    #[inline]
+    pub fn lacks(&self, at: usize) -> bool {
+        self.len() == at || self.ends_with_null()
+    }
+
     /// Whether the last row is a string or bytes, and these.
     #[inline]
     pub fn ends_with_bytes(&self, value: &[u8]) -> bool {

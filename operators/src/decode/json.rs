@@ -77,6 +77,8 @@ pub(super) struct JsonRows {
     pub builders: Vec<ColumnBuilder>,
     /// Rows of the batch so far; every builder has as many between two records.
     pub rows: usize,
+    /// Columns that a record has no value for are left without a row, for the caller to fill; else they are null.
+    pub leaves_absent: bool,
     template: Template<Option<usize>>,
     scratch: Scratch,
     /// Records that were decoded as predicted.
@@ -153,6 +155,7 @@ impl JsonRows {
                 .map(|column| ColumnBuilder::new(column.column_type))
                 .collect(),
             rows: 0,
+            leaves_absent: false,
             template: Template::default(),
             scratch: Scratch::default(),
             #[cfg(test)]
@@ -249,7 +252,7 @@ impl JsonRows {
         }
         json.skip_whitespace();
         json.expect(b'}', "").ok()?;
-        if values < self.builders.len() {
+        if values < self.builders.len() && !self.leaves_absent {
             for place in 0..self.builders.len() {
                 if self.builders[place].len() == self.rows {
                     if self.is_required(place) {
@@ -434,12 +437,20 @@ impl JsonRows {
             let message = format!("field `{name}`: the event time {found}; it must be {fitting}");
             return Err(Failure::new(ErrorType::MissingEventTime, message));
         }
+        if !self.leaves_absent {
+            self.fill_with_nulls(rows);
+        }
+        Ok(())
+    }
+
+    /// Makes row `at` null in the columns that have none.
+    #[inline]
+    pub fn fill_with_nulls(&mut self, at: usize) {
         for builder in &mut self.builders {
-            if builder.len() == rows {
+            if builder.len() == at {
                 builder.append_null();
             }
         }
-        Ok(())
     }
 
     /// The batch's columns; the builders are empty after.

@@ -327,6 +327,10 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn digits(&mut self, mantissa: &mut u64) -> Scan<usize> {
         let start = self.at;
+        while let Some(eight) = eight_digits(self.rest()) {
+            *mantissa = mantissa.wrapping_mul(100_000_000).wrapping_add(eight);
+            self.at += 8;
+        }
         while let Some(digit @ b'0'..=b'9') = self.peek() {
             *mantissa = mantissa
                 .wrapping_mul(10)
@@ -423,6 +427,23 @@ fn plain_escape(letter: u8) -> Option<&'static str> {
     })
 }
 
+/// The number that the next eight bytes are, if all of them are digits: in three multiplications instead of eight, by
+/// summing neighbours, then neighbouring pairs, then fours (D. Lemire, "Quickly parsing eight digits", 2018).
+#[inline]
+fn eight_digits(bytes: &[u8]) -> Option<u64> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let text = u64::from_le_bytes(*bytes.first_chunk()?);
+    let digits = text.wrapping_sub(ONES * b'0' as u64);
+    // The highest bit of a byte tells: below `0` of the difference, above `9` of the sum.
+    let beyond = text.wrapping_add(ONES * (0x7f - b'9') as u64);
+    if (digits | beyond) & (ONES * 0x80) != 0 {
+        return None;
+    }
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
+}
+
 /// The first quote, backslash or control character at or after `from`; the length if there is none.
 #[inline]
 fn string_stop(bytes: &[u8], from: usize) -> usize {
@@ -454,6 +475,18 @@ mod tests {
                 .find(|&i| matches!(bytes[i], b'"' | b'\\' | 0..=0x1f))
                 .unwrap_or(bytes.len().max(from));
             prop_assert_eq!(string_stop(&bytes, from), expected);
+        }
+
+        #[test]
+        fn eight_bytes_are_digits_or_not(bytes: [u8; 8], digits in "[0-9]{8}", wrong in 0usize..8) {
+            let expected = |bytes: &[u8]| bytes.iter().try_fold(0, |sum, byte| {
+                byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0'))
+            });
+            prop_assert_eq!(eight_digits(&bytes), expected(&bytes));
+            let mut digits = digits.into_bytes();
+            prop_assert_eq!(eight_digits(&digits), expected(&digits));
+            digits[wrong] = bytes[0];
+            prop_assert_eq!(eight_digits(&digits), expected(&digits));
         }
 
         #[test]

@@ -140,13 +140,17 @@ impl Merging {
     /// Waits for the merge that is under way. One that failed is begun again after the next commit.
     fn end(&mut self, blocking: &Blocking) -> Option<Merged> {
         let running = self.running.take()?;
-        match blocking.wait(running) {
-            Ok(Ok(Ok(merged))) => return Some(merged),
-            Ok(Ok(Err(error))) => tracing::warn!(%error, "manifests could not be merged"),
-            Ok(Err(error)) => tracing::warn!(%error, "manifests could not be merged"),
-            Err(error) => tracing::warn!(%error, "manifests could not be merged"),
+        let waited = blocking.wait(running).map_err(|error| error.to_string());
+        let merged = waited
+            .and_then(|joined| joined.map_err(|error| error.to_string()))
+            .and_then(|merged| merged.map_err(|error| error.to_string()));
+        match merged {
+            Ok(merged) => Some(merged),
+            Err(error) => {
+                tracing::warn!(error, "manifests could not be merged");
+                None
+            }
         }
-        None
     }
 }
 

@@ -1,10 +1,10 @@
 //! What an envelope says, found in one pass over its text.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use super::meaning::{Member, SourceMember};
 use super::members::Members;
+use super::steady::Steady;
 use crate::decode::scan::{Malformed, Scanner};
 
 /// What a record is.
@@ -24,13 +24,27 @@ pub(super) enum Kind {
     NotAnObject,
 }
 
+/// PostgreSQL's position.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lsn<'a> {
+    pub value: i64,
+    text: &'a str,
+}
+
+impl Lsn<'_> {
+    fn of(text: &str) -> Option<Lsn<'_>> {
+        let value = text.parse().ok()?;
+        Some(Lsn { value, text })
+    }
+}
+
 /// Where a change comes from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Source<'a> {
     pub table: Option<Cow<'a, str>>,
     pub schema: Option<Cow<'a, str>>,
     pub db: Option<Cow<'a, str>>,
-    pub lsn: Option<i64>,
+    pub lsn: Option<Lsn<'a>>,
     /// MySQL's binary log: file, position, row within the event.
     binlog: [Option<Cow<'a, str>>; 3],
     /// SQL Server: change LSN and the number within it.
@@ -50,8 +64,7 @@ impl Source<'_> {
             }
         };
         match self {
-            // Writing into a string does not fail.
-            Source { lsn: Some(lsn), .. } => write!(to, "{lsn}").ok()?,
+            Source { lsn: Some(lsn), .. } => to.push_str(lsn.text),
             Source { binlog, .. } if binlog[0].is_some() => join(binlog),
             Source { change, .. } if change[0].is_some() => join(change),
             _ => return None,
@@ -97,7 +110,7 @@ pub(super) struct Shapes {
     record: Members<Member>,
     /// Of the payload in Connect's wrapper.
     payload: Members<Member>,
-    source: Members<SourceMember>,
+    source: Steady<SourceMember>,
 }
 
 /// Where rows are read that look like the one before, while their change is read.
@@ -200,14 +213,15 @@ impl<'a> Envelope<'a> {
         &mut self,
         json: &mut Scanner<'a>,
         member: Member,
-        source: &mut Members<SourceMember>,
+        source: &mut Steady<SourceMember>,
         rows: &mut impl ReadRow,
     ) -> Scan<()> {
         self.members += 1;
         let start = json.at;
         let is_object = json.peek() == Some(b'{');
         if member == Member::Source && is_object {
-            source.visit(json, SourceMember::of, |json, member| {
+            let nothing = SourceMember::Other;
+            source.visit(json, SourceMember::of, nothing, |json, member| {
                 self.source.take(json, member)
             })?;
             self.source_ts_ms = self.source.ts_ms;
@@ -254,7 +268,7 @@ impl<'a> Envelope<'a> {
             Member::RowTable => self.source.table = text_of(value),
             Member::RowSchema => self.source.schema = text_of(value),
             Member::RowDb => self.source.db = text_of(value),
-            Member::RowLsn => self.source.lsn = value.parse().ok(),
+            Member::RowLsn => self.source.lsn = Lsn::of(value),
             Member::RowTsMs => self.ts_ms = value.parse().ok(),
             Member::RowSourceTsMs => self.source_ts_ms = value.parse().ok(),
             Member::Source | Member::Schema | Member::Payload | Member::Other => {}
@@ -273,7 +287,7 @@ impl<'a> Source<'a> {
             SourceMember::Schema => self.schema = text_of(value),
             SourceMember::Db => self.db = text_of(value),
             SourceMember::TsMs => self.ts_ms = value.parse().ok(),
-            SourceMember::Lsn => self.lsn = value.parse().ok(),
+            SourceMember::Lsn => self.lsn = Lsn::of(value),
             SourceMember::File => self.binlog[0] = text_of(value),
             SourceMember::Pos => self.binlog[1] = Some(Cow::Borrowed(value)),
             SourceMember::Row => self.binlog[2] = Some(Cow::Borrowed(value)),

@@ -34,10 +34,9 @@ mod members;
 #[cfg(test)]
 mod prediction_tests;
 mod readings;
+mod steady;
 #[cfg(test)]
 mod tests;
-
-use std::fmt::Write as _;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -150,12 +149,14 @@ impl DebeziumDecoder {
             let own = Some(place) == event_id || place == event_time;
             (column.required && !own).then_some(place)
         };
+        let mut rows = JsonRows::new(&inner, None, None)?;
+        rows.leaves_absent = true;
         let unavailable = |(place, column): (usize, &Column)| {
             matches!(column.column_type, ColumnType::String | ColumnType::Binary).then_some(place)
         };
         Ok(DebeziumDecoder {
             change: Changes {
-                rows: JsonRows::new(&inner, None, None)?,
+                rows,
                 schema: decoded_schema(columns),
                 required: columns.iter().enumerate().filter_map(required).collect(),
                 may_be_unavailable: columns.iter().enumerate().filter_map(unavailable).collect(),
@@ -244,7 +245,7 @@ impl Changes {
     ) -> std::result::Result<(), Failure> {
         self.take_out_unavailable(at)?;
         self.fill_metadata(envelope, at)?;
-        if self.rows.builders[self.event_time].ends_with_null() {
+        if self.rows.builders[self.event_time].lacks(at) {
             let millis = envelope.source_ts_ms.or(envelope.ts_ms).ok_or_else(|| {
                 Failure::new(
                     ErrorType::MissingEventTime,
@@ -263,7 +264,7 @@ impl Changes {
         }
         if let Some(place) = self.event_id {
             let builder = &mut self.rows.builders[place];
-            if builder.ends_with_null() || builder.ends_with_empty_string() {
+            if builder.lacks(at) || builder.ends_with_empty_string() {
                 let id = self.scratch.event_id(envelope, row).ok_or_else(|| {
                     Failure::new(
                         ErrorType::MissingEventId,
@@ -277,6 +278,7 @@ impl Changes {
                 push(builder, id)?;
             }
         }
+        self.rows.fill_with_nulls(at);
         for &place in &self.required {
             if self.rows.builders[place].ends_with_null() {
                 return Err(Failure::new(
@@ -296,7 +298,7 @@ impl Changes {
         let mut names: Vec<&str> = Vec::new();
         for &place in &self.may_be_unavailable {
             let builder = &mut self.rows.builders[place];
-            if builder.ends_with_bytes(UNAVAILABLE.as_bytes()) {
+            if builder.len() > at && builder.ends_with_bytes(UNAVAILABLE.as_bytes()) {
                 builder.truncate(at);
                 builder.append_null();
                 names.push(self.rows.columns[place].name);
@@ -321,7 +323,7 @@ impl Changes {
         let places = self.places;
         let builders = &mut self.rows.builders;
         let mut text = |place: Option<usize>, value: Option<&str>| match (place, value) {
-            (Some(place), Some(value)) if builders[place].ends_with_null() => {
+            (Some(place), Some(value)) if builders[place].lacks(at) => {
                 builders[place].truncate(at);
                 push(&mut builders[place], value)
             }
@@ -353,13 +355,13 @@ impl Changes {
             builders[place].push_long(value);
         }
         if let (Some(place), Some(lsn)) = (places.lsn, envelope.source.lsn)
-            && builders[place].ends_with_null()
+            && builders[place].lacks(at)
         {
             builders[place].truncate(at);
-            builders[place].push_long(lsn);
+            builders[place].push_long(lsn.value);
         }
         if let (Some(place), Some(op)) = (places.deleted, &envelope.op)
-            && builders[place].ends_with_null()
+            && builders[place].lacks(at)
         {
             builders[place].truncate(at);
             builders[place].push_boolean(op == "d");
@@ -433,10 +435,24 @@ impl Scratch {
                 xxh3_128(said.as_bytes())
             }
         };
-        // Writing into a string does not fail.
-        let _ = write!(id, ":{hash:032x}");
+        id.push(':');
+        push_hexadecimal(hash, id);
         Some(id)
     }
+}
+
+/// Adds the 32 hexadecimal digits of a hash. By hand: every row without an id of its own goes through this.
+fn push_hexadecimal(hash: u128, to: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (byte, pair) in hash.to_be_bytes().into_iter().zip(text.chunks_exact_mut(2)) {
+        pair.copy_from_slice(&[
+            DIGITS[usize::from(byte >> 4)],
+            DIGITS[usize::from(byte & 15)],
+        ]);
+    }
+    // Digits are UTF-8.
+    to.push_str(std::str::from_utf8(&text).unwrap_or_default());
 }
 
 impl Envelope<'_> {
