@@ -1,0 +1,41 @@
+//! A schema registry that does not answer, or does not let a job in.
+
+use crate::compare::{compare_end, compare_finding};
+use crate::support::{DEADLINE, Message, refusing_server, served, status};
+use crate::{JOB, nobody};
+
+/// A record of a schema that only a registry knows.
+fn with_schema(partition: i32) -> Message {
+    Message {
+        partition,
+        value: Some([&[0, 0, 0, 0, 7][..], b"{}"].concat()),
+        ..Message::default()
+    }
+}
+
+#[test]
+fn a_registry_that_does_not_answer_is_named_whichever_process_waits_for_it() {
+    let job = served(2);
+    job.reconfigure("commit:", "format: json_sr\n    commit:");
+    job.configure(&format!(
+        "schema_registry: {{ url: 'http://{}' }}",
+        nobody()
+    ));
+    // The partition that process 1 reads: in process 0 nothing waits.
+    job.topic.produce([with_schema(1)]);
+    let launcher = job.spawn(&["launch", JOB, "-n", "2"]);
+    let found = compare_finding("registry_unreachable", &job, "waits_for_registry");
+    assert_eq!(found["severity"], "stalled");
+    let status = status(&job).expect("it runs");
+    let process = |n: usize| status["partitions"][n]["worker"].as_u64();
+    assert_eq!((process(0), process(1)), (Some(0), Some(1)));
+    drop(launcher);
+
+    let job = served(1);
+    job.reconfigure("commit:", "format: json_sr\n    commit:");
+    job.configure(&format!(
+        "schema_registry: {{ url: '{}' }}",
+        refusing_server()
+    ));
+    compare_end("registry_credentials", &job.run(&["run", JOB], DEADLINE));
+}

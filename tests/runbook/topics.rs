@@ -1,0 +1,84 @@
+//! Topics that are not there or hold nothing to read, records of another format, and what holds up their readers.
+
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::compare::{compare_end, compare_finding, compare_start};
+use crate::support::{
+    DEADLINE, Message, Transaction, Transactions, events, load, served, unique, wait_until,
+    wait_until_consumed,
+};
+use crate::{JOB, end};
+
+#[test]
+fn topics_and_offsets() {
+    let job = served(1);
+    job.reconfigure(
+        &format!("topics: [{}]", job.topic.name),
+        "topics: [no-such-topic]",
+    );
+    compare_start("topic_missing", &job);
+
+    let job = served(1);
+    let running = job.spawn(&["run", JOB]);
+    compare_finding("topic_empty", &job, "topic_empty");
+    end(running);
+
+    let job = served(1);
+    load(&job, 1, 0, 100, 1);
+    job.reconfigure("commit:", "starting_offsets: latest\n    commit:");
+    let running = job.spawn(&["run", JOB]);
+    compare_finding("at_the_end", &job, "nothing_new");
+    end(running);
+}
+
+#[test]
+fn wrong_format() {
+    let job = served(1);
+    let with_header = |i: u8| Message {
+        value: Some([&[0, 0, 0, 0, 7, i][..], b"avro"].concat()),
+        ..Message::default()
+    };
+    job.topic.produce((0..20).map(with_header));
+    compare_end("wrong_format", &job.run(&["check", JOB], DEADLINE));
+}
+
+#[test]
+fn open_transaction() {
+    let job = served(1);
+    load(&job, 1, 0, 100, 1);
+    let running = job.spawn(&["run", JOB]);
+    wait_until_consumed(&job, 100);
+    let transactions = Transactions::to(&job.topic);
+    transactions.write(events(50, 1, 2), Transaction::Open);
+    compare_finding("open_transaction", &job, "open_transaction");
+    transactions.commit();
+    wait_until_consumed(&job, 150);
+    end(running);
+}
+
+#[test]
+fn another_consumer_holds_the_group() {
+    let job = served(1);
+    load(&job, 1, 0, 100, 1);
+    let group = unique("taken");
+    job.reconfigure("commit:", &format!("group_id: {group}\n    commit:"));
+    let other: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &job.topic.bootstrap_servers)
+        .set("group.id", &group)
+        .set("client.id", "somebody-else")
+        .create()
+        .expect("a Kafka consumer");
+    other.subscribe(&[&job.topic.name]).expect("subscribe");
+    wait_until("the other one to be a member", DEADLINE, || {
+        other.poll(Duration::from_millis(100));
+        let assigned = other.assignment().expect("an assignment");
+        (assigned.count() > 0).then_some(())
+    });
+    compare_end("group_taken", &job.run(&["check", JOB], DEADLINE));
+    let running = job.spawn(&["run", JOB]);
+    compare_finding("group_refused", &job, "group_refused");
+    end(running);
+}
