@@ -1,5 +1,5 @@
-//! `schema_evolution: add_columns` on real services: what later schemas add becomes columns, while the job is killed
-//! at every step of it, on one process and on two, and PyIceberg reads what was sent.
+//! `schema_evolution: add_columns` on real services: what later schemas add, be they the registry's or such as come with the
+//! record, becomes columns, while the job is killed at every step of it, on one process and on two, and PyIceberg reads what was sent.
 
 mod support;
 
@@ -145,7 +145,13 @@ fn evolves(stack: &Stack, format: &str) {
 fn what_a_schema_adds_becomes_columns_whatever_step_is_killed() {
     be_own_program(&[EVOLVING]);
     let stack = OwnStack::up(&["kafka", "schema-registry"]);
-    for format in ["avro_sr", "json_sr", "protobuf_sr"] {
+    for format in [
+        "avro_sr",
+        "json_sr",
+        "protobuf_sr",
+        "debezium_json",
+        "debezium_json_sr",
+    ] {
         evolves(&stack.description(), format);
     }
 }

@@ -198,7 +198,7 @@ impl Column {
     }
 }
 
-/// A column that no job's code names: the table has it, or is to have it, because a schema of the registry does.
+/// A column that no job's code names: the table has it, or is to have it, because a schema of its records does.
 /// It may be null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedColumn {

@@ -112,6 +112,7 @@ fn every_record_lands_once_or_has_its_cause_on_any_number_of_workers() {
                 workers,
                 batch_records: 97,
                 fail_at: None,
+                columns: None,
             };
             assert_eq!(run(setup, &store).map(|e| e.to_string()), None, "{what}");
             let store = store.lock().expect("lock");
@@ -151,6 +152,7 @@ fn a_run_that_fails_at_a_commit_goes_on_from_the_table_with_another_number_of_wo
                 workers,
                 batch_records: 53,
                 fail_at: Some(fail_at),
+                columns: None,
             };
             run(setup, &store);
         }
@@ -160,6 +162,7 @@ fn a_run_that_fails_at_a_commit_goes_on_from_the_table_with_another_number_of_wo
             workers: 2,
             batch_records: 53,
             fail_at: None,
+            columns: None,
         };
         assert_eq!(run(setup, &store).map(|e| e.to_string()), None, "{what}");
         let store = store.lock().expect("lock");
@@ -178,6 +181,7 @@ fn an_unreachable_catalog_never_looks_like_the_end_of_the_input() {
         workers: 2,
         batch_records: 53,
         fail_at: Some(0),
+        columns: None,
     };
     let error = run(setup, &store).expect("it fails");
     assert!(error.message().contains("the catalog is away"), "{error}");

@@ -4,7 +4,8 @@
                                                                          adds to SENT what must become of them
     evolution.py judge SENT REPORT                                       compares the tables of REPORT with SENT
 
-FORMAT is `avro_sr`, `json_sr` or `protobuf_sr`, as confluent-kafka's serializers write them. Exit status 1: something is not as it was sent.
+FORMAT is `avro_sr`, `json_sr` or `protobuf_sr`, as confluent-kafka's serializers write them, or `debezium_json` or `debezium_json_sr`.
+Exit status 1: something is not as it was sent.
 """
 
 import datetime
@@ -14,6 +15,7 @@ import sys
 import uuid
 from pathlib import Path
 
+import evolution_debezium
 from formats import now_us, plain, proto_file, registry, rows_of
 
 RECORDS = 60
@@ -81,6 +83,8 @@ def fill(message, record):
 def serializer(form, client, topic, version):
     from confluent_kafka.serialization import MessageField, SerializationContext
 
+    if form.startswith("debezium"):
+        return evolution_debezium.serializer(form, client, topic, [name for name, _, _ in fields(version)])
     if form == "protobuf_sr":
         from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 
@@ -105,15 +109,19 @@ def serializer(form, client, topic, version):
 def event(form, version, i):
     us = now_us()
     at = EPOCH + datetime.timedelta(microseconds=us)
-    time = at.isoformat() if form == "json_sr" else at
+    is_debezium = form.startswith("debezium")
+    time = at.isoformat() if form == "json_sr" or is_debezium else at
+    seen = us if is_debezium else time
+    # Only a schema within the record says what an integer counts.
+    read_back = us if form == "debezium_json_sr" else at
     whole = {
         "event_id": str(uuid.uuid4()), "event_time": time, "kind": "big" if i % 3 == 0 else "small",
-        "sequence": None if i % 5 == 0 else i, "fee": decimal.Decimal(i) / 8 if form == "avro_sr" else i / 8,
-        "book": [1.5, i], "note": "AB"[i % 2], "seen": time,
+        "sequence": None if i % 5 == 0 else i, "fee": decimal.Decimal(i) / 8 if form == "avro_sr" or is_debezium else i / 8,
+        "book": [1.5, i], "note": "AB"[i % 2], "seen": seen,
     }
     record = {name: whole[name] for name, _, _ in fields(version)}
     expected = {name: record.get(name) for v in FIELDS for name, _, _ in FIELDS[v] if name != LEFT_OUT}
-    return record, expected | {"event_time": at, "seen": at if "seen" in record else None}
+    return record, expected | {"event_time": at, "seen": read_back if "seen" in record else None}
 
 
 def produce(form, versions, bootstrap, url, topic, path):
@@ -134,6 +142,12 @@ def produce(form, versions, bootstrap, url, topic, path):
     path.write_text(json.dumps(sent, default=plain), encoding="utf-8")
 
 
+def in_utc(value):
+    """A time without a zone is one of UTC, as Debezium writes it."""
+    is_local = isinstance(value, datetime.datetime) and value.tzinfo is None
+    return value.replace(tzinfo=datetime.UTC) if is_local else value
+
+
 def judge(sent, report):
     wrong = []
     by_id = {row["event_id"]: row for row in sent}
@@ -151,7 +165,7 @@ def judge(sent, report):
             if LEFT_OUT in row:
                 wrong.append(f"{name}: there is a column `{LEFT_OUT}`")
             for column, value in by_id.get(row["event_id"], {}).items():
-                read = plain(row.get(column))
+                read = plain(in_utc(row.get(column)))
                 if isinstance(row.get(column), decimal.Decimal):
                     value = plain(decimal.Decimal(value))
                 if column not in row or read != value:

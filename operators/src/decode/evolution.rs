@@ -1,8 +1,11 @@
-//! Schema evolution: the fields of a registered schema that the job has no column for, as columns to be.
+//! Schema evolution: the fields of a schema that the job has no column for, as columns to be. The schema is one of the
+//! registry, or comes with the record (Connect's, of Debezium).
 //!
 //! A field becomes an optional column of its name and of the type that holds every value of it. Left out, and
 //! said so, are fields of which no column can be made: records, arrays, maps, unions of several types, names that a
 //! table cannot have.
+
+use serde_json::Value;
 
 use super::{avro, protobuf};
 use crate::error::{Error, Result};
@@ -10,7 +13,12 @@ use crate::io::{RegisteredSchema, SchemaKind};
 use crate::job::{Format, JobSettings, Sink};
 use crate::schema::{AddedColumn, Column, ColumnType, metadata_fields};
 
+mod change;
+mod connect;
 mod json_schema;
+#[cfg(test)]
+mod recorded_tests;
+mod registered_change;
 
 /// Bytes of a column's name, at most. PostgreSQL takes 63, Hive 128; beyond 255 file systems and catalogs give up.
 const MAX_NAME_BYTES: usize = 255;
@@ -37,10 +45,14 @@ pub(super) fn check(settings: &JobSettings) -> Result<()> {
         )));
     }
     match settings.format {
-        Format::AvroSr | Format::JsonSr | Format::ProtobufSr => Ok(()),
+        Format::AvroSr
+        | Format::JsonSr
+        | Format::ProtobufSr
+        | Format::DebeziumJson
+        | Format::DebeziumJsonSr => Ok(()),
         other => Err(Error::configuration(format!(
-            "`schema_evolution: add_columns` needs format `avro_sr`, `json_sr` or `protobuf_sr`, whose schemas say \
-             what a new field is; the format is `{}`",
+            "`schema_evolution: add_columns` needs format `avro_sr`, `json_sr`, `protobuf_sr`, `debezium_json` or \
+             `debezium_json_sr`, whose schemas say what a new field is; the format is `{}`",
             other.name()
         ))
         .hint(format!(
@@ -59,16 +71,28 @@ pub struct NewFields {
     pub left_out: Vec<String>,
 }
 
-/// The fields of a schema that the job has no column for. None, when the schema cannot be used: the decoder says
-/// why of every record.
+/// The fields of a registered schema that the job has no column for. None, when the schema cannot be used: the decoder
+/// says why of every record.
 pub fn new_fields(settings: &JobSettings, schema: &RegisteredSchema) -> NewFields {
     let fields = match (settings.format, schema.kind) {
         (Format::AvroSr, SchemaKind::Avro) => avro::fields(&schema.text, &schema.references),
         (Format::JsonSr, SchemaKind::Json) => json_schema::fields(&schema.text),
         (Format::ProtobufSr, SchemaKind::Protobuf) => protobuf::fields(schema, &needed(settings)),
+        (Format::DebeziumJsonSr, SchemaKind::Json) => {
+            registered_change::fields(&schema.text, settings.debezium.decimals)
+        }
         _ => return NewFields::default(),
     };
-    let fields = fields.unwrap_or_default();
+    without_column(settings, &fields.unwrap_or_default())
+}
+
+/// The same of a Connect schema, which came with a record.
+pub(super) fn new_carried_fields(settings: &JobSettings, schema: &Value) -> NewFields {
+    without_column(settings, &connect::fields(schema))
+}
+
+/// Those of a schema's fields that the job has no column for.
+fn without_column(settings: &JobSettings, fields: &[Field]) -> NewFields {
     let has = |name: &str| fields.iter().any(|field| field.name == name);
     // By its first name that the schema has; JSON knows no aliases.
     let taken_by = |column: &Column| {
@@ -90,7 +114,7 @@ pub fn new_fields(settings: &JobSettings, schema: &RegisteredSchema) -> NewField
                 .is_some_and(|rest| rest.starts_with('.'))
         })
     };
-    for field in &fields {
+    for field in fields {
         let name = field.name.as_str();
         if is_entered(name)
             || taken.contains(&name)
@@ -99,7 +123,9 @@ pub fn new_fields(settings: &JobSettings, schema: &RegisteredSchema) -> NewField
             continue;
         }
         let column_type = field.column_type.clone();
-        match column_type.and_then(|t| name_fits(name, settings).map(|()| t)) {
+        let fitting =
+            column_type.and_then(|t| name_fits(name, settings, &found.columns).map(|()| t));
+        match fitting {
             Ok(column_type) => found.columns.push(AddedColumn {
                 name: name.to_owned(),
                 column_type,
@@ -119,8 +145,12 @@ fn needed(settings: &JobSettings) -> Vec<&Column> {
     settings.columns.iter().filter(is_needed).collect()
 }
 
-/// Whether a table of the job can have a column of this name.
-fn name_fits(name: &str, settings: &JobSettings) -> std::result::Result<(), String> {
+/// Whether a table of the job can have a column of this name, besides those that are `found` already.
+fn name_fits(
+    name: &str,
+    settings: &JobSettings,
+    found: &[AddedColumn],
+) -> std::result::Result<(), String> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return Err(format!("its name has {} bytes", name.len()));
     }
@@ -128,9 +158,17 @@ fn name_fits(name: &str, settings: &JobSettings) -> std::result::Result<(), Stri
     if name.contains('.') || name.chars().any(char::is_control) {
         return Err("its name has a dot or a control character".to_owned());
     }
+    let is_debezium = matches!(
+        settings.format,
+        Format::DebeziumJson | Format::DebeziumJsonSr
+    );
+    if is_debezium && change::ENVELOPE_COLUMNS.contains(&name) {
+        return Err("the envelope's, and a column only where the job's code names it".to_owned());
+    }
     let metadata = metadata_fields();
     let ours = settings.columns.iter().map(|column| column.name);
-    let mut ours = ours.chain(metadata.iter().map(|field| field.name().as_str()));
+    let ours = ours.chain(metadata.iter().map(|field| field.name().as_str()));
+    let mut ours = ours.chain(found.iter().map(|column| column.name.as_str()));
     // Most readers of tables do not tell upper case from lower case.
     match ours.find(|ours| ours.eq_ignore_ascii_case(name)) {
         Some(ours) => Err(format!("the table's `{ours}` is another column")),
@@ -141,7 +179,7 @@ fn name_fits(name: &str, settings: &JobSettings) -> std::result::Result<(), Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Job;
+    use crate::job::{Job, SchemaEvolution};
 
     const JOB: Job = Job {
         name: "evolving",
@@ -293,6 +331,53 @@ mod tests {
     }
 
     #[test]
+    fn what_a_schema_of_debezium_adds_is_of_the_row_and_no_name_is_added_twice() {
+        let settings = JobSettings {
+            format: Format::DebeziumJson,
+            ..JOB.settings()
+        };
+        let field = |name: &str, of: &str| serde_json::json!({"type": of, "field": name});
+        let schema = serde_json::json!({"type": "struct", "fields": [
+            field("event_id", "string"), field("price", "int64"), field("Price", "string"),
+            field("price", "string"), field("__op", "string"), field("tags", "array"),
+            field("kafka_offset", "int64"),
+        ]});
+        let carried = new_carried_fields(&settings, &schema);
+        assert_eq!(columns(&carried), [("price", ColumnType::Long)]);
+        let left_out = ["`Price`", "`price`", "`__op`", "`tags`", "`kafka_offset`"];
+        assert_eq!(carried.left_out.len(), left_out.len(), "{carried:?}");
+        for (said, name) in carried.left_out.iter().zip(left_out) {
+            assert!(said.starts_with(name), "{said}");
+        }
+        let registered = found(
+            Format::DebeziumJsonSr,
+            SchemaKind::Json,
+            r#"{"properties":{"op":{"type":"string"},"ts_ms":{"type":"integer"},"after":{"properties":{
+                "price":{"type":"integer"},"__deleted":{"type":"string"}}}}}"#,
+        );
+        assert_eq!(columns(&registered), [("price", ColumnType::Long)]);
+        assert_eq!(registered.left_out.len(), 1, "{registered:?}");
+    }
+
+    #[test]
+    fn columns_follow_the_schemas_of_formats_that_have_any() {
+        let settings = |format| JobSettings {
+            format,
+            schema_evolution: SchemaEvolution::AddColumns,
+            ..JOB.settings()
+        };
+        for format in [Format::JsonSr, Format::DebeziumJson, Format::DebeziumJsonSr] {
+            assert!(check(&settings(format)).is_ok(), "{}", format.name());
+        }
+        for format in [Format::Json, Format::Csv, Format::Raw, Format::Avro] {
+            let refused = check(&settings(format)).expect_err("no schema says what a field is");
+            assert!(refused.to_string().contains(format.name()), "{refused}");
+        }
+        assert!(settings(Format::DebeziumJsonSr).needs_registry());
+        assert!(!settings(Format::DebeziumJson).needs_registry());
+    }
+
+    #[test]
     fn a_schema_that_cannot_be_used_adds_nothing() {
         for (format, kind) in [
             (Format::ProtobufSr, SchemaKind::Protobuf),
@@ -300,6 +385,9 @@ mod tests {
             (Format::AvroSr, SchemaKind::Avro),
             (Format::AvroSr, SchemaKind::Json),
             (Format::JsonSr, SchemaKind::Json),
+            (Format::DebeziumJsonSr, SchemaKind::Json),
+            (Format::DebeziumJsonSr, SchemaKind::Avro),
+            (Format::DebeziumJson, SchemaKind::Json),
         ] {
             for text in ["", "{", "{}", "[]", "\"string\"", r#"{"properties":[]}"#] {
                 assert_eq!(found(format, kind, text), NewFields::default(), "{text}");

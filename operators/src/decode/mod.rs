@@ -13,6 +13,7 @@ use crate::schema::{Column, ColumnType};
 mod avro;
 mod block;
 mod bytes;
+mod carried;
 mod columns;
 mod csv;
 mod debezium;

@@ -15,7 +15,7 @@
 //! the source stops when the credits are out.
 //!
 //! With `schema_evolution: add_columns` a batch waits as well until the tables have the columns that its schemas
-//! add. Nothing else waits, and no worker for another: each decodes with the columns that it has learned of, and
+//! add, be they the registry's or such as records carry with them. Nothing else waits, and no worker for another: each decodes with the columns that it has learned of, and
 //! a data file says which columns it has.
 //!
 //! [`WorkerPartitions`]: crate::partitions::WorkerPartitions
@@ -246,8 +246,16 @@ impl Decoding {
         Ok(heard)
     }
 
-    /// Whether every schema of the batch is known; asks for those that are not.
+    /// Whether every schema of the batch is known, and the tables have the columns of those that its records carry.
+    /// Asks for what is lacking.
     fn is_ready(&mut self, raw: &RawBatch) -> bool {
+        let knows = self.knows_schemas(raw);
+        let waits = |growth: &mut Growth| growth.waits_for_carried(raw);
+        knows && !self.growth.as_mut().is_some_and(waits)
+    }
+
+    /// Whether every registered schema of the batch is known; asks for those that are not.
+    fn knows_schemas(&mut self, raw: &RawBatch) -> bool {
         if self.schemas.is_none() {
             return true;
         }

@@ -53,7 +53,7 @@ pub enum Sink {
     Terminal,
 }
 
-/// What becomes of fields that a schema of the registry has and the job has no column for.
+/// What becomes of fields that a schema has and the job has no column for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SchemaEvolution {

@@ -72,7 +72,7 @@ impl JobSettings {
         match (self.format, &self.peek) {
             (Format::AvroSr | Format::ProtobufSr, _) => true,
             // The schema says what a field is.
-            (Format::JsonSr, _) => self.adds_columns(),
+            (Format::JsonSr | Format::DebeziumJsonSr, _) => self.adds_columns(),
             (Format::Raw, Some(peek)) => {
                 peek.format == Format::AvroSr
                     && self

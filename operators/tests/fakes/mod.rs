@@ -26,14 +26,14 @@ use strandline_operators::dedup::shares::IdsByShare;
 use strandline_operators::flow::{DedupState, Ports, bronze};
 use strandline_operators::io::{
     AssignedPartition, Committed, DataFileWriter, DeadLetterTopic, FileKey, Files, Log, Polled,
-    StoredId, Table, TableIndex, WrittenFile,
+    StoredId, Table, TableColumns, TableIndex, WrittenFile,
 };
 use strandline_operators::job::JobSettings;
 use strandline_operators::observed::Observed;
 use strandline_operators::partitions::WorkerPartitions;
 use strandline_operators::progress::{EpochCommit, Progress};
 use strandline_operators::record::{DeadLetter, RawBatch, RawRecord, Span, TopicPartition};
-use strandline_operators::schema::{bronze_schema, dead_letter_schema};
+use strandline_operators::schema::{AddedColumn, bronze_schema, dead_letter_schema};
 use strandline_operators::time::{Epoch, EventTime, IngestTime};
 use strandline_operators::{Error, Result};
 use timely::dataflow::ProbeHandle;
@@ -207,15 +207,65 @@ impl Store {
     }
 }
 
+/// The columns that tables are given while a run goes on, and the texts that rows have in them.
+#[derive(Debug, Default)]
+pub struct FakeColumns {
+    /// In the order in which they were added.
+    pub added: Mutex<Vec<AddedColumn>>,
+    /// By partition and offset; of the primary table.
+    pub texts: Mutex<BTreeMap<(i32, i64), String>>,
+}
+
+impl FakeColumns {
+    fn note_texts(&self, rows: &RecordBatch) {
+        let column = |name: &str| rows.column_by_name(name).expect("column");
+        let partitions = column("kafka_partition").as_primitive::<Int32Type>();
+        let offsets = column("kafka_offset").as_primitive::<Int64Type>();
+        let added = self.added.lock().expect("lock");
+        let mut noted = self.texts.lock().expect("lock");
+        for column in added.iter() {
+            let array = rows.column_by_name(&column.name);
+            let Some(texts) = array.and_then(|array| array.as_string_opt::<i32>()) else {
+                continue;
+            };
+            for row in (0..rows.num_rows()).filter(|&row| texts.is_valid(row)) {
+                let place = (partitions.value(row), offsets.value(row));
+                noted.insert(place, texts.value(row).to_owned());
+            }
+        }
+    }
+}
+
+impl TableColumns for FakeColumns {
+    fn add(&self, columns: &[AddedColumn]) -> Result<Vec<AddedColumn>> {
+        let mut added = self.added.lock().expect("lock");
+        for column in columns {
+            if !added.iter().any(|there| there.name == column.name) {
+                added.push(column.clone());
+            }
+        }
+        let is_asked =
+            |there: &&AddedColumn| columns.iter().any(|column| column.name == there.name);
+        Ok(added.iter().filter(is_asked).cloned().collect())
+    }
+}
+
 pub struct FakeFiles {
     settings: JobSettings,
+    columns: Option<Arc<FakeColumns>>,
 }
 
 impl Files for FakeFiles {
     fn schema(&self, table: TableIndex) -> SchemaRef {
         match table {
             TableIndex::DEAD_LETTERS => dead_letter_schema(),
-            _ => bronze_schema(&self.settings.columns),
+            _ => {
+                let mut settings = self.settings.clone();
+                if let Some(columns) = &self.columns {
+                    settings.add_columns(&columns.added.lock().expect("lock"));
+                }
+                bronze_schema(&settings.columns)
+            }
         }
     }
 
@@ -224,6 +274,7 @@ impl Files for FakeFiles {
             key,
             rows: Vec::new(),
             count: 0,
+            columns: self.columns.clone(),
         }))
     }
 }
@@ -232,6 +283,7 @@ struct FakeFile {
     key: FileKey,
     rows: Vec<Row>,
     count: u64,
+    columns: Option<Arc<FakeColumns>>,
 }
 
 impl DataFileWriter for FakeFile {
@@ -239,6 +291,11 @@ impl DataFileWriter for FakeFile {
         self.count += rows.num_rows() as u64;
         if self.key.table == TableIndex::DEAD_LETTERS {
             return Ok(());
+        }
+        if let Some(columns) = &self.columns
+            && self.key.table == TableIndex::PRIMARY
+        {
+            columns.note_texts(rows);
         }
         let column = |name: &str| rows.column_by_name(name).expect("column");
         let ids = column("event_id").as_string::<i32>();
@@ -342,6 +399,8 @@ pub struct Setup {
     pub workers: usize,
     pub batch_records: usize,
     pub fail_at: Option<usize>,
+    /// What adds columns, when the job's columns follow its schemas.
+    pub columns: Option<Arc<FakeColumns>>,
 }
 
 /// Runs the job until it has caught up, or until it fails. Returns the failure.
@@ -406,6 +465,7 @@ pub fn run(setup: Setup, store: &Arc<Mutex<Store>>) -> Option<Error> {
             )),
             files: Arc::new(FakeFiles {
                 settings: (*settings).clone(),
+                columns: setup.columns.clone(),
             }),
             table: (index == 0).then(|| -> Box<dyn Table> {
                 Box::new(FakeTable {
@@ -414,7 +474,10 @@ pub fn run(setup: Setup, store: &Arc<Mutex<Store>>) -> Option<Error> {
                 })
             }),
             schemas: None,
-            columns: None,
+            columns: setup
+                .columns
+                .clone()
+                .map(|columns| -> Arc<dyn TableColumns> { columns }),
             dead_letter_topic: Some(Box::new(FakeLetters {
                 store: Arc::clone(&store),
             })),

@@ -233,7 +233,7 @@ pub(crate) struct JobSection {
     pub dedup: Option<At<Switch<DedupSection>>>,
     /// When epochs are committed.
     pub commit: Option<CommitSection>,
-    /// What becomes of fields that a schema of the registry has and the job has no column for: `off` (they are
+    /// What becomes of fields that a schema has and the job has no column for: `off` (they are
     /// skipped) or `add_columns` (they become columns of its tables). Default: off.
     #[schemars(schema_with = "schema::schema_evolution", default)]
     pub schema_evolution: Option<At<SchemaEvolution>>,

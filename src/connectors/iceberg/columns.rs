@@ -1,4 +1,4 @@
-//! Columns that are added to the job's tables while it runs, because a schema of the registry has them.
+//! Columns that are added to the job's tables while it runs, because a schema of its records has them.
 //!
 //! Any process of the job may add them: a column is optional and in no file until somebody writes one with it, so
 //! that nothing has to be agreed. As every commit, the change is made for exactly the version of the primary table on

@@ -6,7 +6,7 @@ use super::Field;
 use crate::schema::ColumnType;
 
 /// References and alternatives followed to a field's type, at most.
-const MAX_STEPS: usize = 8;
+pub(super) const MAX_STEPS: usize = 8;
 
 /// The properties of the object that the schema describes.
 ///
@@ -25,6 +25,18 @@ pub(super) fn fields(text: &str) -> Result<Vec<Field>, String> {
 
 /// The type that holds every value, null aside; else what the schema says, for a person.
 fn column_type(root: &Value, of: &Value, steps: usize) -> Result<ColumnType, String> {
+    plain_type(resolve(root, of, steps)?)
+}
+
+/// What a schema comes to, behind its references and besides null.
+///
+/// # Errors
+/// Several types, any type, or a reference that leads nowhere or too far; for a person.
+pub(super) fn resolve<'a>(
+    root: &'a Value,
+    of: &'a Value,
+    steps: usize,
+) -> Result<&'a Map<String, Value>, String> {
     let Value::Object(of) = of else {
         return Err("of any type".to_owned());
     };
@@ -34,7 +46,7 @@ fn column_type(root: &Value, of: &Value, steps: usize) -> Result<ColumnType, Str
     if let Some(Value::String(reference)) = of.get("$ref") {
         let target = reference.strip_prefix('#');
         return match target.and_then(|pointer| root.pointer(pointer)) {
-            Some(target) => column_type(root, target, steps),
+            Some(target) => resolve(root, target, steps),
             None => Err(format!("of what `{reference}` says")),
         };
     }
@@ -43,11 +55,19 @@ fn column_type(root: &Value, of: &Value, steps: usize) -> Result<ColumnType, Str
             let is_null = |branch: &&Value| branch.get("type").is_some_and(|t| t == "null");
             let mut others = branches.iter().filter(|branch| !is_null(branch));
             return match (others.next(), others.next()) {
-                (Some(only), None) => column_type(root, only, steps),
+                (Some(only), None) => resolve(root, only, steps),
                 _ => Err("of several types".to_owned()),
             };
         }
     }
+    Ok(of)
+}
+
+/// The type that holds every value of a schema that [`resolve`] came to, null aside; else what the schema says.
+///
+/// # Errors
+/// No column holds it; for a person.
+pub(super) fn plain_type(of: &Map<String, Value>) -> Result<ColumnType, String> {
     match type_name(of)? {
         "string" => Ok(match of.get("format").and_then(Value::as_str) {
             Some("date-time") => ColumnType::Timestamptz,

@@ -1,0 +1,166 @@
+//! The fields of a row in the registered JSON Schema of Debezium's changes, and the column that would hold each.
+//!
+//! The schema is as Confluent's `JsonSchemaConverter` writes it, of the envelope or of a row without one. It does not
+//! come with the record, so that nothing but the job's settings says how a value is read. So a column has the type
+//! that holds the values as they are written: an integer is a long, whatever it counts.
+
+use serde_json::{Map, Value};
+
+use super::Field;
+use super::change::{Described, described};
+use super::connect;
+use super::json_schema::{MAX_STEPS, plain_type, resolve};
+use crate::job::QuotedDecimals;
+use crate::schema::ColumnType;
+
+/// The properties of the row that the schema describes; none when it is of no row.
+///
+/// # Errors
+/// It is not JSON.
+pub(super) fn fields(text: &str, decimals: QuotedDecimals) -> Result<Vec<Field>, String> {
+    let root: Value = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
+    let Some(top) = properties(&root, &root) else {
+        return Ok(Vec::new());
+    };
+    let names: Vec<&str> = top.keys().map(String::as_str).collect();
+    let row = match described(&names) {
+        Described::Change => top.get("after").and_then(|after| properties(&root, after)),
+        Described::Row => Some(top),
+        Described::NoRow => None,
+    };
+    let field = |(name, of): (&String, &Value)| Field {
+        name: name.clone(),
+        column_type: column_type(&root, of, decimals),
+    };
+    Ok(row.into_iter().flatten().map(field).collect())
+}
+
+fn properties<'a>(root: &'a Value, of: &'a Value) -> Option<&'a Map<String, Value>> {
+    let of = resolve(root, of, MAX_STEPS).ok()?;
+    of.get("properties")?.as_object()
+}
+
+/// The type that holds every value, null aside; else what the schema says, for a person.
+fn column_type(root: &Value, of: &Value, decimals: QuotedDecimals) -> Result<ColumnType, String> {
+    let of = resolve(root, of, MAX_STEPS)?;
+    let said = |word: &str| of.get(word).and_then(Value::as_str);
+    let plain = plain_type(of)?;
+    if said("title") == Some(connect::DECIMAL) {
+        let parameters = of.get("connect.parameters");
+        let parameter = |name: &str| parameters?.get(name)?.as_str();
+        return match plain {
+            ColumnType::String if decimals == QuotedDecimals::Digits => {
+                Err("a decimal in base64, where `debezium.decimals` is `digits`".to_owned())
+            }
+            _ => connect::decimal(parameter("scale"), parameter("connect.decimal.precision")),
+        };
+    }
+    match (plain, said("connect.type")) {
+        (ColumnType::String, Some("bytes")) => Ok(ColumnType::Binary),
+        _ => Ok(plain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(schema: &Value, decimals: QuotedDecimals) -> Vec<(String, Option<ColumnType>)> {
+        let fields = fields(&schema.to_string(), decimals).expect("JSON");
+        let found = fields.into_iter();
+        let mut found: Vec<_> = found.map(|f| (f.name, f.column_type.ok())).collect();
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        found
+    }
+
+    /// As `JsonSchemaConverter` writes optional fields.
+    fn optional(index: u8, of: Value) -> Value {
+        json!({"connect.index": index, "oneOf": [{"type": "null"}, of]})
+    }
+
+    fn row() -> Value {
+        let parameters = json!({"scale": "4", "connect.decimal.precision": "18"});
+        json!({
+            "type": "object", "title": "shop.public.orders.Value",
+            "properties": {
+                "a": {"type": "integer", "connect.index": 0, "connect.type": "int32"},
+                "b": optional(1, json!({"type": "integer", "title": "io.debezium.time.MicroTimestamp", "connect.type": "int64", "connect.version": 1})),
+                "c": optional(2, json!({"type": "string", "title": "io.debezium.time.ZonedTimestamp", "connect.version": 1})),
+                "d": optional(3, json!({"type": "string", "connect.type": "bytes"})),
+                "e": optional(4, json!({"type": "string", "title": connect::DECIMAL, "connect.type": "bytes", "connect.parameters": parameters})),
+                "f": optional(5, json!({"type": "number", "title": connect::DECIMAL, "connect.type": "bytes", "connect.parameters": parameters})),
+                "g": optional(6, json!({"type": "number", "connect.type": "float32"})),
+                "h": optional(7, json!({"type": "array", "items": {"type": "integer"}})),
+                "i": optional(8, json!({"type": "boolean"})),
+            }
+        })
+    }
+
+    fn expected(decimals: QuotedDecimals) -> Vec<(String, Option<ColumnType>)> {
+        use ColumnType as C;
+        let decimal = Some(C::Decimal {
+            precision: 18,
+            scale: 4,
+        });
+        let in_quotes = match decimals {
+            QuotedDecimals::Base64 => decimal,
+            QuotedDecimals::Digits => None,
+        };
+        let types = [
+            ("a", Some(C::Long)),
+            ("b", Some(C::Long)),
+            ("c", Some(C::String)),
+            ("d", Some(C::Binary)),
+            ("e", in_quotes),
+            ("f", decimal),
+            ("g", Some(C::Double)),
+            ("h", None),
+            ("i", Some(C::Boolean)),
+        ];
+        let types = types.into_iter();
+        types.map(|(name, of)| (name.to_owned(), of)).collect()
+    }
+
+    #[test]
+    fn the_rows_fields_are_columns_of_the_types_that_hold_them_as_they_are_written() {
+        let envelope = |after: Value| {
+            json!({
+                "type": "object", "title": "shop.public.orders.Envelope",
+                "properties": {
+                    "before": {"oneOf": [{"type": "null"}, row()]}, "after": after,
+                    "source": {"type": "object", "properties": {"db": {"type": "string"}}},
+                    "op": {"type": "string"}, "ts_ms": {"oneOf": [{"type": "null"}, {"type": "integer"}]}
+                },
+                "definitions": {"row": row()}
+            })
+        };
+        for decimals in [QuotedDecimals::Base64, QuotedDecimals::Digits] {
+            for schema in [
+                envelope(row()),
+                envelope(optional(1, row())),
+                envelope(optional(1, json!({"$ref": "#/definitions/row"}))),
+                row(),
+            ] {
+                assert_eq!(found(&schema, decimals), expected(decimals), "{schema}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_schema_of_no_row_has_no_fields() {
+        for schema in [
+            json!({"type": "object", "properties": {"ts_ms": {"type": "integer"}}}),
+            json!({"type": "object", "properties": {"op": {"type": "string"}, "ts_ms": {"type": "integer"}}}),
+            json!({"type": "object", "properties": {"op": {"type": "string"}, "after": {"$ref": "#/nowhere"}}}),
+            json!({"$ref": "#"}),
+            json!({"properties": []}),
+            json!(true),
+        ] {
+            let found = found(&schema, QuotedDecimals::Base64);
+            assert!(found.is_empty(), "{schema}: {found:?}");
+        }
+        assert!(fields("{", QuotedDecimals::Base64).is_err());
+    }
+}
