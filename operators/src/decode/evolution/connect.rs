@@ -14,7 +14,7 @@ use crate::schema::{ColumnType, MAX_DECIMAL_PRECISION};
 pub(super) const DECIMAL: &str = "org.apache.kafka.connect.data.Decimal";
 
 /// Semantic types of dates and times: the name, the type they are written as, the column.
-const TIMES: [(&str, &str, ColumnType); 13] = [
+const TIMES: [(&str, &str, ColumnType); 14] = [
     ("io.debezium.time.Date", "int32", ColumnType::Date),
     ("io.debezium.time.IsoDate", "string", ColumnType::Date),
     (
@@ -25,6 +25,7 @@ const TIMES: [(&str, &str, ColumnType); 13] = [
     ("io.debezium.time.Time", "int32", ColumnType::Time),
     ("io.debezium.time.MicroTime", "int64", ColumnType::Time),
     ("io.debezium.time.NanoTime", "int64", ColumnType::Time),
+    ("io.debezium.time.IsoTime", "string", ColumnType::Time),
     (
         "org.apache.kafka.connect.data.Time",
         "int32",
@@ -117,7 +118,7 @@ fn column_type(field: &Value) -> Result<ColumnType, String> {
 }
 
 /// The column of Connect's decimals, by the parameters of their schema. Without a precision it has as many digits as a
-/// column can have: the databases that do not say it (PostgreSQL of `money`) have no more.
+/// column can have: the databases that do not say it (PostgreSQL, of `money`) have no more.
 ///
 /// # Errors
 /// No column holds them; for a person.
@@ -245,6 +246,12 @@ mod tests {
                 "io.debezium.time.IsoDate",
                 none.clone(),
                 Some(C::Date),
+            ),
+            (
+                "string",
+                "io.debezium.time.IsoTime",
+                none.clone(),
+                Some(C::Time),
             ),
             (
                 "string",
