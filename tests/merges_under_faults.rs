@@ -14,8 +14,8 @@ use support::{Answered, Applied, Fault, judge};
 const PRIMARY: &str = "conversion_events";
 /// Commits before the faults; with fifty manifests the first merge begins.
 const QUIET: usize = 45;
-/// Commits that are hit: every second one, until two merges have been met.
-const HIT: usize = 80;
+/// Commits that are hit then: enough for the one that follows the first merge to be among them.
+const HIT: usize = 25;
 /// How long the engine keeps what nothing refers to any more, and some more: what it deletes wrongly is gone then.
 const GRACE: Duration = Duration::from_secs(63);
 /// How often it is fed meanwhile; it deletes with its commits.
@@ -49,7 +49,7 @@ fn merging(snapshots: &[(i64, Vec<String>)]) -> HashMap<String, i64> {
     brought_by
 }
 
-/// Hits the commits around two merges of the primary's manifests, waits until what is wrongly taken for litter is
+/// Hits the commits around a merge of the primary's manifests, waits until what is wrongly taken for litter is
 /// deleted, and has every snapshot read.
 #[track_caller]
 fn survive(fault: Fault) {
@@ -92,7 +92,7 @@ fn survive(fault: Fault) {
     let still_there: HashSet<&String> = still_there.collect();
     assert!(
         met.iter().any(|path| still_there.contains(path)),
-        "no snapshot refers to a merge that was met: {met:?}"
+        "no snapshot refers to the merge that was met: {met:?}"
     );
 }
 

@@ -327,7 +327,10 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn digits(&mut self, mantissa: &mut u64) -> Scan<usize> {
         let start = self.at;
-        while let Some(eight) = eight_digits(self.rest()) {
+        // Most numbers are shorter: then one byte tells.
+        while matches!(self.bytes.get(self.at + 7), Some(b'0'..=b'9'))
+            && let Some(eight) = eight_digits(self.rest())
+        {
             *mantissa = mantissa.wrapping_mul(100_000_000).wrapping_add(eight);
             self.at += 8;
         }
