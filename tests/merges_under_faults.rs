@@ -1,9 +1,8 @@
-//! Manifests are merged beside the commits. A commit that puts a merged one in the place of fifty may be made without
+//! Manifests are merged beside the commits. The commit that puts a merged one in the place of fifty may be made without
 //! the engine's hearing of it, or after the engine looked for it: no snapshot loses a data file or a manifest by that.
 
 mod support;
 
-use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,14 +11,12 @@ use support::{Answered, Applied, Fault, judge};
 
 /// The table that is the commit point, without its namespace.
 const PRIMARY: &str = "conversion_events";
-/// Commits before the faults; with fifty manifests the first merge begins.
-const QUIET: usize = 45;
-/// Commits that are hit then: enough for the one that follows the first merge to be among them.
-const HIT: usize = 25;
 /// How long the engine keeps what nothing refers to any more, and some more: what it deletes wrongly is gone then.
 const GRACE: Duration = Duration::from_secs(63);
-/// How often it is fed meanwhile; it deletes with its commits.
-const PACE: Duration = Duration::from_millis(500);
+/// How often it is fed meanwhile. It deletes with its commits; so seldom that no snapshot is expired before it is read.
+const PACE: Duration = Duration::from_secs(4);
+/// Commits, and look-ups after them, until a fault is over.
+const SETTLED: usize = 3;
 
 /// The snapshots that the table keeps, with their manifests' paths, oldest first. PyIceberg has read all of them.
 #[track_caller]
@@ -38,42 +35,25 @@ fn manifests(it: &Faulted) -> Vec<(i64, Vec<String>)> {
         .collect()
 }
 
-/// The merged manifests, each with the snapshot that put it in the place of others.
-fn merging(snapshots: &[(i64, Vec<String>)]) -> HashMap<String, i64> {
-    let mut brought_by = HashMap::new();
-    for (id, manifests) in snapshots {
-        for path in manifests.iter().filter(|p| p.ends_with("-merged.avro")) {
-            brought_by.entry(path.clone()).or_insert(*id);
-        }
-    }
-    brought_by
-}
-
-/// Hits the commits around a merge of the primary's manifests, waits until what is wrongly taken for litter is
+/// Hits the commit that brings the first merged manifest of the primary, waits until what is wrongly taken for litter is
 /// deleted, and has every snapshot read.
 #[track_caller]
 fn survive(fault: Fault) {
     let mut it = Faulted::new();
     it.feed();
     let mut running = it.spawn();
-    it.feed_until("commits without a fault", &mut running, |proxy| {
-        proxy.made(PRIMARY) >= QUIET
+    it.proxy.inject_into_merge(PRIMARY, fault);
+    it.feed_until("a merge", &mut running, |proxy| {
+        proxy.injected().iter().any(|i| i.upstream.is_some())
     });
-    it.proxy.inject_into(PRIMARY, [fault; HIT]);
-    it.feed_until("the faults", &mut running, |proxy| proxy.left() == 0);
-    it.proxy.calm();
-    let hit: HashSet<i64> = it
-        .proxy
-        .injected()
-        .iter()
-        .filter(|injected| injected.upstream == Some(200))
-        .filter_map(|injected| injected.snapshot_id)
-        .collect();
-    let met: Vec<String> = merging(&manifests(&it))
-        .into_iter()
-        .filter_map(|(path, brought_by)| hit.contains(&brought_by).then_some(path))
-        .collect();
-    assert!(!met.is_empty(), "no fault met a merge: {hit:?}");
+    let made = it.proxy.made(PRIMARY);
+    it.feed_until("commits after it", &mut running, |proxy| {
+        proxy.made(PRIMARY) >= made + SETTLED
+    });
+    let injected = it.proxy.injected();
+    assert_eq!(injected.len(), 1);
+    assert_eq!(injected[0].upstream, Some(200), "{injected:?}");
+    let hit = injected[0].snapshot_id.expect("a snapshot");
 
     let calm = Instant::now();
     while calm.elapsed() < GRACE {
@@ -83,17 +63,24 @@ fn survive(fault: Fault) {
     }
     let made = it.proxy.made(PRIMARY);
     it.feed_until("commits after the grace period", &mut running, |proxy| {
-        proxy.made(PRIMARY) >= made + 2
+        proxy.made(PRIMARY) >= made + SETTLED
     });
+    let snapshots = manifests(&it);
     it.drain_and_judge(running);
 
-    let snapshots = manifests(&it);
-    let still_there = snapshots.iter().flat_map(|(_, manifests)| manifests);
-    let still_there: HashSet<&String> = still_there.collect();
+    let (id, before) = &snapshots[0];
     assert!(
-        met.iter().any(|path| still_there.contains(path)),
-        "no snapshot refers to the merge that was met: {met:?}"
+        before.len() <= 1,
+        "snapshots before {id} were expired unread"
     );
+    let place = snapshots.iter().position(|(id, _)| *id == hit);
+    let place = place.expect("the snapshot of the commit that was hit");
+    let merged = |at: usize| snapshots[at].1.iter().find(|p| p.ends_with("-merged.avro"));
+    assert_eq!(merged(place - 1), None, "it brought the first one");
+    let brought = merged(place).expect("a merged manifest");
+    for (id, manifests) in &snapshots[place..] {
+        assert!(manifests.contains(brought), "snapshot {id} lost it");
+    }
 }
 
 #[test]

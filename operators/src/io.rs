@@ -59,9 +59,6 @@ pub trait Log {
     /// (a broker down) are retried inside and told to the log's own diagnosis.
     fn poll(&mut self, max_records: usize, budget: &Budget) -> Result<Polled>;
 
-    /// Asks for `wake` to be called, from any thread, when records come in after [`Polled::Nothing`].
-    fn on_ready(&mut self, wake: Arc<dyn Fn() + Send + Sync>);
-
     /// The ends of the partitions as last heard of, without asking the broker; for the lag.
     fn end_offsets(&self) -> Vec<(TopicPartition, i64)>;
 

@@ -88,6 +88,11 @@ enum Schedule {
         every: usize,
         table: Option<String>,
     },
+    /// One commit to this table, the first that brings a merged manifest.
+    Merge {
+        fault: Fault,
+        table: String,
+    },
     /// This percentage of commits and of readings of a table.
     Seeded {
         rng: Box<StdRng>,
@@ -174,13 +179,12 @@ impl CatalogProxy {
         };
     }
 
-    /// Injects these faults in their order, into every second commit to `table` (its name without the namespace): a commit
-    /// that is hit is not hit again when it is tried again.
-    pub fn inject_into(&self, table: &str, faults: impl IntoIterator<Item = Fault>) {
-        self.state().schedule = Schedule::Queue {
-            faults: faults.into_iter().collect(),
-            every: 2,
-            table: Some(table.to_owned()),
+    /// Injects this fault into the next commit to `table` (its name without the namespace) that puts a merged manifest in
+    /// the place of others, the first time that it is tried.
+    pub fn inject_into_merge(&self, table: &str, fault: Fault) {
+        self.state().schedule = Schedule::Merge {
+            fault,
+            table: table.to_owned(),
         };
     }
 
@@ -320,10 +324,25 @@ fn kind_of(request: &Request) -> Kind {
 }
 
 /// The snapshot that a commit adds.
-fn snapshot_of(commit: &Request) -> Option<i64> {
+fn snapshot_of(commit: &Request) -> Option<Value> {
     let commit: Value = serde_json::from_slice(&commit.body).ok()?;
     let mut updates = commit["updates"].as_array()?.iter();
-    updates.find_map(|update| update["snapshot"]["snapshot-id"].as_i64())
+    let snapshot = updates.find_map(|update| update.get("snapshot"))?;
+    Some(snapshot.clone())
+}
+
+/// Whether a merged manifest is in the list of the snapshot that a commit adds. Lists are not compressed.
+fn brings_merged_manifest(commit: &Request) -> bool {
+    const NAME: &[u8] = b"-merged.avro";
+    let list = snapshot_of(commit).and_then(|snapshot| {
+        let list = snapshot["manifest-list"].as_str()?.to_owned();
+        std::fs::read(
+            list.trim_start_matches("file://")
+                .trim_start_matches("file:"),
+        )
+        .ok()
+    });
+    list.is_some_and(|list| list.windows(NAME.len()).any(|bytes| bytes == NAME))
 }
 
 impl Shared {
@@ -467,6 +486,14 @@ impl State {
                     .then(|| faults.pop_front())
                     .flatten()
             }
+            Schedule::Merge { fault, table: only } => {
+                let fault = *fault;
+                let is_meant = *only == table && brings_merged_manifest(request);
+                is_meant.then(|| {
+                    self.schedule = Schedule::Off;
+                    fault
+                })
+            }
             Schedule::Seeded { rng, percent } => {
                 (rng.random_range(0..100) < *percent).then(|| random_fault(rng))
             }
@@ -474,7 +501,7 @@ impl State {
         self.injected.push(Injected {
             fault,
             table: table.to_owned(),
-            snapshot_id: snapshot_of(request),
+            snapshot_id: snapshot_of(request).and_then(|snapshot| snapshot["snapshot-id"].as_i64()),
             upstream: None,
         });
         Some((self.injected.len() - 1, fault))

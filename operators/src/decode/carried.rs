@@ -98,7 +98,16 @@ fn may_carry_schema(value: &[u8]) -> bool {
         return false;
     };
     let inside = inside.trim_ascii_start();
-    inside.starts_with(b"\"schema\"") || inside.starts_with(b"\"payload\"")
+    let wrapper = [b"\"schema\"".as_slice(), b"\"payload\""];
+    // A key may be written with escapes.
+    let is_escaped = || {
+        inside
+            .iter()
+            .skip(1)
+            .take_while(|&&byte| byte != b'"')
+            .any(|&byte| byte == b'\\')
+    };
+    wrapper.iter().any(|key| inside.starts_with(key)) || is_escaped()
 }
 
 /// What stands behind [`BEGINNING`], in a record that begins so.
@@ -189,6 +198,7 @@ mod tests {
         let wrapped = [
             " { \"schema\" : {\"fields\":[]} , \"payload\" : {\"x\":1} } ",
             r#"{"payload":{"x":1},"schema":{"fields":[]}}"#,
+            r#"{"\u0073chema":{"fields":[]},"payload":{"x":1}}"#,
         ];
         for record in wrapped {
             let mut carried = CarriedSchemas::default();

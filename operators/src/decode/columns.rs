@@ -47,10 +47,12 @@ pub(super) struct Reading {
     /// A decimal in quotes is base64 of its unscaled bytes, of this scale (`None`: of the column's); else
     /// it is its digits.
     pub base64_decimals: Option<Option<i32>>,
-    /// `"true"` and `"false"` in quotes are booleans too.
-    pub quoted_booleans: bool,
+    /// `"true"` and `"false"` in quotes are booleans too, and `"NaN"`, `"Infinity"` and `"-Infinity"` are doubles.
+    pub quoted_literals: bool,
     /// An object or array is text: its JSON.
     pub nested_text: bool,
+    /// The record's schema says that the values are of another kind than the column's: none of them fits.
+    pub refuses: bool,
 }
 
 impl Reading {
@@ -58,8 +60,9 @@ impl Reading {
     pub const PLAIN: Reading = Reading {
         unit: Unit::Millis,
         base64_decimals: None,
-        quoted_booleans: false,
+        quoted_literals: false,
         nested_text: false,
+        refuses: false,
     };
 }
 

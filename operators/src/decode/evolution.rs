@@ -78,9 +78,7 @@ pub fn new_fields(settings: &JobSettings, schema: &RegisteredSchema) -> NewField
         (Format::AvroSr, SchemaKind::Avro) => avro::fields(&schema.text, &schema.references),
         (Format::JsonSr, SchemaKind::Json) => json_schema::fields(&schema.text),
         (Format::ProtobufSr, SchemaKind::Protobuf) => protobuf::fields(schema, &needed(settings)),
-        (Format::DebeziumJsonSr, SchemaKind::Json) => {
-            registered_change::fields(&schema.text, settings.debezium.decimals)
-        }
+        (Format::DebeziumJsonSr, SchemaKind::Json) => registered_change::fields(&schema.text),
         _ => return NewFields::default(),
     };
     without_column(settings, &fields.unwrap_or_default())

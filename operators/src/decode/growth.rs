@@ -153,8 +153,12 @@ impl Growth {
                 self.asked.remove(name);
             }
             let is_column = |name: &String| added.iter().any(|column| column.name == *name);
-            self.refused
-                .extend(names.into_iter().filter(|name| !is_column(name)));
+            let refused: Vec<String> = names.into_iter().filter(|name| !is_column(name)).collect();
+            if !refused.is_empty() {
+                let job = &self.settings.name;
+                tracing::warn!(job, columns = ?refused, "fields become no column: the table has a column of the name, perhaps in other letters, that they do not fit");
+            }
+            self.refused.extend(refused);
             has_grown = true;
         }
         if has_grown && let Some(carried) = &mut self.carried {

@@ -37,6 +37,7 @@ impl From<Malformed> for Misfit {
 
 const PLAIN_MISFIT: Misfit = Misfit::Mismatch("");
 const COLUMN_FULL: Misfit = Misfit::Mismatch("the text of the batch is too long");
+const OF_ANOTHER_KIND: Misfit = Misfit::Mismatch("its schema says that it is of another kind");
 const OUT_OF_RANGE: Misfit = Misfit::Mismatch("out of range in microseconds");
 
 /// What fits a column, in words.
@@ -81,6 +82,9 @@ impl ColumnBuilder {
         let is_number = matches!(first, Some(b'-' | b'0'..=b'9'));
         let is_string = first == Some(b'"');
         let reading = self.reading;
+        if reading.refuses {
+            return Err(OF_ANOTHER_KIND);
+        }
         match &mut self.values {
             Values::Strings(strings) => {
                 if is_string {
@@ -119,7 +123,7 @@ impl ColumnBuilder {
                     json.literal("false")?;
                     values.push(false);
                 }
-                Some(b'"') if reading.quoted_booleans => {
+                Some(b'"') if reading.quoted_literals => {
                     values.push(match json.text(scratch)? {
                         "true" => true,
                         "false" => false,
@@ -163,6 +167,13 @@ impl ColumnBuilder {
                         .ok_or(PLAIN_MISFIT)?,
                 );
             }
+            Values::Floats(values) if is_string && reading.quoted_literals => {
+                let value = not_finite(json.text(scratch)?).ok_or(PLAIN_MISFIT)?;
+                values.push(value as f32);
+            }
+            Values::Doubles(values) if is_string && reading.quoted_literals => {
+                values.push(not_finite(json.text(scratch)?).ok_or(PLAIN_MISFIT)?);
+            }
             Values::Decimals {
                 values,
                 precision,
@@ -195,7 +206,7 @@ impl ColumnBuilder {
                 values,
                 precision,
                 scale,
-            } if reading.base64_decimals.is_some() || reading.quoted_booleans => {
+            } if reading.base64_decimals.is_some() || reading.quoted_literals => {
                 let start = json.at;
                 json.skip_value(1)?;
                 let (from, unscaled) = variable_scale(json.between(start, json.at))
@@ -233,6 +244,16 @@ impl ColumnBuilder {
             _ => return Err(PLAIN_MISFIT),
         }
         Ok(Appended::Value)
+    }
+}
+
+/// What JSON has no number for, as Connect's converters write it.
+fn not_finite(text: &str) -> Option<f64> {
+    match text {
+        "NaN" => Some(f64::NAN),
+        "Infinity" => Some(f64::INFINITY),
+        "-Infinity" => Some(f64::NEG_INFINITY),
+        _ => None,
     }
 }
 

@@ -157,8 +157,6 @@ impl Log for FakeLog {
         Ok(Polled::Nothing)
     }
 
-    fn on_ready(&mut self, _wake: Arc<dyn Fn() + Send + Sync>) {}
-
     fn end_offsets(&self) -> Vec<(TopicPartition, i64)> {
         self.waiting
             .iter()

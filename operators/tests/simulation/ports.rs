@@ -195,8 +195,6 @@ impl Log for SimLog {
         }))
     }
 
-    fn on_ready(&mut self, _wake: Arc<dyn Fn() + Send + Sync>) {}
-
     fn end_offsets(&self) -> Vec<(TopicPartition, i64)> {
         let world = self.world.lock();
         let end = |r: &Reading| world.end(r.assigned.source.partition as usize);

@@ -10,9 +10,8 @@
 //! - The non-empty callback's opaque points into an `Arc<Readiness>` that the queue holds. librdkafka reads
 //!   and clears callback and opaque under the queue's lock, and calls the callback under it: once
 //!   `rd_kafka_queue_cb_event_enable(.., None, ..)` has returned, it is never called again. Only after that
-//!   may the `Arc` go. The callback touches atomics and the caller's wake function, never librdkafka
-//!   (the queue's lock is held and not recursive), and does not unwind across the C frame: a panic in an
-//!   `extern "C"` function aborts.
+//!   may the `Arc` go. The callback touches an atomic and nothing of librdkafka's (the queue's lock is held and
+//!   not recursive).
 //! - A [`Fetched`] owns the messages that librdkafka returned: each pointer is destroyed once, when passed
 //!   or on drop, and read only before. It holds the consumer, because `rd_kafka_destroy` waits for messages.
 //! - Payload and key pointers are valid for `len` and `key_len` bytes until the message is destroyed, and so
@@ -21,8 +20,8 @@
 
 use std::ffi::{CStr, CString, c_void};
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
@@ -33,14 +32,10 @@ use strandline_operators::{Error, Result};
 
 use super::client::Consumer;
 
-/// What to call, from any thread, when a queue that was empty is no longer.
-pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
-
 /// Whether a queue may hold messages.
 #[derive(Default)]
 pub(super) struct Readiness {
     ready: AtomicBool,
-    wake: RwLock<Option<Wake>>,
 }
 
 impl Readiness {
@@ -54,27 +49,12 @@ impl Readiness {
         // A plain load first: most queues are empty most of the time.
         self.ready.load(Ordering::Relaxed) && self.ready.swap(false, Ordering::AcqRel)
     }
-
-    /// Sets what to call; calls it at once when something is waiting already.
-    pub(super) fn on_ready(&self, wake: Wake) {
-        *self.wake.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&wake));
-        if self.ready.load(Ordering::Acquire) {
-            wake();
-        }
-    }
-
-    fn became_ready(&self) {
-        self.set();
-        if let Some(wake) = &*self.wake.read().unwrap_or_else(PoisonError::into_inner) {
-            wake();
-        }
-    }
 }
 
 unsafe extern "C" fn queue_is_not_empty(_client: *mut sys::rd_kafka_t, opaque: *mut c_void) {
     // SAFETY: the opaque is the `Readiness` of a live `PartitionQueue`; see the safety argument.
     let readiness = unsafe { &*opaque.cast::<Readiness>() };
-    readiness.became_ready();
+    readiness.set();
 }
 
 /// The queue of one partition.

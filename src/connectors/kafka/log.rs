@@ -33,7 +33,7 @@ use strandline_operators::record::TopicPartition;
 use strandline_operators::{Error, Result};
 
 use self::reader::{Reader, Trouble};
-use super::batch::{Fetched, PartitionQueue, Wake, cached_end, set_leader_epoch};
+use super::batch::{Fetched, PartitionQueue, cached_end, set_leader_epoch};
 use super::client::{Consumer, Context, Diagnosis, KafkaSettings};
 use super::commits::GroupCommits;
 use super::discovery::{Discovered, News};
@@ -69,7 +69,6 @@ pub struct KafkaLog {
     consumer: Arc<Consumer>,
     diagnosis: Arc<Diagnosis>,
     on_gap: OnGap,
-    wake: Option<Wake>,
     discovered: Option<Discovered>,
     doubt: Option<Doubt>,
     /// Whether records come with their headers.
@@ -100,7 +99,6 @@ impl KafkaLog {
             diagnosis,
             commits,
             on_gap,
-            wake: None,
             discovered: None,
             doubt: None,
             keeps_headers: false,
@@ -146,9 +144,6 @@ impl KafkaLog {
                 set_leader_epoch(&compared, source, epoch)?;
             }
             let queue = PartitionQueue::split(&self.consumer, source)?;
-            if let Some(wake) = &self.wake {
-                queue.readiness().on_ready(Arc::clone(wake));
-            }
             self.readers.push(Reader {
                 source: source.clone(),
                 topic: CString::new(&*source.topic).map_err(|e| cannot(&e))?,
@@ -311,13 +306,6 @@ impl Log for KafkaLog {
             self.swept_at = Instant::now();
         }
         Ok(Polled::Nothing)
-    }
-
-    fn on_ready(&mut self, wake: Wake) {
-        for reader in &self.readers {
-            reader.queue.readiness().on_ready(Arc::clone(&wake));
-        }
-        self.wake = Some(wake);
     }
 
     fn commit_group_offsets(&mut self, offsets: &[(TopicPartition, i64)]) {

@@ -208,9 +208,7 @@ impl Program {
                 targets: nulls,
             } => {
                 if cursor.choice(2, NO_BRANCH)? as i64 != *null {
-                    return within
-                        .iter()
-                        .try_for_each(|step| self.take(step, cursor, targets, builders, failure));
+                    return self.take_within(within, cursor, targets, builders, failure);
                 }
                 for &target in nulls {
                     if targets[target].required.is_some() {
@@ -253,6 +251,21 @@ impl Program {
                 Ok(())
             }
         }
+    }
+
+    /// Takes the steps within a record. Apart, so that the steps of most records are taken in line.
+    #[inline(never)]
+    fn take_within(
+        &self,
+        within: &[Step],
+        cursor: &mut Cursor<'_>,
+        targets: &[Target],
+        builders: &mut [ColumnBuilder],
+        failure: &mut Option<Failure>,
+    ) -> Result<(), Malformed> {
+        within
+            .iter()
+            .try_for_each(|step| self.take(step, cursor, targets, builders, failure))
     }
 
     #[cold]

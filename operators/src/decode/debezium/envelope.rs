@@ -145,7 +145,8 @@ impl<'a> Envelope<'a> {
                 Member::Schema if wrapped.is_none() => {
                     match rows
                         .last_schema()
-                        .filter(|s| json.rest().starts_with(s.as_bytes()))
+                        // A number may be the beginning of a longer one.
+                        .filter(|s| s.starts_with('{') && json.rest().starts_with(s.as_bytes()))
                     {
                         Some(known) => json.at += known.len(),
                         None => json.skip_value(1)?,

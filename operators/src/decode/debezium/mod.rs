@@ -142,8 +142,9 @@ impl DebeziumDecoder {
         let plain = Reading {
             unit: Unit::from(settings.debezium.timestamps),
             base64_decimals: (settings.debezium.decimals == QuotedDecimals::Base64).then_some(None),
-            quoted_booleans: true,
+            quoted_literals: true,
             nested_text: true,
+            refuses: false,
         };
         let required = |(place, column): (usize, &Column)| {
             let own = Some(place) == event_id || place == event_time;

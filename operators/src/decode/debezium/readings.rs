@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::decode::columns::{ColumnBuilder, Reading, Unit};
-use crate::schema::Column;
+use crate::schema::{Column, ColumnType};
 
 /// Schemas remembered. A topic has one for each table that is routed to it, and one more after a change.
 const MAX_SCHEMAS: usize = 64;
@@ -11,7 +11,7 @@ const MAX_SCHEMAS: usize = 64;
 /// The readings of the columns, for each schema seen.
 #[derive(Debug)]
 pub(super) struct Readings {
-    columns: Vec<&'static str>,
+    columns: Vec<(&'static str, ColumnType)>,
     /// Without a schema, by column.
     plain: Vec<Reading>,
     known: Vec<(Box<str>, Vec<Reading>)>,
@@ -28,7 +28,7 @@ impl Readings {
             ..plain
         };
         Readings {
-            columns: columns.iter().map(|column| column.name).collect(),
+            columns: columns.iter().map(|c| (c.name, c.column_type)).collect(),
             plain: columns.iter().map(of_column).collect(),
             known: Vec::new(),
             current: None,
@@ -81,9 +81,12 @@ impl Readings {
         self.columns
             .iter()
             .zip(&self.plain)
-            .map(|(name, plain)| {
+            .map(|((name, column_type), plain)| {
                 let field = row.iter().find(|field| field["field"] == *name);
-                field.map_or(*plain, reading)
+                field.map_or(*plain, |field| Reading {
+                    refuses: is_of_another_kind(field, *column_type),
+                    ..reading(field)
+                })
             })
             .collect()
     }
@@ -103,7 +106,67 @@ fn reading(field: &Value) -> Reading {
             _ => Unit::Millis,
         },
         base64_decimals: (name == "org.apache.kafka.connect.data.Decimal").then(scale),
-        quoted_booleans: true,
+        quoted_literals: true,
         nested_text: true,
+        refuses: false,
+    }
+}
+
+/// Whether the schema says that a field's values, which may look as if they fitted the column, are of another kind: an
+/// integer of days or of a time of day for a timestamp, text for bytes.
+fn is_of_another_kind(field: &Value, column_type: ColumnType) -> bool {
+    let name = field["name"].as_str().unwrap_or_default();
+    let semantic = ["io.debezium.time.", "org.apache.kafka.connect.data."]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix));
+    let is_a = |kind: &str| semantic.is_none_or(|semantic| semantic.ends_with(kind));
+    match column_type {
+        ColumnType::Timestamp | ColumnType::Timestamptz => !is_a("Timestamp"),
+        ColumnType::Time => !is_a("Time"),
+        ColumnType::Date => !is_a("Date"),
+        ColumnType::Binary => field["type"] == "string",
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_schema_tells_days_times_and_text_from_what_they_look_like() {
+        use ColumnType as C;
+        let is_refused = |name: &str, written: &str, column: ColumnType| {
+            is_of_another_kind(
+                &json!({"field": "x", "type": written, "name": name}),
+                column,
+            )
+        };
+        for (name, column) in [
+            ("io.debezium.time.Date", C::Timestamp),
+            ("io.debezium.time.MicroTime", C::Timestamptz),
+            ("io.debezium.time.MicroDuration", C::Timestamp),
+            ("io.debezium.time.Year", C::Date),
+            ("io.debezium.time.MicroTimestamp", C::Time),
+            ("org.apache.kafka.connect.data.Timestamp", C::Date),
+            ("org.apache.kafka.connect.data.Date", C::Time),
+        ] {
+            assert!(is_refused(name, "int64", column), "{name}");
+        }
+        for (name, column) in [
+            ("io.debezium.time.MicroTimestamp", C::Timestamp),
+            ("io.debezium.time.ZonedTimestamp", C::Timestamptz),
+            ("org.apache.kafka.connect.data.Timestamp", C::Timestamptz),
+            ("io.debezium.time.NanoTime", C::Time),
+            ("org.apache.kafka.connect.data.Date", C::Date),
+            ("io.debezium.time.Date", C::Int),
+            ("", C::Timestamptz),
+        ] {
+            assert!(!is_refused(name, "int64", column), "{name}");
+        }
+        assert!(is_refused("", "string", C::Binary));
+        assert!(!is_refused("", "bytes", C::Binary));
     }
 }

@@ -10,14 +10,13 @@ use super::Field;
 use super::change::{Described, described};
 use super::connect;
 use super::json_schema::{MAX_STEPS, plain_type, resolve};
-use crate::job::QuotedDecimals;
 use crate::schema::ColumnType;
 
 /// The properties of the row that the schema describes; none when it is of no row.
 ///
 /// # Errors
 /// It is not JSON.
-pub(super) fn fields(text: &str, decimals: QuotedDecimals) -> Result<Vec<Field>, String> {
+pub(super) fn fields(text: &str) -> Result<Vec<Field>, String> {
     let root: Value = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
     let Some(top) = properties(&root, &root) else {
         return Ok(Vec::new());
@@ -30,7 +29,7 @@ pub(super) fn fields(text: &str, decimals: QuotedDecimals) -> Result<Vec<Field>,
     };
     let field = |(name, of): (&String, &Value)| Field {
         name: name.clone(),
-        column_type: column_type(&root, of, decimals),
+        column_type: column_type(&root, of),
     };
     Ok(row.into_iter().flatten().map(field).collect())
 }
@@ -41,19 +40,18 @@ fn properties<'a>(root: &'a Value, of: &'a Value) -> Option<&'a Map<String, Valu
 }
 
 /// The type that holds every value, null aside; else what the schema says, for a person.
-fn column_type(root: &Value, of: &Value, decimals: QuotedDecimals) -> Result<ColumnType, String> {
+fn column_type(root: &Value, of: &Value) -> Result<ColumnType, String> {
     let of = resolve(root, of, MAX_STEPS)?;
     let said = |word: &str| of.get(word).and_then(Value::as_str);
     let plain = plain_type(of)?;
     if said("title") == Some(connect::DECIMAL) {
+        if plain == ColumnType::String {
+            // The scale of a later schema may be another one, and neither the record nor the column says it.
+            return Err("a decimal in base64, whose scale no record says".to_owned());
+        }
         let parameters = of.get("connect.parameters");
         let parameter = |name: &str| parameters?.get(name)?.as_str();
-        return match plain {
-            ColumnType::String if decimals == QuotedDecimals::Digits => {
-                Err("a decimal in base64, where `debezium.decimals` is `digits`".to_owned())
-            }
-            _ => connect::decimal(parameter("scale"), parameter("connect.decimal.precision")),
-        };
+        return connect::decimal(parameter("scale"), parameter("connect.decimal.precision"));
     }
     match (plain, said("connect.type")) {
         (ColumnType::String, Some("bytes")) => Ok(ColumnType::Binary),
@@ -67,8 +65,8 @@ mod tests {
 
     use super::*;
 
-    fn found(schema: &Value, decimals: QuotedDecimals) -> Vec<(String, Option<ColumnType>)> {
-        let fields = fields(&schema.to_string(), decimals).expect("JSON");
+    fn found(schema: &Value) -> Vec<(String, Option<ColumnType>)> {
+        let fields = fields(&schema.to_string()).expect("JSON");
         let found = fields.into_iter();
         let mut found: Vec<_> = found.map(|f| (f.name, f.column_type.ok())).collect();
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -98,22 +96,18 @@ mod tests {
         })
     }
 
-    fn expected(decimals: QuotedDecimals) -> Vec<(String, Option<ColumnType>)> {
+    fn expected() -> Vec<(String, Option<ColumnType>)> {
         use ColumnType as C;
         let decimal = Some(C::Decimal {
             precision: 18,
             scale: 4,
         });
-        let in_quotes = match decimals {
-            QuotedDecimals::Base64 => decimal,
-            QuotedDecimals::Digits => None,
-        };
         let types = [
             ("a", Some(C::Long)),
             ("b", Some(C::Long)),
             ("c", Some(C::String)),
             ("d", Some(C::Binary)),
-            ("e", in_quotes),
+            ("e", None),
             ("f", decimal),
             ("g", Some(C::Double)),
             ("h", None),
@@ -136,15 +130,13 @@ mod tests {
                 "definitions": {"row": row()}
             })
         };
-        for decimals in [QuotedDecimals::Base64, QuotedDecimals::Digits] {
-            for schema in [
-                envelope(row()),
-                envelope(optional(1, row())),
-                envelope(optional(1, json!({"$ref": "#/definitions/row"}))),
-                row(),
-            ] {
-                assert_eq!(found(&schema, decimals), expected(decimals), "{schema}");
-            }
+        for schema in [
+            envelope(row()),
+            envelope(optional(1, row())),
+            envelope(optional(1, json!({"$ref": "#/definitions/row"}))),
+            row(),
+        ] {
+            assert_eq!(found(&schema), expected(), "{schema}");
         }
     }
 
@@ -158,9 +150,9 @@ mod tests {
             json!({"properties": []}),
             json!(true),
         ] {
-            let found = found(&schema, QuotedDecimals::Base64);
+            let found = found(&schema);
             assert!(found.is_empty(), "{schema}: {found:?}");
         }
-        assert!(fields("{", QuotedDecimals::Base64).is_err());
+        assert!(fields("{").is_err());
     }
 }
