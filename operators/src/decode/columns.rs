@@ -51,7 +51,8 @@ pub(super) struct Reading {
     pub quoted_literals: bool,
     /// An object or array is text: its JSON.
     pub nested_text: bool,
-    /// The record's schema says that the values are of another kind than the column's: none of them fits.
+    /// The record's schema says that the values are of another kind than the column's, though they may look as if they
+    /// fitted: none of them does. Asked only where that can be: of integers for timestamps, and of the seldom types.
     pub refuses: bool,
 }
 

@@ -82,9 +82,6 @@ impl ColumnBuilder {
         let is_number = matches!(first, Some(b'-' | b'0'..=b'9'));
         let is_string = first == Some(b'"');
         let reading = self.reading;
-        if reading.refuses {
-            return Err(OF_ANOTHER_KIND);
-        }
         match &mut self.values {
             Values::Strings(strings) => {
                 if is_string {
@@ -132,6 +129,9 @@ impl ColumnBuilder {
                 }
                 _ => return Err(PLAIN_MISFIT),
             },
+            Values::Timestamps { .. } if is_number && reading.refuses => {
+                return Err(OF_ANOTHER_KIND);
+            }
             Values::Timestamps { values, .. } if is_number => {
                 let value = json
                     .number()?
@@ -158,6 +158,9 @@ impl ColumnBuilder {
     ) -> Result<Appended, Misfit> {
         let reading = self.reading;
         let unfit = |unfit: decimal::Unfit| Misfit::Mismatch(unfit.reason());
+        if reading.refuses {
+            return Err(OF_ANOTHER_KIND);
+        }
         match &mut self.values {
             Values::Floats(values) if is_number => {
                 let value = json.number()?.as_f64().map(|value| value as f32);
