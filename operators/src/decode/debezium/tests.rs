@@ -225,6 +225,69 @@ fn the_schema_of_the_wrapper_decides_what_values_mean() {
 }
 
 #[test]
+fn what_the_schema_says_is_of_another_kind_is_a_dead_letter_whatever_it_looks_like() {
+    let columns = [
+        &COLUMNS[..2],
+        &[
+            Column::optional("day", ColumnType::Date),
+            Column::optional("at", ColumnType::Time),
+            Column::optional("seen", ColumnType::Timestamp),
+            Column::optional("raw", ColumnType::Binary),
+            Column::optional("ratio", ColumnType::Double),
+            Column::optional("share", ColumnType::Float),
+        ],
+    ]
+    .concat();
+    let lands = |column: &str, written: &str, name: &str, value: Value| {
+        let record = json!({
+            "schema": {"type": "struct", "fields": [
+                {"field": "after", "type": "struct", "fields": [{"field": column, "type": written, "name": name}]}
+            ]},
+            "payload": {"op": "c", "after": {"event_id": "a", "event_time": 1, column: value}},
+        })
+        .to_string();
+        let settings = JobSettings {
+            columns: columns.clone(),
+            ..settings()
+        };
+        let mut decoder = DebeziumDecoder::new(&settings, Some(0), 1).expect("a decoder");
+        // Twice: the second is read as the first one predicts.
+        let decoded = decoder.decode(&raw_batch(&[Some(&record), Some(&record)]));
+        for failure in &decoded.failures {
+            assert_eq!(failure.error_type, ErrorType::SchemaMismatch);
+            assert!(failure.message.contains(column), "{}", failure.message);
+        }
+        let place = columns.iter().position(|c| c.name == column);
+        let array = decoded.columns.column(place.expect("a column"));
+        assert_eq!(array.null_count(), 0, "{column}: {record}");
+        decoded.rows.len()
+    };
+    let time = "io.debezium.time";
+    let micros = json!(1_700_000_000_000_000i64);
+    for (column, written, name, value) in [
+        ("seen", "int64", format!("{time}.MicroTimestamp"), micros),
+        ("at", "int64", format!("{time}.MicroTime"), json!(5)),
+        ("day", "int32", format!("{time}.Date"), json!(20_000)),
+        ("raw", "bytes", String::new(), json!("deadbeef")),
+        ("ratio", "double", String::new(), json!("NaN")),
+        ("ratio", "double", String::new(), json!("-Infinity")),
+        ("share", "float", String::new(), json!("Infinity")),
+    ] {
+        assert_eq!(lands(column, written, &name, value), 2, "{column} {name}");
+    }
+    for (column, written, name, value) in [
+        ("seen", "int32", format!("{time}.Date"), json!(20_000)),
+        ("seen", "int64", format!("{time}.MicroDuration"), json!(5)),
+        ("at", "int64", format!("{time}.MicroTimestamp"), json!(5)),
+        ("day", "int32", format!("{time}.Year"), json!(2026)),
+        ("raw", "string", String::new(), json!("deadbeef")),
+        ("ratio", "double", String::new(), json!("nan")),
+    ] {
+        assert_eq!(lands(column, written, &name, value), 0, "{column} {name}");
+    }
+}
+
+#[test]
 fn rows_unwrapped_already_are_taken_with_what_they_say_of_themselves() {
     let decoded = decode(&[
         Some(
