@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::message::MAX_MESSAGE_BYTES;
 use super::recognise::{look, recognise};
-use super::testing::raw_batch;
+use super::testing::{Draw, raw_batch};
 use super::{Decode, decoder};
 use crate::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
 use crate::job::{Format, Job, JobSettings, Peek, PeekAt};
@@ -89,23 +89,7 @@ const PROTOBUF: &str = r#"syntax = "proto3";
     }
     message Other { string event_id = 1; google.protobuf.Timestamp event_time = 2; }"#;
 
-/// splitmix64.
-struct Draw(u64);
-
 impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `bound`, which is not 0.
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
     /// One of the corpus, changed; with a header mostly behind it, since nothing gets past a broken one.
     fn changed(&mut self, corpus: &[Vec<u8>], has_header: bool) -> Vec<u8> {
         let mut bytes = corpus[self.below(corpus.len())].clone();

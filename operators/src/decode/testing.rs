@@ -14,6 +14,25 @@ use crate::record::{ErrorType, RawBatch, RawRecord, Span, TopicPartition};
 use crate::schema::{Column, ColumnType};
 use crate::time::EventTime;
 
+/// splitmix64: what a test draws follows from its seed.
+pub(super) struct Draw(pub u64);
+
+impl Draw {
+    /// Any number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Below `bound`, which is not 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}
+
 /// A batch of records with these values, without keys and headers.
 pub(super) fn raw_batch<V: AsRef<[u8]>>(values: &[Option<V>]) -> RawBatch {
     let mut arena = Vec::new();

@@ -2,22 +2,9 @@
 
 use protox::prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
 
-/// splitmix64: what a test draws follows from its seed.
-pub(super) struct Draw(pub(super) u64);
+use crate::decode::testing::Draw;
 
 impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
     /// Often one of those at which something changes.
     fn integer(&mut self) -> u64 {
         match self.below(6) {

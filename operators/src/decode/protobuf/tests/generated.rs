@@ -3,13 +3,12 @@
 use proptest::prelude::*;
 use protox::prost::Message;
 
-use super::drawn::Draw;
 use super::every_kind::{COLUMNS, every_kind};
 use super::oracle::compare;
 use super::{decoder, framed, registered};
 use crate::decode::Decode;
 use crate::decode::protobuf::schema;
-use crate::decode::testing::raw_batch;
+use crate::decode::testing::{Draw, raw_batch};
 
 proptest! {
     /// Messages written one behind the other are one message: the last of a field counts, of a oneof the last
