@@ -31,7 +31,6 @@ use strandline::connectors::iceberg::open_files;
 use strandline::connectors::kafka::embedded::EmbeddedKafka;
 use strandline::connectors::kafka::fetching::Fetching;
 use strandline::connectors::kafka::log::KafkaLog;
-use strandline::connectors::kafka::positions::Position;
 use strandline::connectors::rocksdb::{RocksIdStore, StoreCache, StoreIdentity};
 use strandline::generator::producer::produce;
 use strandline::generator::{Generator, GeneratorConfig};
@@ -50,6 +49,7 @@ use strandline_operators::io::{
 };
 use strandline_operators::landing::behind::SecondariesBehind;
 use strandline_operators::landing::trouble::CommitTrouble;
+use strandline_operators::positions::Position;
 use strandline_operators::progress::{EpochCommit, PartitionDelta};
 use strandline_operators::record::TopicPartition;
 use strandline_operators::time::Epoch;

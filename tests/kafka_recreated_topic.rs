@@ -60,3 +60,24 @@ fn a_position_that_the_new_topic_does_not_have_is_explained_before_the_next_look
     let refused = running.wait(DEADLINE).expect_exit(4);
     assert!(refused.stderr.contains(SAID), "{}", refused.stderr);
 }
+
+#[test]
+fn a_topic_created_again_and_filled_beyond_the_position_at_once_ends_the_job_before_anything_lands()
+{
+    // No look of its own in this time either, and the broker holds records at the very offsets that come next.
+    let job = RomanNumerals::new(
+        Catalog::Sql,
+        PARTITIONS,
+        "commit: { interval: 100ms }\npartition_discovery_interval: 1h",
+    );
+    job.topic.produce(events(100, PARTITIONS, 1));
+    let mut running = job.spawn(&["run", "roman-numerals", "-w", "2"]);
+    job.wait_until_consumed(&mut running, 100, DEADLINE);
+    job.topic.create_again(PARTITIONS);
+    job.topic.produce(events(500, PARTITIONS, 2));
+
+    let refused = running.wait(DEADLINE).expect_exit(4);
+    assert!(refused.stderr.contains(SAID), "{}", refused.stderr);
+    let audit = job.audit(DEADLINE).expect("an account");
+    assert_eq!(audit["account"]["consumed"], 100, "{audit}");
+}

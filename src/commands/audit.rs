@@ -12,6 +12,7 @@ use strandline_operators::arrow_array::{Array, RecordBatch};
 use strandline_operators::dedup::expiry::{Retention, first_live_bucket};
 use strandline_operators::dedup::hash::hash_strings;
 use strandline_operators::job::{JobSettings, SecondaryTable};
+use strandline_operators::numbers::grouped;
 use strandline_operators::progress::Progress;
 use strandline_operators::record::TopicPartition;
 use strandline_operators::time::EventTime;
@@ -24,7 +25,7 @@ use crate::commands::run::{catalog_settings, kafka_settings};
 use crate::connectors::iceberg::IcebergConnector;
 use crate::connectors::kafka::client::KafkaSettings;
 use crate::connectors::kafka::metadata::Cluster;
-use crate::engine::report::{TableReport, grouped};
+use crate::engine::report::TableReport;
 
 /// What an audit found. A count that is not zero where it should be is a finding.
 #[derive(Debug, Serialize)]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use strandline_operators::decode;
 use strandline_operators::job::{Format, JobSettings, Sink};
+use strandline_operators::numbers::grouped;
+use strandline_operators::positions::{self, PartitionFacts, TopicMetadata};
 use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 
@@ -18,13 +20,11 @@ use crate::commands::run::{catalog_settings, kafka_settings};
 use crate::config::{Config, without_password};
 use crate::connectors::iceberg::IcebergConnector;
 use crate::connectors::kafka::client::KafkaSettings;
-use crate::connectors::kafka::metadata::{Cluster, TopicMetadata};
+use crate::connectors::kafka::metadata::Cluster;
 use crate::connectors::kafka::peek::{PeekFrom, records};
-use crate::connectors::kafka::positions::{self, PartitionFacts};
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::engine::lock;
 use crate::engine::recognise;
-use crate::engine::report::grouped;
 
 /// Records decoded as a sample.
 const SAMPLE_RECORDS: usize = 100;

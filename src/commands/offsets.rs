@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use strandline_operators::job::{JobSettings, StartingOffsets};
+use strandline_operators::numbers::grouped_signed;
+use strandline_operators::positions::{self, PartitionFacts, TopicMetadata};
 use strandline_operators::progress::{OffsetReset, Progress};
 use strandline_operators::record::TopicPartition;
 use strandline_operators::{Error, Result};
@@ -16,10 +18,8 @@ use crate::cli::arguments::{OffsetsArgs, ResetArgs, ResetTo};
 use crate::cli::output::{print, print_json, table};
 use crate::commands::run::{catalog_settings, kafka_settings};
 use crate::connectors::iceberg::IcebergConnector;
-use crate::connectors::kafka::metadata::{Cluster, TopicMetadata};
-use crate::connectors::kafka::positions::{self, PartitionFacts};
+use crate::connectors::kafka::metadata::Cluster;
 use crate::engine::lock;
-use crate::engine::report::grouped;
 
 /// Where the job stands in one partition.
 #[derive(Clone, Debug, Serialize)]
@@ -140,13 +140,13 @@ fn text(settings: &JobSettings, standings: &[Standing]) -> String {
         "LAG",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    let offset = |offset: Option<i64>| offset.map_or("-".to_owned(), number);
+    let offset = |offset: Option<i64>| offset.map_or("-".to_owned(), grouped_signed);
     for standing in standings {
         rows.push(vec![
             standing.topic.clone(),
             standing.partition.to_string(),
-            number(standing.begin),
-            number(standing.end),
+            grouped_signed(standing.begin),
+            grouped_signed(standing.end),
             offset(standing.committed),
             offset(standing.group),
             offset(standing.lag),
@@ -159,8 +159,8 @@ fn text(settings: &JobSettings, standings: &[Standing]) -> String {
                 "{}[{}] was reset from {} to {} at {} by {}\n",
                 standing.topic,
                 standing.partition,
-                number(reset.from),
-                number(reset.to),
+                grouped_signed(reset.from),
+                grouped_signed(reset.to),
                 reset.at,
                 reset.by
             ));
@@ -231,9 +231,9 @@ fn target(fact: &PartitionFacts, to: ResetTo) -> Result<i64> {
             }
             Err(Error::configuration(format!(
                 "cannot reset {source} to {}: the broker holds {} to {}",
-                number(offset),
-                number(fact.log_start),
-                number(fact.end)
+                grouped_signed(offset),
+                grouped_signed(fact.log_start),
+                grouped_signed(fact.end)
             ))
             .hint("use an offset in that range, `earliest` or `latest`"))
         }
@@ -304,7 +304,7 @@ impl Asked<'_> {
         let mut text = String::new();
         let (mut back, mut ahead) = (0, 0);
         for change in changes {
-            let from = change.from.map_or("nowhere".to_owned(), number);
+            let from = change.from.map_or("nowhere".to_owned(), grouped_signed);
             let by = change.from.map_or(0, |from| change.to - from);
             back -= by.min(0);
             ahead += by.max(0);
@@ -312,7 +312,7 @@ impl Asked<'_> {
                 "{}[{}]: from {from} to {}\n",
                 change.topic,
                 change.partition,
-                number(change.to)
+                grouped_signed(change.to)
             ));
         }
         if changes.is_empty() {
@@ -321,7 +321,7 @@ impl Asked<'_> {
         if ahead > 0 {
             text.push_str(&format!(
                 "{} offsets are passed over and never land\n",
-                number(ahead)
+                grouped_signed(ahead)
             ));
         }
         if back > 0 {
@@ -334,7 +334,7 @@ impl Asked<'_> {
             };
             text.push_str(&format!(
                 "{} offsets are read again: {fate}\n",
-                number(back)
+                grouped_signed(back)
             ));
         }
         text.push_str(&match generation {
@@ -346,12 +346,6 @@ impl Asked<'_> {
         });
         print(&text)
     }
-}
-
-/// With commas between thousands.
-fn number(n: i64) -> String {
-    let sign = if n < 0 { "-" } else { "" };
-    format!("{sign}{}", grouped(n.unsigned_abs()))
 }
 
 #[cfg(test)]

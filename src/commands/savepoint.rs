@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 use strandline_operators::Result;
 use strandline_operators::job::JobSettings;
+use strandline_operators::numbers::grouped;
 
 use super::run::catalog_settings;
 use crate::cli::arguments::SavepointArgs;
@@ -13,7 +14,6 @@ use crate::cli::{Context, output};
 use crate::connectors::iceberg::{
     CatalogSettings, IcebergConnector, Savepoint, validate_savepoint_name,
 };
-use crate::engine::report::grouped;
 use crate::http::SavepointAction;
 
 /// Makes the savepoint and says where it stands. The job may run meanwhile, here or elsewhere.

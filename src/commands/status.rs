@@ -2,12 +2,12 @@
 
 use axum::http::Method;
 use serde_json::{Value, json};
+use strandline_operators::numbers::grouped;
 use strandline_operators::{Error, Result};
 
 use crate::cli::arguments::StatusArgs;
 use crate::cli::{Context, output};
 use crate::config::Draft;
-use crate::engine::report::grouped;
 use crate::http::socket;
 use crate::status::job::JobStatus;
 

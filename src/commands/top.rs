@@ -4,12 +4,12 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use strandline_operators::Result;
+use strandline_operators::numbers::grouped;
 
 use super::status::{ask, not_running, text};
 use crate::cli::Context;
 use crate::cli::arguments::StopArgs;
 use crate::cli::output;
-use crate::engine::report::grouped;
 use crate::status::job::JobStatus;
 
 /// Time between two pictures.

@@ -5,6 +5,7 @@ use strandline_operators::account::Account;
 use strandline_operators::io::AssignedPartition;
 use strandline_operators::job::Format;
 use strandline_operators::landing::claim::ClaimOptions;
+use strandline_operators::positions::{self, Position, TopicMetadata};
 use strandline_operators::progress::Progress;
 use strandline_operators::time::{Epoch, IngestTime};
 use strandline_operators::{Error, Result};
@@ -13,8 +14,7 @@ use crate::connectors::iceberg::{IcebergConnector, JobTables, TablesDescription}
 use crate::connectors::kafka::discovery::{
     Discovered, Known, KnownTopic, Looking, Workers, discover,
 };
-use crate::connectors::kafka::metadata::{Cluster as KafkaCluster, TopicMetadata};
-use crate::connectors::kafka::positions::{self, Position};
+use crate::connectors::kafka::metadata::Cluster as KafkaCluster;
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::engine::{JobRun, lock, recognise};
 

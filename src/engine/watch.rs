@@ -7,13 +7,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use strandline_operators::context::OnFailure;
+use strandline_operators::numbers::grouped;
 use strandline_operators::observed::Observed;
 use strandline_operators::{Error, Result};
 
 use crate::connectors::kafka::client::Diagnosis;
 use crate::engine::heartbeat::PeersHeldBack;
 use crate::engine::outage::{Outage, Turn};
-use crate::engine::report::grouped;
 use crate::engine::silence::Silence;
 
 /// How often a terminal is told.

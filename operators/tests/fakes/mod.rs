@@ -1,6 +1,8 @@
 //! Fakes of the ports, for runs of the whole dataflow without a connector.
 
-#![allow(dead_code, reason = "each test uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its own part")]
+
+mod topic;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,19 +40,7 @@ use strandline_operators::time::{Epoch, EventTime, IngestTime};
 use strandline_operators::{Error, Result};
 use timely::dataflow::ProbeHandle;
 
-/// A record of the fake log; `None` as a value is a tombstone. A missing offset is a gap.
-#[derive(Clone, Debug)]
-pub struct Record {
-    pub offset: i64,
-    pub timestamp: EventTime,
-    pub value: Option<Vec<u8>>,
-}
-
-/// The records of every partition; a partition's end may be above its last record.
-#[derive(Clone, Debug, Default)]
-pub struct Topic {
-    pub partitions: Vec<(Vec<Record>, i64)>,
-}
+pub use topic::{Expected, Record, Seeded, Topic, generate, judge};
 
 pub struct FakeLog {
     assigned: Vec<AssignedPartition>,
@@ -505,107 +495,6 @@ pub fn run(setup: Setup, store: &Arc<Mutex<Store>>) -> Option<Error> {
     }
     let mut failure = failure.lock().expect("lock");
     failure.take()
-}
-
-/// The oracle: what must land, with its late flag, and the account, by the plainest reading of the rules.
-#[derive(Debug, Default)]
-pub struct Expected {
-    pub landed: BTreeMap<(i32, i64), (String, bool)>,
-    pub duplicates: u64,
-    pub dead_letters: u64,
-    pub gaps: u64,
-}
-
-/// A small seeded generator (xorshift64*), so that a failing run replays exactly.
-pub struct Seeded(u64);
-
-impl Seeded {
-    pub fn new(seed: u64) -> Seeded {
-        Seeded(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
-}
-
-/// Records with duplicates, late, too late and broken ones, and gaps, and what must become of them. All
-/// copies of an id are in one partition, so that which copy lands does not depend on timing.
-pub fn generate(seed: u64, partitions: usize, records: usize) -> (Topic, Expected) {
-    let mut seeded = Seeded::new(seed);
-    let mut topic = Topic {
-        partitions: vec![(Vec::new(), 0); partitions],
-    };
-    let mut expected = Expected::default();
-    let mut ids: Vec<Vec<String>> = vec![Vec::new(); partitions];
-    let mut landed_ids = BTreeSet::new();
-    let mut max_time = vec![None::<i64>; partitions];
-    const MINUTE: i64 = 60_000;
-    let base = 1_700_000_000_000i64;
-    for n in 0..records {
-        let partition = seeded.below(partitions as u64) as usize;
-        let now = base + n as i64 * 500;
-        if seeded.below(50) == 0 {
-            topic.partitions[partition].1 += 1;
-            expected.gaps += 1;
-        }
-        let offset = topic.partitions[partition].1;
-        topic.partitions[partition].1 += 1;
-        let known = &mut ids[partition];
-        let id = if !known.is_empty() && seeded.below(5) == 0 {
-            known[seeded.below(known.len() as u64) as usize].clone()
-        } else {
-            known.push(format!("id-{partition}-{n}"));
-            known[known.len() - 1].clone()
-        };
-        let time = match seeded.below(20) {
-            0 => now - 30 * MINUTE,
-            1 => now - 90 * MINUTE,
-            2 => now + 61 * MINUTE,
-            _ => now - seeded.below(3) as i64 * MINUTE,
-        };
-        let broken = seeded.below(30);
-        let value = match broken {
-            0 => None,
-            1 => Some(format!(r#"{{"event_id":"{id}","event_time":"#).into_bytes()),
-            2 => Some(format!(r#"{{"event_id":"","event_time":{time}}}"#).into_bytes()),
-            _ => Some(
-                format!(r#"{{"event_id":"{id}","event_time":{time},"input_value":{n}}}"#)
-                    .into_bytes(),
-            ),
-        };
-        let timestamp = EventTime(now * 1000);
-        topic.partitions[partition].0.push(Record {
-            offset,
-            timestamp,
-            value,
-        });
-        if broken <= 2 || time > now + 60 * MINUTE {
-            expected.dead_letters += 1;
-            continue;
-        }
-        let watermark = max_time[partition].map(|t| t - 5 * MINUTE);
-        max_time[partition] = max_time[partition].max(Some(time));
-        if landed_ids.contains(&id) {
-            expected.duplicates += 1;
-        } else if watermark.is_some_and(|w| time < w - 60 * MINUTE) {
-            expected.dead_letters += 1;
-        } else {
-            landed_ids.insert(id.clone());
-            let late = watermark.is_some_and(|w| time < w);
-            expected
-                .landed
-                .insert((partition as i32, offset), (id, late));
-        }
-    }
-    for (_, end) in &mut topic.partitions {
-        *end += 1;
-        expected.gaps += 1;
-    }
-    (topic, expected)
 }
 
 /// Deduplication state as a restart on an empty disk has it: read back from the fake table.

@@ -17,7 +17,7 @@ use strandline_operators::dedup::recover::recover;
 use strandline_operators::dedup::shares::IdsByShare;
 use strandline_operators::failpoint::{Failpoint, reached};
 use strandline_operators::flow::{DedupState, Ports, bronze};
-use strandline_operators::io::{AssignedPartition, IdStore, StateMarker, Table};
+use strandline_operators::io::{IdStore, StateMarker, Table};
 use strandline_operators::job::JobSettings;
 use strandline_operators::landing::behind::SecondariesBehind;
 use strandline_operators::landing::claim::{Claimant, claim};
@@ -26,8 +26,8 @@ use strandline_operators::landing::pending::{Marks, roll_forward};
 use strandline_operators::landing::table::VersionedTable;
 use strandline_operators::observed::Observed;
 use strandline_operators::partitions::WorkerPartitions;
+use strandline_operators::positions::{Position, decide, worker_of};
 use strandline_operators::progress::Progress;
-use strandline_operators::record::TopicPartition;
 use strandline_operators::time::{Epoch, EventTime, IngestTime};
 use strandline_operators::{Error, Result};
 use timely::WorkerConfig;
@@ -36,9 +36,12 @@ use timely::dataflow::ProbeHandle;
 use timely::worker::Worker;
 
 use crate::baton::{Said, Seat, Thread, first_turn, give_way, next_turn};
-use crate::ports::{SimFiles, SimHost, SimLetters, SimLog, SimStore, may_give_way};
-use crate::tables::{SimPending, SimTable};
-use crate::world::{PRIMARY, SECONDARIES, World};
+use crate::broker::TOPIC;
+use crate::host::{SimHost, may_give_way};
+use crate::log::{SimLetters, SimLog};
+use crate::stores::{SimFiles, SimPending, SimStore};
+use crate::tables::SimTable;
+use crate::world::{Mutation, PRIMARY, SECONDARIES, World};
 
 /// Memory of a worker's filters: small, so that they say "maybe" wrongly now and then.
 const FILTER_BYTES: u64 = 1 << 12;
@@ -56,7 +59,7 @@ pub struct Life {
 /// What the first thread of a life leaves to its workers.
 struct Prepared {
     progress: Progress,
-    partitions: Vec<AssignedPartition>,
+    positions: Vec<Position>,
     table: Option<Box<dyn Table>>,
     dedup: Vec<Option<DedupState>>,
 }
@@ -178,22 +181,22 @@ fn prepare(host: &SimHost, settings: &JobSettings, workers: usize) -> Result<Pre
         new_hash_seed: 42,
         options: Default::default(),
     };
+    let mut positions = Vec::new();
     let progress = claim(host, &mut primary, &marks, claimant, &mut |progress| {
-        for partition in 0..world.lock().topic.partitions.len() {
-            progress.begin(&TopicPartition::new("t", partition as i32), 0);
-        }
+        positions = positions_of(host, settings, progress)?;
         Ok(())
     })?;
-    let generation = progress.generation();
-    world.lock().generations.insert(host.life, generation);
-    let pending_files = SimPending(world.clone());
+    world.lock().claimed(host.life, progress.generation());
+    let pending_files = SimPending {
+        world: world.clone(),
+        life: host.life,
+    };
     let mut open_again = |name: &str| Ok(open(name));
     roll_forward(host, &pending_files, &marks, &mut open_again, &progress)?;
     for secondary in &mut secondaries {
         secondary.table.reload()?;
     }
     let dedup = open_state(host, settings, &progress, workers)?;
-    let partitions = assigned(world, &progress);
     world.note(|| {
         format!(
             "life {}: generation {} on {workers} workers, after epoch {:?}",
@@ -212,26 +215,39 @@ fn prepare(host: &SimHost, settings: &JobSettings, workers: usize) -> Result<Pre
     );
     Ok(Prepared {
         progress,
-        partitions,
+        positions,
         table: Some(Box::new(committer)),
         dedup,
     })
 }
 
-fn assigned(world: &World, progress: &Progress) -> Vec<AssignedPartition> {
-    let world = world.lock();
-    (0..world.topic.partitions.len())
-        .map(|partition| {
-            let source = TopicPartition::new("t", partition as i32);
-            let known = progress.partition(&source);
-            AssignedPartition {
-                start: known.map_or(0, |p| p.next),
-                end_at_start: world.end(partition),
-                max_event_time: known.and_then(|p| p.max_event_time),
-                source,
-            }
-        })
-        .collect()
+/// As the engine does: what the broker says is held against the progress that was read before.
+fn positions_of(
+    host: &SimHost,
+    settings: &JobSettings,
+    progress: &mut Progress,
+) -> Result<Vec<Position>> {
+    let mut world = host.world.lock();
+    let (topic, facts) = world.describe_topic(host.life, settings.on_gap, progress);
+    let mut positions = decide(
+        None,
+        std::slice::from_ref(&topic),
+        &facts,
+        progress,
+        &settings.starting_offsets,
+        settings.on_gap,
+    )?;
+    if world.mutation == Some(Mutation::LossNotCounted) {
+        for position in &mut positions {
+            position.assigned.start = position.read_from;
+        }
+    }
+    let known = progress.topics.entry(topic.name).or_default();
+    known.topic_id = topic.id;
+    for position in &positions {
+        progress.begin(&position.assigned.source, position.assigned.start);
+    }
+    Ok(positions)
 }
 
 /// As the engine does: a store that the table vouches for is kept, what is missing is read back.
@@ -338,7 +354,7 @@ fn build(
     failure: Arc<Mutex<Option<Error>>>,
 ) -> Context {
     let (index, peers) = (worker.index(), worker.peers());
-    let world = host.world.clone();
+    let (world, life) = (host.world.clone(), host.life);
     let progress = &prepared.progress;
     let start = IngestTime {
         epoch: Epoch::first_of(progress.generation()),
@@ -374,15 +390,19 @@ fn build(
         finished: Cell::new(false),
         settings: Arc::clone(settings),
     });
-    let own = prepared
-        .partitions
+    let own: Vec<Position> = prepared
+        .positions
         .iter()
-        .filter(|p| p.source.partition as usize % peers == index)
+        .filter(|p| worker_of(0, p.assigned.source.partition, peers) == index)
         .cloned()
         .collect();
+    let topic_id = progress.topics.get(TOPIC).and_then(|t| t.topic_id.clone());
+    let log = SimLog::new(world.clone(), life, settings.on_gap, topic_id, &own);
     let ports = Ports {
-        log: Box::new(SimLog::new(world.clone(), own)),
+        log: Box::new(log),
         files: Arc::new(SimFiles {
+            world: world.clone(),
+            life,
             settings: (**settings).clone(),
         }),
         table: if index == 0 {

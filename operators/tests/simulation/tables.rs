@@ -1,18 +1,15 @@
-//! The tables' ports: versions, commits whose answers get lost, and pending files.
+//! The tables: versions, and commits whose answers get lost.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use strandline_operators::io::WrittenFile;
-use strandline_operators::landing::pending::Pending;
 use strandline_operators::landing::summary;
-use strandline_operators::landing::table::{
-    Append, Lineage, PendingFiles, Sent, Version, VersionedTable,
-};
+use strandline_operators::landing::table::{Append, Lineage, Sent, Version, VersionedTable};
 use strandline_operators::{Error, Result};
 
 use crate::baton::{Said, give_way};
-use crate::world::{InFlight, Mutation, TableState, World};
+use crate::world::{InFlight, TableState, World};
 
 /// Answers of the catalog that go wrong: one in so many.
 const CATALOG_ODDS: u64 = 12;
@@ -133,6 +130,7 @@ impl VersionedTable for SimTable {
         }
         let snapshot_id = self.world.lock().new_id();
         let commit = InFlight {
+            life: Some(self.life),
             table: self.name,
             head: self.version.0.head,
             snapshot_id,
@@ -190,33 +188,9 @@ impl VersionedTable for SimTable {
         let mut world = self.world.lock();
         let there = |snapshots: &TableState| snapshots.snapshots.contains_key(&snapshot_id);
         if there(&world.tables[self.name]) {
-            let broken = format!("the manifests of snapshot {snapshot_id} are deleted");
-            world.note(format!("VIOLATION {broken}"));
-            world.violation.get_or_insert(broken);
+            world.break_off(format!(
+                "the manifests of snapshot {snapshot_id} are deleted"
+            ));
         }
-    }
-}
-
-pub struct SimPending(pub World);
-
-impl PendingFiles for SimPending {
-    fn write(&self, pending: &Pending) -> Result<String> {
-        let mut world = self.0.lock();
-        let place = format!("pending-{}", world.new_id());
-        world.pending_files.insert(place.clone(), pending.clone());
-        Ok(place)
-    }
-
-    fn read(&self, place: &str) -> Result<Option<Pending>> {
-        let world = self.0.lock();
-        let pending = world.pending_files.get(place).cloned();
-        Ok(pending.map(|pending| match world.mutation {
-            Some(Mutation::PendingIgnored) => Pending::new(&pending.job, pending.epoch),
-            _ => pending,
-        }))
-    }
-
-    fn delete(&self, place: &str) {
-        self.0.lock().pending_files.remove(place);
     }
 }

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use strandline_operators::dedup::memory_store::MemoryIdStore;
 use strandline_operators::io::{TableIndex, WrittenFile};
+use strandline_operators::job::OnGap;
 use strandline_operators::landing::pending::Pending;
 use strandline_operators::landing::table::Append;
 use strandline_operators::progress::Progress;
-use strandline_operators::record::{DeadLetter, TopicPartition};
+use strandline_operators::record::DeadLetter;
 
 use crate::baton::Thread;
-use crate::fakes::{Seeded, Topic};
+use crate::broker::{Broker, is_of_other_topic, source};
+use crate::fakes::Seeded;
+use crate::reading::Grounds;
+use crate::topic::SPREAD_ID;
 
 pub const PRIMARY: &str = "bronze.test";
 pub const LETTERS: &str = "bronze.test_dead_letters";
@@ -34,10 +37,20 @@ pub enum Mutation {
     MarkerEarly,
     /// An epoch commits without waiting for its dead letters.
     LettersNotFlushed,
+    /// A data file counts as stored, whatever the store has said.
+    StoreNotAsked,
+    /// A look-up that takes long counts as one that has found nothing.
+    SlowLookupsGivenUp,
+    /// Reading begins behind what retention has taken, and the account says nothing of it.
+    LossNotCounted,
+    /// Nobody looks whether it is still the same topic.
+    TopicIdIgnored,
+    /// Readers see what transactions have not committed.
+    UncommittedRead,
 }
 
 /// A row of a table.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Row {
     pub partition: i32,
     pub offset: i64,
@@ -68,14 +81,26 @@ pub struct TableState {
 
 /// A commit that the network still carries.
 pub struct InFlight {
+    /// Who made it; `None` for another writer.
+    pub life: Option<usize>,
     pub table: &'static str,
     pub head: Option<i64>,
     pub snapshot_id: i64,
     pub append: Append,
 }
 
-/// By partition, the offsets of records whose ids have copies anywhere, and the number of the id.
-pub type Spread = Vec<Vec<(i64, usize)>>;
+/// How often things went wrong that the engine must cope with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mishaps {
+    /// Offsets that retention took before they were read.
+    pub lost: u64,
+    /// Lives that refused to go on, and had to.
+    pub refusals: u64,
+    /// Answers of the stores of files that were lost, or failures.
+    pub of_stores: u64,
+    /// Calls to a store that took long.
+    pub slow_calls: u64,
+}
 
 pub struct State {
     pub seeded: Seeded,
@@ -88,12 +113,29 @@ pub struct State {
     pub violation: Option<String>,
     elapsed: Duration,
     pub wall_micros: i64,
-    pub topic: Topic,
-    spread: Spread,
-    /// Records of each partition that have been produced so far.
-    pub produced: Vec<usize>,
+    pub broker: Broker,
+    /// Times that retention may still pass, and that the topic may be replaced.
+    pub retentions_left: u32,
+    pub replacements_left: u32,
+    /// What the job's settings say of records that retention took.
+    pub on_gap: OnGap,
+    /// Lives that must still refuse the other topic before the operator gives back the right one.
+    pub refusals_left: u64,
+    /// Where the broker's logs began when a life asked, by partition.
+    pub log_starts: BTreeMap<usize, Vec<i64>>,
+    pub grounds: BTreeMap<usize, Grounds>,
+    /// By partition, the ranges of offsets that were lost to the job.
+    pub lost: Vec<Vec<(i64, i64)>>,
+    /// By partition, the offsets of records whose ids have copies anywhere, and the number of the id.
+    spread: BTreeMap<i32, Vec<(i64, usize)>>,
     pub tables: BTreeMap<&'static str, Arc<TableState>>,
     pub in_flight: Vec<InFlight>,
+    /// The store of data files, by path, and what is still on its way there.
+    pub data_files: BTreeMap<String, Vec<Row>>,
+    pub late_data_files: Vec<(String, Vec<Row>)>,
+    /// Until when the stores of files and ids are slow.
+    slow_until: Duration,
+    pub mishaps: Mishaps,
     /// Secondary tables that cannot be reached, and until when.
     away: BTreeMap<&'static str, Duration>,
     pub pending_files: BTreeMap<String, Pending>,
@@ -125,13 +167,7 @@ impl std::fmt::Debug for World {
 }
 
 impl World {
-    pub fn new(
-        seed: u64,
-        topic: Topic,
-        spread: Spread,
-        faults: u32,
-        mutation: Option<Mutation>,
-    ) -> World {
+    pub fn new(seed: u64, broker: Broker, faults: u32, mutation: Option<Mutation>) -> World {
         let tables = [PRIMARY, LETTERS, EVEN, THIRD].map(|name| {
             let state = TableState {
                 name: name.to_owned(),
@@ -152,11 +188,24 @@ impl World {
             violation: None,
             elapsed: Duration::ZERO,
             wall_micros: 1_800_000_000_000_000,
-            produced: vec![0; topic.partitions.len()],
-            topic,
-            spread,
+            retentions_left: (seed % 3) as u32,
+            replacements_left: u32::from(seed.is_multiple_of(4)),
+            on_gap: match seed % 5 {
+                0 | 1 => OnGap::Record,
+                _ => OnGap::Stop,
+            },
+            refusals_left: 1 + seed % 3,
+            log_starts: BTreeMap::new(),
+            grounds: BTreeMap::new(),
+            lost: vec![Vec::new(); broker.partitions()],
+            spread: broker.ids_with(SPREAD_ID),
+            broker,
             tables: tables.into(),
             in_flight: Vec::new(),
+            data_files: BTreeMap::new(),
+            late_data_files: Vec::new(),
+            slow_until: Duration::ZERO,
+            mishaps: Mishaps::default(),
             away: BTreeMap::new(),
             pending_files: BTreeMap::new(),
             next_id: 0,
@@ -230,20 +279,19 @@ impl State {
             .is_some_and(|until| self.elapsed < *until)
     }
 
-    /// What the record at this place says, if it says a number.
-    pub fn input_value(&self, (partition, offset): (i32, i64)) -> Option<i64> {
-        let (records, _) = &self.topic.partitions[partition as usize];
-        let record = records.iter().find(|record| record.offset == offset)?;
-        let value: serde_json::Value = serde_json::from_slice(record.value.as_ref()?).ok()?;
-        value["input_value"].as_i64()
+    /// From now on the stores of files and ids are slow for a time.
+    pub fn is_slow_for(&mut self, how_long: Duration) {
+        self.slow_until = self.elapsed + how_long;
     }
 
-    /// The offset that follows everything produced.
-    pub fn end(&self, partition: usize) -> i64 {
-        let (records, end) = &self.topic.partitions[partition];
-        records
-            .get(self.produced[partition])
-            .map_or(*end, |next| next.offset)
+    pub fn is_slow(&self) -> bool {
+        self.elapsed < self.slow_until
+    }
+
+    /// A guarantee is broken.
+    pub fn break_off(&mut self, what: String) {
+        self.note(format!("VIOLATION {what}"));
+        self.violation.get_or_insert(what);
     }
 
     /// Whether nobody has claimed after this life: then nothing may refuse it. A life that has not claimed
@@ -262,27 +310,18 @@ impl State {
         Some(Progress::parse(json).expect("progress"))
     }
 
-    pub fn is_all_produced(&self) -> bool {
-        self.topic
-            .partitions
-            .iter()
-            .zip(&self.produced)
-            .all(|((records, _), &produced)| produced == records.len())
-    }
-
     /// What a catalog does: the commit, if the table is still at the version that it was made for.
     pub fn apply(&mut self, commit: InFlight) -> bool {
-        let InFlight {
-            table,
-            head,
-            snapshot_id,
-            append,
-        } = commit;
+        let (table, snapshot_id) = (commit.table, commit.snapshot_id);
         let mut state = (*self.tables[table]).clone();
-        if state.head != head && self.mutation != Some(Mutation::FenceOff) {
+        if state.head != commit.head && self.mutation != Some(Mutation::FenceOff) {
             self.note(format!("{table}: snapshot {snapshot_id} refused"));
             return false;
         }
+        if table == PRIMARY {
+            self.note_losses(&commit);
+        }
+        let append = commit.append;
         state.sequence += 1;
         state.snapshots.insert(
             snapshot_id,
@@ -310,14 +349,20 @@ impl State {
         true
     }
 
-    /// No row is landed twice, and no id.
+    /// Every file is there; no row is landed twice, and no id.
     fn check(&mut self, table: &str, file: &WrittenFile) {
+        let Some(rows) = self.data_files.get(&file.description) else {
+            let path = &file.description;
+            return self.break_off(format!("{table} refers to {path}, which is not stored"));
+        };
         if file.table != TableIndex::PRIMARY {
             return;
         }
-        for row in rows_of(file) {
+        for row in rows.clone() {
             let place = (row.partition, row.offset);
-            let broken = if table != PRIMARY {
+            let broken = if is_of_other_topic(&row.id) {
+                Some(format!("{place:?} landed from another topic"))
+            } else if table != PRIMARY {
                 Some(format!("{place:?} landed in {table}"))
             } else if !self.landed.insert(place) {
                 Some(format!("{place:?} landed twice"))
@@ -327,8 +372,7 @@ impl State {
                 None
             };
             if let Some(broken) = broken {
-                self.note(format!("VIOLATION {broken}"));
-                self.violation.get_or_insert(broken);
+                self.break_off(broken);
             }
         }
     }
@@ -338,32 +382,26 @@ impl State {
         let Some(progress) = self.progress() else {
             return;
         };
-        let missing = self
-            .spread
-            .iter()
-            .enumerate()
-            .find_map(|(partition, copies)| {
-                let source = TopicPartition::new("t", partition as i32);
-                let next = progress.partition(&source)?.next;
-                let mut before = copies.iter().filter(|(offset, _)| *offset < next);
-                before.find(|(_, n)| !self.ids.contains(&format!("x-{n}")))
-            });
+        let missing = self.spread.iter().find_map(|(&partition, copies)| {
+            let next = progress.partition(&source(partition as usize))?.next;
+            let is_missing = |(offset, n): &&(i64, usize)| {
+                !self.ids.contains(&format!("{SPREAD_ID}{n}")) && !self.is_lost(partition, *offset)
+            };
+            let mut before = copies.iter().filter(|(offset, _)| *offset < next);
+            before.find(is_missing)
+        });
         if let Some((offset, n)) = missing.copied() {
-            let broken = format!(
-                "the snapshot of epoch {:?} lacks x-{n}, consumed at offset {offset}",
+            self.break_off(format!(
+                "the snapshot of epoch {:?} lacks {SPREAD_ID}{n}, consumed at offset {offset}",
                 progress.epoch
-            );
-            self.note(format!("VIOLATION {broken}"));
-            self.violation.get_or_insert(broken);
+            ));
         }
     }
 
     /// Every row of a table.
     pub fn rows(&self, table: &str) -> Vec<Row> {
-        self.tables[table].files.iter().flat_map(rows_of).collect()
+        let files = self.tables[table].files.iter();
+        let rows = files.filter_map(|file| self.data_files.get(&file.description));
+        rows.flatten().cloned().collect()
     }
-}
-
-fn rows_of(file: &WrittenFile) -> Vec<Row> {
-    serde_json::from_str(&file.description).expect("rows")
 }

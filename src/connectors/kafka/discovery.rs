@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
 use strandline_operators::job::OnGap;
+use strandline_operators::positions::{self, PartitionFacts, Position, TopicMetadata, worker_of};
 use strandline_operators::record::TopicPartition;
 use strandline_operators::{Error, ErrorKind, Result};
 
 use super::client::KafkaSettings;
-use super::metadata::{Cluster, TopicMetadata};
-use super::positions::{self, PartitionFacts, Position, worker_of};
+use super::metadata::Cluster;
 
 /// When a look that somebody waits for has failed, the pause before the next.
 const RETRY: Duration = Duration::from_secs(1);

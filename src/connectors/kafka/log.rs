@@ -29,6 +29,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use strandline_operators::credit::Budget;
 use strandline_operators::io::{AssignedPartition, Log, Polled};
 use strandline_operators::job::OnGap;
+use strandline_operators::positions::Position;
 use strandline_operators::record::TopicPartition;
 use strandline_operators::{Error, Result};
 
@@ -38,7 +39,6 @@ use super::client::{Consumer, Context, Diagnosis, KafkaSettings};
 use super::commits::GroupCommits;
 use super::discovery::{Discovered, News};
 use super::fetching::Fetching;
-use super::positions::Position;
 
 /// How long an error waits for a look at the cluster that may explain it better.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(15);

@@ -11,12 +11,12 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use strandline_operators::job::StartingOffsets;
+use strandline_operators::positions::{PartitionFacts, TopicMetadata};
 use strandline_operators::record::TopicPartition;
 use strandline_operators::{Error, Result};
 
 use super::client::{Consumer, Diagnosis, KafkaSettings, unreachable};
 use super::describe;
-use super::positions::PartitionFacts;
 
 /// The longest that one question to the cluster may take: a command that finds no broker says so within
 /// 10 s (INTERFACES), and has other things to do in them.
@@ -37,27 +37,6 @@ const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A name this similar to a missing topic's is suggested (Jaro-Winkler).
 const SIMILAR: f64 = 0.8;
-
-/// A topic, as the cluster describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicMetadata {
-    /// Its name.
-    pub name: String,
-    /// Kafka's id of it; `None` when the broker does not tell (before Kafka 2.8).
-    pub id: Option<String>,
-    /// Its partitions, ascending.
-    pub partitions: Vec<i32>,
-}
-
-impl TopicMetadata {
-    /// Its partitions.
-    pub fn sources(&self) -> impl Iterator<Item = TopicPartition> {
-        let name: Arc<str> = self.name.as_str().into();
-        self.partitions
-            .iter()
-            .map(move |&p| TopicPartition::new(Arc::clone(&name), p))
-    }
-}
 
 /// A cluster that has answered.
 pub struct Cluster {

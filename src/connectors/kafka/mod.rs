@@ -30,4 +30,3 @@ pub mod fetching;
 pub mod log;
 pub mod metadata;
 pub mod peek;
-pub mod positions;

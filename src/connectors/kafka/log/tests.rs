@@ -3,6 +3,7 @@
 use rdkafka::producer::BaseRecord;
 use strandline_operators::ErrorKind;
 use strandline_operators::job::StartingOffsets;
+use strandline_operators::positions;
 use strandline_operators::progress::Progress;
 use strandline_operators::time::EventTime;
 
@@ -10,7 +11,6 @@ use super::super::client::RecordProducer;
 use super::super::discovery::{Known, KnownTopic, Workers, discover};
 use super::super::embedded::EmbeddedKafka;
 use super::super::metadata::Cluster;
-use super::super::positions;
 use super::reader::{MAX_BATCH_BYTES, UNKNOWN_GRACE};
 use super::*;
 use crate::generator::{Generator, GeneratorConfig, producer};

@@ -2,19 +2,41 @@
 //!
 //! What the table has committed always wins; `starting_offsets` is for topics the table knows nothing of. A
 //! partition that was added to a topic which the table has been reading is read from offset 0: all of it is
-//! new, and what retention took of it is a loss. A position that Kafka no longer holds is never skipped in silence: the job stops and says what is
-//! lost, or, with `on_gap: record`, starts behind the loss and has the lost range in its account, because
-//! the partition's start stays where the loss begins.
+//! new, and what retention took of it is a loss. A position that Kafka no longer holds is never skipped in
+//! silence: the job stops and says what is lost, or, with `on_gap: record`, starts behind the loss and has the
+//! lost range in its account, because the partition's start stays where the loss begins.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use strandline_operators::io::AssignedPartition;
-use strandline_operators::job::{OnGap, StartingOffsets};
-use strandline_operators::progress::{OffsetReset, Progress};
-use strandline_operators::record::TopicPartition;
-use strandline_operators::{Error, Result};
+use crate::error::{Error, Result};
+use crate::io::AssignedPartition;
+use crate::job::{OnGap, StartingOffsets};
+use crate::numbers::grouped_signed;
+use crate::progress::{OffsetReset, Progress};
+use crate::record::TopicPartition;
+use crate::time::EventTime;
 
-use super::metadata::TopicMetadata;
+/// A topic, as the cluster describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicMetadata {
+    /// Its name.
+    pub name: String,
+    /// Kafka's id of it; `None` when the broker does not tell (before Kafka 2.8).
+    pub id: Option<String>,
+    /// Its partitions, ascending.
+    pub partitions: Vec<i32>,
+}
+
+impl TopicMetadata {
+    /// Its partitions.
+    pub fn sources(&self) -> impl Iterator<Item = TopicPartition> {
+        let name: Arc<str> = self.name.as_str().into();
+        self.partitions
+            .iter()
+            .map(move |&p| TopicPartition::new(Arc::clone(&name), p))
+    }
+}
 
 /// What Kafka says of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,12 +117,15 @@ pub fn of_added(fact: &PartitionFacts, on_gap: OnGap) -> Result<Position> {
     let by = "a partition added to a topic that the table has been reading";
     let (read_from, lost) = held_from(fact, 0, by, on_gap)?;
     let lost = lost.map_or_else(String::new, |lost| format!("{lost}; "));
-    let reason = format!("{source}: from {}, {lost}{by}", grouped(read_from));
+    let reason = format!("{source}: from {}, {lost}{by}", grouped_signed(read_from));
     Ok(position(fact, 0, read_from, None, None, reason))
 }
 
 /// Refuses another cluster than the one the table was filled from.
-pub(super) fn check_cluster(then: Option<&str>, now: Option<&str>) -> Result<()> {
+///
+/// # Errors
+/// `Refused`, with both.
+pub fn check_cluster(then: Option<&str>, now: Option<&str>) -> Result<()> {
     if let (Some(then), Some(now)) = (then, now)
         && then != now
     {
@@ -113,7 +138,10 @@ pub(super) fn check_cluster(then: Option<&str>, now: Option<&str>) -> Result<()>
 }
 
 /// Refuses a topic that was created again under the same name.
-pub(super) fn check_topic_id(name: &str, then: Option<&str>, now: Option<&str>) -> Result<()> {
+///
+/// # Errors
+/// `Refused`, with both ids.
+pub fn check_topic_id(name: &str, then: Option<&str>, now: Option<&str>) -> Result<()> {
     if let (Some(then), Some(now)) = (then, now)
         && then != now
     {
@@ -216,11 +244,11 @@ fn from_progress(fact: &PartitionFacts, progress: &Progress, on_gap: OnGap) -> R
     };
     let (read_from, lost) = held_from(fact, known.next, &by, on_gap)?;
     let reason = match lost {
-        None => format!("{source}: from {}, {by}", grouped(known.next)),
+        None => format!("{source}: from {}, {by}", grouped_signed(known.next)),
         Some(lost) => format!(
             "{source}: from {}, {lost}; the table is at {}, {by}",
-            grouped(read_from),
-            grouped(known.next)
+            grouped_signed(read_from),
+            grouped_signed(known.next)
         ),
     };
     // From behind the last record on: a marker that follows it may be of a later leader. Where retention has
@@ -240,8 +268,8 @@ fn from_progress(fact: &PartitionFacts, progress: &Progress, on_gap: OnGap) -> R
 fn reset_from(reset: &OffsetReset) -> String {
     format!(
         "reset from {} to {} at {} by {} (`offsets reset`)",
-        grouped(reset.from),
-        grouped(reset.to),
+        grouped_signed(reset.from),
+        grouped_signed(reset.to),
         reset.at,
         reset.by
     )
@@ -270,11 +298,14 @@ fn from_setting(
                 let by = "where the consumer group stands (`starting_offsets: group`)".to_owned();
                 let (read_from, lost) = held_from(fact, group, &by, on_gap)?;
                 let reason = match lost {
-                    None => format!("{source}: from {}, {by}; new to the table", grouped(group)),
+                    None => format!(
+                        "{source}: from {}, {by}; new to the table",
+                        grouped_signed(group)
+                    ),
                     Some(lost) => format!(
                         "{source}: from {}, {lost}; {} is {by}; new to the table",
-                        grouped(read_from),
-                        grouped(group)
+                        grouped_signed(read_from),
+                        grouped_signed(group)
                     ),
                 };
                 return Ok(position(fact, group, read_from, None, None, reason));
@@ -282,7 +313,7 @@ fn from_setting(
             None => earliest("the consumer group has no position there"),
         },
         StartingOffsets::Timestamp(ms) => {
-            let when = strandline_operators::time::EventTime(ms.saturating_mul(1000));
+            let when = EventTime(ms.saturating_mul(1000));
             match fact.at_timestamp {
                 Some(offset) => (
                     offset,
@@ -304,9 +335,9 @@ fn from_setting(
                 Some(&offset) if offset < fact.log_start || offset > fact.end => {
                     return Err(Error::configuration(format!(
                         "`starting_offsets.explicit` starts {source} at offset {}, the broker holds {} to {}",
-                        grouped(offset),
-                        grouped(fact.log_start),
-                        grouped(fact.end)
+                        grouped_signed(offset),
+                        grouped_signed(fact.log_start),
+                        grouped_signed(fact.end)
                     ))
                     .hint("use an offset in that range, or `earliest`"));
                 }
@@ -317,7 +348,10 @@ fn from_setting(
     };
     // What was looked up a moment ago may have passed out of the log since; it may not be asked for below.
     let start = start.clamp(fact.log_start, fact.end.max(fact.log_start));
-    let reason = format!("{source}: from {}, {why}; new to the table", grouped(start));
+    let reason = format!(
+        "{source}: from {}, {why}; new to the table",
+        grouped_signed(start)
+    );
     Ok(position(fact, start, start, None, None, reason))
 }
 
@@ -332,8 +366,8 @@ fn held_from(
     if next > fact.end {
         return Err(Error::refused(format!(
             "partition {source} ends at offset {}, but the next one to read is {} ({by}): the log was truncated, or the topic created again",
-            grouped(fact.end),
-            grouped(next)
+            grouped_signed(fact.end),
+            grouped_signed(next)
         ))
         .hint("records that landed are no longer on the broker, and their offsets will be given to others; restore the log, or land the topic in another table"));
     }
@@ -342,16 +376,16 @@ fn held_from(
     }
     let lost = format!(
         "offsets {} to {} are lost ({} offsets)",
-        grouped(next),
-        grouped(fact.log_start - 1),
-        grouped(fact.log_start - next)
+        grouped_signed(next),
+        grouped_signed(fact.log_start - 1),
+        grouped_signed(fact.log_start - next)
     );
     match on_gap {
         OnGap::Record => Ok((fact.log_start, Some(lost))),
         OnGap::Stop => Err(Error::refused(format!(
             "partition {source} begins at offset {}, but the next one to read is {} ({by}): retention passed us, {lost}",
-            grouped(fact.log_start),
-            grouped(next)
+            grouped_signed(fact.log_start),
+            grouped_signed(next)
         ))
         .hint("set `on_gap: record` to go on behind the loss and have it in the account as gaps")),
     }
@@ -362,7 +396,7 @@ fn position(
     start: i64,
     read_from: i64,
     leader_epoch: Option<i32>,
-    max_event_time: Option<strandline_operators::time::EventTime>,
+    max_event_time: Option<EventTime>,
     reason: String,
 ) -> Position {
     let assigned = AssignedPartition {
@@ -377,22 +411,6 @@ fn position(
         leader_epoch,
         reason,
     }
-}
-
-/// A number with commas between thousands.
-fn grouped(n: i64) -> String {
-    let digits = n.unsigned_abs().to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3 + 1);
-    if n < 0 {
-        text.push('-');
-    }
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
+use crate::ErrorKind;
+use crate::account::Account;
+use crate::progress::{LeaderEpoch, PartitionProgress, TopicProgress};
+use crate::time::{Epoch, EventTime};
 use proptest::prelude::*;
-use strandline_operators::ErrorKind;
-use strandline_operators::account::Account;
-use strandline_operators::progress::{LeaderEpoch, PartitionProgress, TopicProgress};
-use strandline_operators::time::{Epoch, EventTime};
 
 use super::*;
 
@@ -356,12 +356,4 @@ proptest! {
             prop_assert!(load.iter().max().zip(load.iter().min()).is_some_and(|(a, b)| a - b <= 1));
         }
     }
-}
-
-#[test]
-fn numbers_are_grouped_by_thousands() {
-    assert_eq!(grouped(0), "0");
-    assert_eq!(grouped(999), "999");
-    assert_eq!(grouped(1_204_331), "1,204,331");
-    assert_eq!(grouped(-1000), "-1,000");
 }
