@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Catalog, RomanNumerals, events};
+use support::{Catalog, RomanNumerals, events, go_on, stop};
 
 const PARTITIONS: i32 = 2;
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -73,8 +73,11 @@ fn a_topic_created_again_and_filled_beyond_the_position_at_once_ends_the_job_bef
     job.topic.produce(events(100, PARTITIONS, 1));
     let mut running = job.spawn(&["run", "roman-numerals", "-w", "2"]);
     job.wait_until_consumed(&mut running, 100, DEADLINE);
+    // It does not look while this happens.
+    stop(running.pid());
     job.topic.create_again(PARTITIONS);
     job.topic.produce(events(500, PARTITIONS, 2));
+    go_on(running.pid());
 
     let refused = running.wait(DEADLINE).expect_exit(4);
     assert!(refused.stderr.contains(SAID), "{}", refused.stderr);

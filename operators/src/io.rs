@@ -66,6 +66,17 @@ pub trait Log {
     fn commit_group_offsets(&mut self, offsets: &[(TopicPartition, i64)]);
 }
 
+/// Kafka's ids of topics. One instance in the whole cluster, used from one thread. Blocks.
+pub trait Topics: Send {
+    /// The ids that topics of these names have at some moment after the call; one that Kafka does not know is left
+    /// out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) when nobody answers, which the caller waits out;
+    /// what waiting does not mend.
+    fn ids(&mut self, names: &[&str]) -> Result<BTreeMap<String, String>>;
+}
+
 /// What a schema is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaKind {

@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 use strandline_operators::host::Host;
 use strandline_operators::io::{Files, Table, TableColumns};
 use strandline_operators::job::{JobSettings, Sink};
-use strandline_operators::landing::behind::SecondariesBehind;
-use strandline_operators::landing::trouble::CommitTrouble;
+use strandline_operators::landing::confirmed::Confirmed;
+use strandline_operators::progress::Progress;
 use strandline_operators::{ErrorKind, Result};
 
 use crate::connectors::iceberg::{IcebergConnector, JobTables, TableFacts, open_files};
+use crate::connectors::kafka::identity::KafkaTopics;
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::connectors::terminal::{TerminalFiles, TerminalTable};
 use crate::engine::JobRun;
 use crate::engine::parent::exit_now;
 use crate::engine::report::TableReport;
 use crate::engine::start::{self, StartingPoint};
+use crate::status::collect::Sources;
 
 /// How long a report waits for a catalog that cannot be reached.
 const REPORT_PATIENCE: Duration = Duration::from_secs(30);
@@ -116,9 +118,23 @@ impl OpenSink {
 }
 
 impl Prepared {
-    pub fn into_table(self, trouble: &CommitTrouble, behind: &SecondariesBehind) -> Box<dyn Table> {
+    /// The commit point. A commit asks Kafka whether the topics are still those of `progress`.
+    pub fn into_table(
+        self,
+        run: &JobRun,
+        host: &Arc<dyn Host>,
+        progress: &Progress,
+        sources: &Sources,
+    ) -> Box<dyn Table> {
         match self {
-            Prepared::Tables(tables) => tables.into_committer(trouble, behind),
+            Prepared::Tables(tables) => Box::new(Confirmed::new(
+                Arc::clone(host),
+                Box::new(KafkaTopics::new(&run.kafka)),
+                progress,
+                Arc::clone(&sources.observed),
+                sources.trouble.clone(),
+                tables.into_committer(&sources.trouble, &sources.behind),
+            )),
             Prepared::Terminal => Box::new(TerminalTable),
         }
     }

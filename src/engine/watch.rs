@@ -147,10 +147,11 @@ fn watch(
             }
             None => {}
         }
-        // What waits for the schema registry, here or in another process, is no hang; the registry's client
-        // says it aloud.
-        let is_held_back =
-            observed.held_back.load(Ordering::Relaxed) > 0 || peers_held_back.count() > 0;
+        // What waits for the schema registry, here or in another process, or for Kafka, is no hang; that they are
+        // away is said aloud.
+        let is_held_back = observed.held_back.load(Ordering::Relaxed) > 0
+            || peers_held_back.count() > 0
+            || observed.awaits_kafka.load(Ordering::Relaxed);
         let moves =
             durable != view.epoch || !observed.waits.load(Ordering::Relaxed) || is_held_back;
         durable = view.epoch;

@@ -10,6 +10,7 @@
 //! - Progress is a property in the same commit as the data ([`committer`]), and every claim of a generation
 //!   moves the branch, so that whatever an older generation has in flight no longer fits ([`claim`]).
 //! - What secondary tables still lack is listed in a file whose path is in the progress ([`pending`]).
+//! - Before a commit Kafka is asked whether the epoch's topics are still the same ([`confirmed`]).
 //! - A secondary that cannot be reached gets what it lacks later; the primary goes on ([`behind`]). Each is committed to
 //!   on a thread of its own, so that one that hangs holds nobody up.
 
@@ -17,6 +18,7 @@ pub mod attempt;
 pub mod behind;
 pub mod claim;
 pub mod committer;
+pub mod confirmed;
 pub mod fence;
 mod payer;
 pub mod pending;

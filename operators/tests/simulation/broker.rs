@@ -12,7 +12,7 @@ use crate::fakes::{Record, Seeded, Topic};
 pub const TOPIC: &str = "t";
 
 /// Kafka's id of the topic, and of the one that takes its name.
-const TOPIC_ID: &str = "the-topic";
+pub const TOPIC_ID: &str = "the-topic";
 const OTHER_TOPIC_ID: &str = "the-topic-of-somebody-else";
 
 /// What the ids of the other topic's records begin with.

@@ -22,8 +22,10 @@ use strandline_operators::job::JobSettings;
 use strandline_operators::landing::behind::SecondariesBehind;
 use strandline_operators::landing::claim::{Claimant, claim};
 use strandline_operators::landing::committer::{Committer, Secondary};
+use strandline_operators::landing::confirmed::Confirmed;
 use strandline_operators::landing::pending::{Marks, roll_forward};
 use strandline_operators::landing::table::VersionedTable;
+use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::observed::Observed;
 use strandline_operators::partitions::WorkerPartitions;
 use strandline_operators::positions::{Position, decide, worker_of};
@@ -38,7 +40,7 @@ use timely::worker::Worker;
 use crate::baton::{Said, Seat, Thread, first_turn, give_way, next_turn};
 use crate::broker::TOPIC;
 use crate::host::{SimHost, may_give_way};
-use crate::log::{SimLetters, SimLog};
+use crate::log::{SimLetters, SimLog, SimTopics};
 use crate::stores::{SimFiles, SimPending, SimStore};
 use crate::tables::SimTable;
 use crate::world::{Mutation, PRIMARY, SECONDARIES, World};
@@ -213,10 +215,22 @@ fn prepare(host: &SimHost, settings: &JobSettings, workers: usize) -> Result<Pre
         progress.clone(),
         SecondariesBehind::default(),
     );
+    let topics = SimTopics {
+        world: world.clone(),
+        life: host.life,
+    };
+    let table = Confirmed::new(
+        Arc::new(host.clone()),
+        Box::new(topics),
+        &progress,
+        Arc::default(),
+        CommitTrouble::default(),
+        Box::new(committer),
+    );
     Ok(Prepared {
         progress,
         positions,
-        table: Some(Box::new(committer)),
+        table: Some(Box::new(table)),
         dedup,
     })
 }

@@ -1,21 +1,31 @@
 //! The topic as one worker of a life reads it, and the topic of its dead letters.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use strandline_operators::credit::Budget;
-use strandline_operators::io::{AssignedPartition, DeadLetterTopic, Log, Polled};
+use strandline_operators::io::{AssignedPartition, DeadLetterTopic, Log, Polled, Topics};
 use strandline_operators::job::OnGap;
 use strandline_operators::positions::Position;
 use strandline_operators::record::{DeadLetter, RawBatch, RawRecord, Span, TopicPartition};
 use strandline_operators::time::EventTime;
 use strandline_operators::{Error, Result};
 
+use crate::broker::TOPIC_ID;
 use crate::fakes::Record;
 use crate::reading::Grounds;
 use crate::world::{Mutation, World};
 
-/// Polls that hear of it that another topic has the name, and that find an offset gone that retention took: one
-/// in so many. The others hear nothing, or read what the client has fetched before.
-const HEARS_ODDS: u64 = 6;
+/// Polls that find an offset gone that retention took: one in so many. The others read what the client has fetched
+/// before.
+const GONE_ODDS: u64 = 6;
+
+/// Polls that hear of it that another topic has the name: one in so many. Clients fetch by the name, so the others
+/// read on in the new log.
+const HEARS_ODDS: u64 = 60;
+
+/// Questions for the topic's id that nobody answers: one in so many.
+const UNANSWERED_ODDS: u64 = 20;
 
 struct Reading {
     source: TopicPartition,
@@ -73,20 +83,18 @@ impl Log for SimLog {
         if !budget.has_room() || self.reading.is_empty() || world.seeded.below(4) == 0 {
             return Ok(Polled::Nothing);
         }
-        if Some(world.broker.topic_id()) != self.topic_id.as_deref()
-            && world.mutation != Some(Mutation::TopicIdIgnored)
-        {
-            if world.seeded.below(HEARS_ODDS) > 0 {
-                return Ok(Polled::Nothing);
-            }
-            world.grounds.insert(self.life, Grounds::OtherTopic);
-            return Err(Error::refused("the topic was deleted and created again"));
-        }
         let place = world.seeded.below(self.reading.len() as u64) as usize;
         let reading = &mut self.reading[place];
         let partition = reading.source.partition as usize;
         let from = reading.next.max(reading.read_from);
-        if from < world.broker.log_start(partition) && world.seeded.below(HEARS_ODDS) == 0 {
+        if Some(world.broker.topic_id()) != self.topic_id.as_deref()
+            && world.mutation != Some(Mutation::TopicIdIgnored)
+            && (from > world.broker.end(partition) || world.seeded.below(HEARS_ODDS) == 0)
+        {
+            world.grounds.insert(self.life, Grounds::OtherTopic);
+            return Err(Error::refused("the topic was deleted and created again"));
+        }
+        if from < world.broker.log_start(partition) && world.seeded.below(GONE_ODDS) == 0 {
             let gone = format!("offset {from} of {} is not on the broker", reading.source);
             return Err(match self.on_gap {
                 OnGap::Record => Error::unreachable(gone),
@@ -156,6 +164,30 @@ fn pack(records: Vec<Record>) -> (Bytes, Vec<RawRecord>) {
         });
     }
     (Bytes::from(arena), raw)
+}
+
+/// Who asks for the topic's id before a commit. Not everybody is answered.
+pub struct SimTopics {
+    pub world: World,
+    pub life: usize,
+}
+
+impl Topics for SimTopics {
+    fn ids(&mut self, names: &[&str]) -> Result<BTreeMap<String, String>> {
+        let mut world = self.world.lock();
+        if world.seeded.below(UNANSWERED_ODDS) == 0 {
+            return Err(Error::unreachable("no broker answers"));
+        }
+        let id = match world.mutation {
+            Some(Mutation::TopicIdIgnored | Mutation::CommitNotConfirmed) => TOPIC_ID,
+            _ => world.broker.topic_id(),
+        };
+        if id != TOPIC_ID {
+            world.grounds.insert(self.life, Grounds::OtherTopic);
+        }
+        let told = |name: &&str| ((*name).to_owned(), id.to_owned());
+        Ok(names.iter().map(told).collect())
+    }
 }
 
 /// The dead-letter topic. What is not flushed when its process dies may never arrive.

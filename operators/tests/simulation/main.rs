@@ -170,7 +170,10 @@ fn dead_letters_that_are_not_waited_for_are_found() {
 
 #[test]
 fn a_store_that_is_not_asked_whether_a_file_is_there_is_found() {
-    assert_is_found(Mutation::StoreNotAsked, &["which is not stored"]);
+    assert_is_found(
+        Mutation::StoreNotAsked,
+        &["which is not stored", "rows, expected"],
+    );
 }
 
 #[test]
@@ -189,6 +192,11 @@ fn another_topic_that_is_not_noticed_is_found() {
         Mutation::TopicIdIgnored,
         &["landed from another topic", "went on, but OtherTopic"],
     );
+}
+
+#[test]
+fn a_commit_before_which_nobody_asks_for_the_topic_is_found() {
+    assert_is_found(Mutation::CommitNotConfirmed, &["landed from another topic"]);
 }
 
 #[test]

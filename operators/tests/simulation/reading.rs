@@ -85,7 +85,8 @@ impl State {
             Grounds::OtherTopic => {
                 self.refusals_left = self.refusals_left.saturating_sub(1);
                 if self.refusals_left == 0 {
-                    self.note("OPERATOR gives the topic back".to_owned());
+                    self.note("OPERATOR stops everything and gives the topic back".to_owned());
+                    self.is_all_stopped = true;
                     self.broker.restore_topic();
                 }
             }

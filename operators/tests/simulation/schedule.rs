@@ -386,6 +386,9 @@ impl Simulation {
         }
         self.lives
             .retain(|l| l.dies_at.is_none_or(|dies_at| dies_at > turn));
+        if std::mem::take(&mut self.world.lock().is_all_stopped) {
+            self.lives.clear();
+        }
         Ok(())
     }
 

@@ -45,6 +45,8 @@ pub enum Mutation {
     LossNotCounted,
     /// Nobody looks whether it is still the same topic.
     TopicIdIgnored,
+    /// Nobody looks before a commit.
+    CommitNotConfirmed,
     /// Readers see what transactions have not committed.
     UncommittedRead,
 }
@@ -121,6 +123,9 @@ pub struct State {
     pub on_gap: OnGap,
     /// Lives that must still refuse the other topic before the operator gives back the right one.
     pub refusals_left: u64,
+    /// That the operator has stopped every life: the id of a topic comes back only by hand, and whoever has read the
+    /// other one meanwhile must not find it again.
+    pub is_all_stopped: bool,
     /// Where the broker's logs began when a life asked, by partition.
     pub log_starts: BTreeMap<usize, Vec<i64>>,
     pub grounds: BTreeMap<usize, Grounds>,
@@ -195,6 +200,7 @@ impl World {
                 _ => OnGap::Stop,
             },
             refusals_left: 1 + seed % 3,
+            is_all_stopped: false,
             log_starts: BTreeMap::new(),
             grounds: BTreeMap::new(),
             lost: vec![Vec::new(); broker.partitions()],

@@ -1,11 +1,11 @@
-//! The id of a topic, which rdkafka 0.39 does not show: a topic created again under the same name has
+//! The ids of topics, which rdkafka 0.39 does not show: a topic created again under the same name has
 //! another one.
 //!
 //! # Safety argument
 //! Every handle made here (queue, collection, options, event) is destroyed here, once, on every path, by
 //! its guard; what is read out of the event is copied before the event goes. The client outlives the call.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
 
 use rdkafka_sys as sys;
@@ -27,20 +27,34 @@ pub(super) fn controller(client: *mut sys::rd_kafka_t) -> i32 {
     unsafe { sys::rd_kafka_controllerid(client, 0) }
 }
 
-/// The id of `topic`, in Kafka's base64; `None` when the broker does not tell it in time.
-pub(super) fn topic_id(
+/// What a broker says of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Described {
+    /// Its id, in Kafka's base64.
+    Id(String),
+    /// It knows none of that name.
+    Unknown,
+    /// Neither: it tells no ids (before Kafka 2.8), or not to us.
+    Untold,
+}
+
+/// What the cluster says of each topic, in their order; `None` when nobody answers in time.
+pub(super) fn describe_topics(
     client: *mut sys::rd_kafka_t,
-    topic: &str,
+    topics: &[&str],
     timeout: Duration,
-) -> Option<String> {
-    let name = CString::new(topic).ok()?;
+) -> Option<Vec<Described>> {
+    let names: Vec<CString> = topics
+        .iter()
+        .map(|&t| CString::new(t).ok())
+        .collect::<Option<_>>()?;
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: see the safety argument; each call gets valid pointers.
     unsafe {
         let queue = Guard(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy);
-        let mut names = [name.as_ptr()];
-        let topics = Guard(
-            sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len()),
+        let collection = Guard(
+            sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()),
             sys::rd_kafka_TopicCollection_destroy,
         );
         let options = Guard(
@@ -57,7 +71,7 @@ pub(super) fn topic_id(
             text.as_mut_ptr(),
             text.len(),
         );
-        sys::rd_kafka_DescribeTopics(client, topics.0, options.0, queue.0);
+        sys::rd_kafka_DescribeTopics(client, collection.0, options.0, queue.0);
         let event = Guard(
             sys::rd_kafka_queue_poll(queue.0, timeout_ms),
             sys::rd_kafka_event_destroy,
@@ -71,29 +85,52 @@ pub(super) fn topic_id(
         }
         let mut count = 0;
         let descriptions = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-        if descriptions.is_null() || count != 1 {
+        if descriptions.is_null() {
             return None;
         }
-        let description = *descriptions;
+        let mut described = vec![Described::Untold; topics.len()];
+        for description in std::slice::from_raw_parts(descriptions, count) {
+            let name = sys::rd_kafka_TopicDescription_name(*description);
+            if name.is_null() {
+                continue;
+            }
+            let name = CStr::from_ptr(name).to_bytes();
+            // librdkafka answers in an order of its own.
+            if let Some(place) = topics.iter().position(|topic| topic.as_bytes() == name) {
+                described[place] = read(*description);
+            }
+        }
+        Some(described)
+    }
+}
+
+/// What a description says.
+///
+/// # Safety
+/// The description is valid.
+unsafe fn read(description: *const sys::rd_kafka_TopicDescription_t) -> Described {
+    use sys::rd_kafka_resp_err_t as code;
+    // SAFETY: the description is valid, and so is what it points to, as long as its event.
+    unsafe {
         let error = sys::rd_kafka_TopicDescription_error(description);
-        if !error.is_null()
-            && sys::rd_kafka_error_code(error)
-                != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-        {
-            return None;
+        if !error.is_null() {
+            match sys::rd_kafka_error_code(error) {
+                code::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+                code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => return Described::Unknown,
+                _ => return Described::Untold,
+            }
         }
         let id = sys::rd_kafka_TopicDescription_topic_id(description);
         if id.is_null()
             || (sys::rd_kafka_Uuid_most_significant_bits(id) == 0
                 && sys::rd_kafka_Uuid_least_significant_bits(id) == 0)
         {
-            return None;
+            return Described::Untold;
         }
         let id = sys::rd_kafka_Uuid_base64str(id);
         if id.is_null() {
-            None
-        } else {
-            Some(CStr::from_ptr(id).to_string_lossy().into_owned())
+            return Described::Untold;
         }
+        Described::Id(CStr::from_ptr(id).to_string_lossy().into_owned())
     }
 }

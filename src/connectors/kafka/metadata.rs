@@ -16,7 +16,7 @@ use strandline_operators::record::TopicPartition;
 use strandline_operators::{Error, Result};
 
 use super::client::{Consumer, Diagnosis, KafkaSettings, unreachable};
-use super::describe;
+use super::describe::{self, Described, describe_topics};
 
 /// The longest that one question to the cluster may take: a command that finds no broker says so within
 /// 10 s (INTERFACES), and has other things to do in them.
@@ -135,16 +135,49 @@ impl Cluster {
         // Only the controller tells topic ids, and librdkafka waits for one that is no broker (the embedded
         // cluster names such a one) until the time is up.
         let controller = describe::controller(client);
-        let id = if metadata.brokers().iter().any(|b| b.id() == controller) {
-            describe::topic_id(client, name, TOPIC_ID_TIMEOUT.min(self.patience()))
+        let described = if metadata.brokers().iter().any(|b| b.id() == controller) {
+            describe_topics(client, &[name], TOPIC_ID_TIMEOUT.min(self.patience()))
         } else {
             None
         };
+        let id = described.and_then(|described| match described.into_iter().next() {
+            Some(Described::Id(id)) => Some(id),
+            _ => None,
+        });
         Ok(Some(TopicMetadata {
             name: name.to_owned(),
             id,
             partitions,
         }))
+    }
+
+    /// The ids of topics as the cluster tells them now; one that it does not know is left out. Only for topics whose
+    /// ids were told before.
+    ///
+    /// # Errors
+    /// Unreachable when nobody answers, or tells no id of a topic that is there.
+    pub fn topic_ids(&self, names: &[&str]) -> Result<BTreeMap<String, String>> {
+        let asked = Instant::now();
+        let client = self.consumer.client().native_ptr();
+        let described = describe_topics(client, names, TOPIC_ID_TIMEOUT).ok_or_else(|| {
+            let what = "cannot ask Kafka for the ids of topics";
+            unreachable(what, &self.settings, &self.diagnosis, None, asked.elapsed())
+        })?;
+        let mut ids = BTreeMap::new();
+        for (name, described) in names.iter().zip(described) {
+            match described {
+                Described::Id(id) => {
+                    ids.insert((*name).to_owned(), id);
+                }
+                Described::Unknown => {}
+                Described::Untold => {
+                    return Err(Error::unreachable(format!(
+                        "Kafka does not tell the id of topic `{name}`, as it did before"
+                    )));
+                }
+            }
+        }
+        Ok(ids)
     }
 
     /// Serves the client's logs and errors that are waiting. For a client that is kept and seldom asked.

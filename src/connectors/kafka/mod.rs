@@ -6,8 +6,8 @@
 //! | [`client`] | settings, the properties that are ours to set, librdkafka's logs and errors |
 //! | [`fetching`] | what a reading client holds, and how long a broker may collect records for it |
 //! | [`metadata`] | cluster, topics, offsets, before anything is read |
-//! | [`positions`] | pure: where reading starts in each partition, and why |
 //! | [`discovery`] | what changes about the topics while a job runs: partitions added, topics created again |
+//! | [`identity`] | the port `Topics`: whether the topics are still the same, before each commit |
 //! | [`log`] | the port `Log`: one consumer a worker, a queue a partition, thousands of messages at a time |
 //! | [`dead_letters`] | the port `DeadLetterTopic` |
 //! | [`embedded`] | a broker inside this process, for the demo and the tests |
@@ -27,6 +27,7 @@ mod describe;
 pub mod discovery;
 pub mod embedded;
 pub mod fetching;
+pub mod identity;
 pub mod log;
 pub mod metadata;
 pub mod peek;

@@ -1,0 +1,158 @@
+//! No epoch is committed before it is known that its records are of the topics that the table was filled from.
+//!
+//! A topic that is deleted and created again has other records at the same offsets, and Kafka's clients fetch by
+//! the name of a topic: a reader that was away for a moment (stopped, or without room for records) goes on in the
+//! new log and hears nothing. But a topic's id never comes back. Whoever is told the right one *after* the records
+//! of an epoch were read knows that all of them are of the right topic, and what was read by mistake is in no
+//! table.
+//!
+//! While nobody answers, the commit waits, as reading does: there is nothing new to be read either.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::io::{Committed, Table, Topics};
+use crate::landing::trouble::CommitTrouble;
+use crate::observed::Observed;
+use crate::positions::check_topic_id;
+use crate::progress::{EpochCommit, Progress};
+
+/// The first pause before Kafka is asked again; it doubles.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long a topic may be unknown before it counts as deleted, and not as one that is being created again and that
+/// not every broker knows yet. Shorter than whoever reads it waits: what was read before it was deleted is to
+/// land.
+const GONE_GRACE: Duration = Duration::from_secs(5);
+
+/// A table that commits only what comes from the right topics.
+pub struct Confirmed {
+    host: Arc<dyn Host>,
+    topics: Box<dyn Topics>,
+    /// The ids by topic; topics whose id was never told are not among them.
+    known: BTreeMap<String, String>,
+    observed: Arc<Observed>,
+    trouble: CommitTrouble,
+    table: Box<dyn Table>,
+}
+
+impl Confirmed {
+    /// Commits to `table`, which was claimed with `progress`. What a commit waits for is told to `trouble`, and that
+    /// it waits for Kafka to `observed`.
+    pub fn new(
+        host: Arc<dyn Host>,
+        topics: Box<dyn Topics>,
+        progress: &Progress,
+        observed: Arc<Observed>,
+        trouble: CommitTrouble,
+        table: Box<dyn Table>,
+    ) -> Confirmed {
+        let id_of = |(name, topic): (&String, &crate::progress::TopicProgress)| {
+            Some((name.clone(), topic.topic_id.clone()?))
+        };
+        Confirmed {
+            host,
+            topics,
+            known: progress.topics.iter().filter_map(id_of).collect(),
+            observed,
+            trouble,
+            table,
+        }
+    }
+
+    /// Returns once every topic that the epoch has records of was found to be the right one.
+    fn confirm(&mut self, epoch: &EpochCommit) -> Result<()> {
+        let mut names: Vec<&str> = Vec::new();
+        for (source, delta) in &epoch.partitions {
+            let is_read = delta.start < delta.next && self.known.contains_key(&*source.topic);
+            if is_read && names.last() != Some(&&*source.topic) {
+                names.push(&source.topic);
+            }
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut pause = PAUSE;
+        let mut gone_since: Option<Instant> = None;
+        loop {
+            let why = match self.topics.ids(&names) {
+                Ok(ids) => match self.unknown_of(&names, &ids)? {
+                    None => return Ok(()),
+                    Some(name) => {
+                        let now = self.host.now();
+                        let since = *gone_since.get_or_insert(now);
+                        if now.duration_since(since) >= GONE_GRACE {
+                            tracing::warn!(
+                                topic = name,
+                                epoch = %epoch.epoch,
+                                "the topic is gone; what was read of it before lands"
+                            );
+                            return Ok(());
+                        }
+                        format!("Kafka does not know topic `{name}` any more")
+                    }
+                },
+                Err(error) if error.kind() == ErrorKind::Unreachable => {
+                    gone_since = None;
+                    format!(
+                        "whether the topics are still the same is to be asked first: {}",
+                        error.message()
+                    )
+                }
+                Err(error) => return Err(error),
+            };
+            self.trouble.tell(&why);
+            self.observed.awaits_kafka.store(true, Ordering::Relaxed);
+            self.host.sleep(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// The first topic that Kafka does not know.
+    fn unknown_of<'a>(
+        &self,
+        names: &[&'a str],
+        ids: &BTreeMap<String, String>,
+    ) -> Result<Option<&'a str>> {
+        let mut unknown = None;
+        for &name in names {
+            match ids.get(name) {
+                Some(id) => {
+                    let known = self.known.get(name).map(String::as_str);
+                    check_topic_id(name, known, Some(id))?;
+                }
+                None => unknown = unknown.or(Some(name)),
+            }
+        }
+        Ok(unknown)
+    }
+}
+
+impl Table for Confirmed {
+    fn commit(&mut self, epoch: &EpochCommit) -> Result<Committed> {
+        let confirmed = self.confirm(epoch);
+        if self.observed.awaits_kafka.swap(false, Ordering::Relaxed) {
+            self.trouble.over();
+        }
+        confirmed.map_err(|error: Error| error.context(format!("epoch {}", epoch.epoch)))?;
+        self.table.commit(epoch)
+    }
+
+    fn catch_up(&mut self) -> Result<bool> {
+        self.table.catch_up()
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        self.table.settle()
+    }
+}
+
+#[cfg(test)]
+mod tests;
