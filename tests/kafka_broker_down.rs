@@ -4,7 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Catalog, OwnStack, RomanNumerals, events, later_events, wait_until};
+use support::{
+    Catalog, OwnStack, RomanNumerals, events, later_events, wait_for_status, wait_until,
+};
 
 const PARTITIONS: i32 = 3;
 const DEADLINE: Duration = Duration::from_secs(240);
@@ -38,4 +40,36 @@ fn a_job_outlives_its_broker_and_says_what_it_waits_for() {
 
     job.judge_with_account(&printed);
     job.expect_audit(DEADLINE);
+}
+
+#[test]
+fn a_job_that_is_to_end_without_its_broker_leaves_the_rest_to_the_next_start() {
+    let stack = OwnStack::up(&["kafka"]);
+    let long = "commit: { interval: 1h }";
+    let job = RomanNumerals::on(&stack.description(), Catalog::Sql, PARTITIONS, long);
+    // The first epoch is short, whatever the interval.
+    job.topic.produce(events(100, PARTITIONS, 1));
+    let mut running = job.spawn(&["run", "roman-numerals", "-w", "2"]);
+    job.wait_until_consumed(&mut running, 1, DEADLINE);
+    job.topic.produce(later_events(100, 2000, PARTITIONS));
+    wait_for_status(&job, "everything read", |status| {
+        let operators = status["operators"].as_array();
+        operators.is_some_and(|operators| {
+            let mut read = operators.iter().filter(|o| o["name"] == "read");
+            read.any(|o| o["count"] == 2100)
+        })
+    });
+    let committed = &job.expect_audit(DEADLINE)["account"]["consumed"];
+    assert!(committed.as_u64() < Some(2100), "{committed}");
+
+    stack.stop("kafka");
+    running.terminate();
+    let ended = running.wait(Duration::from_secs(60)).expect_exit(3);
+    let said = "is read again at the next start";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+
+    stack.start("kafka");
+    let printed = job.run_until_caught_up(&[], DEADLINE);
+    assert_eq!(printed["account"]["consumed"], 2100, "{printed}");
+    job.judge_with_account(&printed);
 }

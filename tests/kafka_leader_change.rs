@@ -9,6 +9,8 @@ use support::{Catalog, OwnStack, RomanNumerals, Topic, later_events, unique};
 
 const PARTITIONS: i32 = 2;
 const DEADLINE: Duration = Duration::from_secs(300);
+/// How soon everything is committed after the leader was killed. It takes 9 s until others know that it is gone.
+const RECOVERY: Duration = Duration::from_secs(60);
 /// The load: so many messages at a time, so often, so that it lasts for seconds.
 const CHUNK: usize = 1000;
 const CHUNKS: usize = 20;
@@ -53,7 +55,7 @@ fn a_leader_that_dies_under_load_costs_no_row_and_doubles_none() {
         stack.kill("kafka2");
         load.join().expect("all produced");
         produced += (CHUNKS * CHUNK) as u64;
-        job.wait_until_consumed(&mut running, produced, DEADLINE);
+        job.wait_until_consumed(&mut running, produced, RECOVERY);
         // Back in the replica set, it leads again: the second change, in good order.
         stack.start("kafka2");
     }

@@ -119,7 +119,7 @@ pub fn run(
     interrupt.can_drain();
     let turns = Turns::new(run.shape.workers);
     let turns_watch = turns.watch(&run.settings.name, Arc::clone(&on_failure))?;
-    let table = tables.map(|tables| tables.into_table(run, &host, &start.progress, &sources));
+    let table = tables.map(|tables| tables.into_table(&host, &start.progress, &sources));
     let budget = Budget::new(run.settings.memory / RECORDS_SHARE);
     let metrics = dedup.iter().flatten().next();
     let metrics = metrics.map(|state| Arc::clone(&state.metrics));

@@ -12,6 +12,7 @@ use strandline_operators::{ErrorKind, Result};
 
 use crate::connectors::iceberg::{IcebergConnector, JobTables, TableFacts, open_files};
 use crate::connectors::kafka::identity::KafkaTopics;
+use crate::connectors::kafka::metadata::Cluster as KafkaCluster;
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::connectors::terminal::{TerminalFiles, TerminalTable};
 use crate::engine::JobRun;
@@ -37,7 +38,7 @@ pub(crate) enum OpenSink {
 
 /// What the process has prepared that commits.
 pub(crate) enum Prepared {
-    Tables(Box<JobTables>),
+    Tables(Box<JobTables>, KafkaCluster),
     Terminal,
 }
 
@@ -59,8 +60,8 @@ impl OpenSink {
     ) -> Result<(StartingPoint, Prepared)> {
         match self {
             OpenSink::Tables(iceberg) => {
-                let (start, tables) = start::prepare(run, iceberg, registry)?;
-                Ok((start, Prepared::Tables(Box::new(tables))))
+                let (start, tables, kafka) = start::prepare(run, iceberg, registry)?;
+                Ok((start, Prepared::Tables(Box::new(tables), kafka)))
             }
             OpenSink::Terminal => Ok((
                 start::prepare_without_tables(run, registry)?,
@@ -121,15 +122,14 @@ impl Prepared {
     /// The commit point. A commit asks Kafka whether the topics are still those of `progress`.
     pub fn into_table(
         self,
-        run: &JobRun,
         host: &Arc<dyn Host>,
         progress: &Progress,
         sources: &Sources,
     ) -> Box<dyn Table> {
         match self {
-            Prepared::Tables(tables) => Box::new(Confirmed::new(
+            Prepared::Tables(tables, kafka) => Box::new(Confirmed::new(
                 Arc::clone(host),
-                Box::new(KafkaTopics::new(&run.kafka)),
+                Box::new(KafkaTopics::new(kafka)),
                 progress,
                 Arc::clone(&sources.observed),
                 sources.trouble.clone(),

@@ -157,7 +157,8 @@ pub fn agree(run: &JobRun, iceberg: &IcebergConnector, start: &StartingPoint) ->
 }
 
 /// Looks at Kafka, claims a generation in the table, and decides where reading starts. In this order: an
-/// unreachable broker costs no generation, and a refusal to go on from the committed positions neither.
+/// unreachable broker costs no generation, and a refusal to go on from the committed positions neither. Returns
+/// the client too, for whoever asks Kafka before a commit.
 ///
 /// # Errors
 /// Whatever is missing outside, or refuses to be gone on with.
@@ -165,7 +166,7 @@ pub fn prepare(
     run: &JobRun,
     iceberg: &IcebergConnector,
     registry: Option<&SchemaRegistry>,
-) -> Result<(StartingPoint, JobTables)> {
+) -> Result<(StartingPoint, JobTables, KafkaCluster)> {
     let settings = &run.settings;
     let kafka = KafkaCluster::connect(&run.kafka)?;
     let topics = settings
@@ -218,7 +219,7 @@ pub fn prepare(
         format,
         tables: tables.description().clone(),
     };
-    Ok((start, tables))
+    Ok((start, tables, kafka))
 }
 
 /// The format of the records, told from them when the settings leave it open; says so in the log.

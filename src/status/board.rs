@@ -329,6 +329,7 @@ impl Board {
                 .committing
                 .map(|(epoch, ms)| (epoch, Duration::from_millis(ms))),
             commit_trouble: merged.first.commit_trouble.as_deref(),
+            awaits_kafka: merged.first.awaits_kafka,
             tables_behind: &merged.first.tables_behind,
             complaint: merged.complaint.as_deref(),
             has_lost_brokers: merged.has_lost_brokers,

@@ -177,6 +177,7 @@ impl Sources {
                 .commit_under_way()
                 .map(|(epoch, since)| (epoch.0, millis(since.elapsed()))),
             commit_trouble: self.trouble.last(),
+            awaits_kafka: observed.awaits_kafka.load(Ordering::Relaxed),
             tables_behind: self.behind.facts(),
             latency: observed.latency.read(),
             letters: letters

@@ -63,6 +63,9 @@ pub struct ProcessFacts {
     pub committing: Option<(u64, u64)>,
     /// Why the commit under way has not succeeded yet, when it was tried already.
     pub commit_trouble: Option<String>,
+    /// Whether it waits for Kafka to tell that the topics are still the same.
+    #[serde(default)]
+    pub awaits_kafka: bool,
     /// Tables that lack rows which the primary table has.
     pub tables_behind: Vec<BehindFacts>,
     /// From the broker's timestamp to the durable commit.

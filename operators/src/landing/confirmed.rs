@@ -1,12 +1,13 @@
 //! No epoch is committed before it is known that its records are of the topics that the table was filled from.
 //!
-//! A topic that is deleted and created again has other records at the same offsets, and Kafka's clients fetch by
-//! the name of a topic: a reader that was away for a moment (stopped, or without room for records) goes on in the
-//! new log and hears nothing. But a topic's id never comes back. Whoever is told the right one *after* the records
+//! A topic that is deleted and created again has other records at the same offsets. A reader that was away for a
+//! moment (stopped, or without room for records) goes on in the new log: its client takes the new id for the topic's
+//! and says nothing. But a topic's id never comes back. Whoever is told the right one *after* the records
 //! of an epoch were read knows that all of them are of the right topic, and what was read by mistake is in no
-//! table.
+//! table. As far as a broker knows: one that hears of the cluster's metadata late tells the old id for so long.
 //!
-//! While nobody answers, the commit waits, as reading does: there is nothing new to be read either.
+//! While nobody answers, the commit waits, as reading does: there is nothing new to be read either. A job that is
+//! asked to end meanwhile leaves it to the next start, which reads those records again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// land.
 const GONE_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a commit still waits for Kafka once the job drains.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A table that commits only what comes from the right topics.
 pub struct Confirmed {
     host: Arc<dyn Host>,
@@ -40,12 +44,14 @@ pub struct Confirmed {
     known: BTreeMap<String, String>,
     observed: Arc<Observed>,
     trouble: CommitTrouble,
+    /// Whether it was said that a topic has no id any more.
+    has_warned: bool,
     table: Box<dyn Table>,
 }
 
 impl Confirmed {
     /// Commits to `table`, which was claimed with `progress`. What a commit waits for is told to `trouble`, and that
-    /// it waits for Kafka to `observed`.
+    /// it waits for Kafka to `observed`; once the job drains, it does not wait for long.
     pub fn new(
         host: Arc<dyn Host>,
         topics: Box<dyn Topics>,
@@ -63,6 +69,7 @@ impl Confirmed {
             known: progress.topics.iter().filter_map(id_of).collect(),
             observed,
             trouble,
+            has_warned: false,
             table,
         }
     }
@@ -80,7 +87,9 @@ impl Confirmed {
             return Ok(());
         }
         let mut pause = PAUSE;
+        let mut has_said = false;
         let mut gone_since: Option<Instant> = None;
+        let mut draining_since: Option<Instant> = None;
         loop {
             let why = match self.topics.ids(&names) {
                 Ok(ids) => match self.unknown_of(&names, &ids)? {
@@ -108,6 +117,19 @@ impl Confirmed {
                 }
                 Err(error) => return Err(error),
             };
+            if self.observed.drains.load(Ordering::Relaxed) {
+                let now = self.host.now();
+                let since = *draining_since.get_or_insert(now);
+                if now.duration_since(since) >= DRAIN_PATIENCE {
+                    return Err(Error::unreachable(why).hint(
+                        "the job was to end; what it had read and not committed is read again at the next start",
+                    ));
+                }
+            }
+            if pause == PAUSE_MAX && !has_said {
+                has_said = true;
+                tracing::warn!(epoch = %epoch.epoch, "a commit waits for Kafka: {why}");
+            }
             self.trouble.tell(&why);
             self.observed.awaits_kafka.store(true, Ordering::Relaxed);
             self.host.sleep(pause);
@@ -117,16 +139,22 @@ impl Confirmed {
 
     /// The first topic that Kafka does not know.
     fn unknown_of<'a>(
-        &self,
+        &mut self,
         names: &[&'a str],
-        ids: &BTreeMap<String, String>,
+        ids: &BTreeMap<String, Option<String>>,
     ) -> Result<Option<&'a str>> {
         let mut unknown = None;
         for &name in names {
             match ids.get(name) {
                 Some(id) => {
                     let known = self.known.get(name).map(String::as_str);
-                    check_topic_id(name, known, Some(id))?;
+                    check_topic_id(name, known, id.as_deref())?;
+                    if id.is_none() && !std::mem::replace(&mut self.has_warned, true) {
+                        tracing::warn!(
+                            topic = name,
+                            "Kafka tells no id of the topic any more, so whether it was created again cannot be told"
+                        );
+                    }
                 }
                 None => unknown = unknown.or(Some(name)),
             }

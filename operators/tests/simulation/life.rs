@@ -62,6 +62,7 @@ pub struct Life {
 struct Prepared {
     progress: Progress,
     positions: Vec<Position>,
+    observed: Arc<Observed>,
     table: Option<Box<dyn Table>>,
     dedup: Vec<Option<DedupState>>,
 }
@@ -215,6 +216,7 @@ fn prepare(host: &SimHost, settings: &JobSettings, workers: usize) -> Result<Pre
         progress.clone(),
         SecondariesBehind::default(),
     );
+    let observed = Arc::new(Observed::new());
     let topics = SimTopics {
         world: world.clone(),
         life: host.life,
@@ -223,13 +225,14 @@ fn prepare(host: &SimHost, settings: &JobSettings, workers: usize) -> Result<Pre
         Arc::new(host.clone()),
         Box::new(topics),
         &progress,
-        Arc::default(),
+        Arc::clone(&observed),
         CommitTrouble::default(),
         Box::new(committer),
     );
     Ok(Prepared {
         progress,
         positions,
+        observed,
         table: Some(Box::new(table)),
         dedup,
     })
@@ -393,7 +396,7 @@ fn build(
         on_failure: Arc::new(move |error| {
             failure.lock().expect("lock").get_or_insert(error);
         }),
-        observed: Arc::new(Observed::new()),
+        observed: Arc::clone(&prepared.observed),
         stop: Arc::new(AtomicBool::new(false)),
         durable: ProbeHandle::new(),
         partitions: RefCell::new(WorkerPartitions::new(settings.watermark)),

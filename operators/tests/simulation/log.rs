@@ -14,18 +14,21 @@ use strandline_operators::{Error, Result};
 use crate::broker::TOPIC_ID;
 use crate::fakes::Record;
 use crate::reading::Grounds;
-use crate::world::{Mutation, World};
+use crate::world::{KAFKA, Mutation, World};
 
 /// Polls that find an offset gone that retention took: one in so many. The others read what the client has fetched
 /// before.
 const GONE_ODDS: u64 = 6;
 
-/// Polls that hear of it that another topic has the name: one in so many. Clients fetch by the name, so the others
-/// read on in the new log.
+/// Polls that hear of it that another topic has the name: one in so many. The others read on in the new log, as
+/// clients do.
 const HEARS_ODDS: u64 = 60;
 
 /// Questions for the topic's id that nobody answers: one in so many.
 const UNANSWERED_ODDS: u64 = 20;
+
+/// Questions for the id of another topic that are answered with that there is none: one in so many.
+const UNKNOWN_ODDS: u64 = 4;
 
 struct Reading {
     source: TopicPartition,
@@ -80,7 +83,8 @@ impl Log for SimLog {
 
     fn poll(&mut self, max_records: usize, budget: &Budget) -> Result<Polled> {
         let mut world = self.world.lock();
-        if !budget.has_room() || self.reading.is_empty() || world.seeded.below(4) == 0 {
+        let is_away = world.is_away(KAFKA);
+        if is_away || !budget.has_room() || self.reading.is_empty() || world.seeded.below(4) == 0 {
             return Ok(Polled::Nothing);
         }
         let place = world.seeded.below(self.reading.len() as u64) as usize;
@@ -173,10 +177,14 @@ pub struct SimTopics {
 }
 
 impl Topics for SimTopics {
-    fn ids(&mut self, names: &[&str]) -> Result<BTreeMap<String, String>> {
+    fn ids(&mut self, names: &[&str]) -> Result<BTreeMap<String, Option<String>>> {
         let mut world = self.world.lock();
-        if world.seeded.below(UNANSWERED_ODDS) == 0 {
+        if world.is_away(KAFKA) || world.seeded.below(UNANSWERED_ODDS) == 0 {
             return Err(Error::unreachable("no broker answers"));
+        }
+        // Not every broker knows a topic that was just created.
+        if world.broker.topic_id() != TOPIC_ID && world.seeded.below(UNKNOWN_ODDS) == 0 {
+            return Ok(BTreeMap::new());
         }
         let id = match world.mutation {
             Some(Mutation::TopicIdIgnored | Mutation::CommitNotConfirmed) => TOPIC_ID,
@@ -185,7 +193,7 @@ impl Topics for SimTopics {
         if id != TOPIC_ID {
             world.grounds.insert(self.life, Grounds::OtherTopic);
         }
-        let told = |name: &&str| ((*name).to_owned(), id.to_owned());
+        let told = |name: &&str| ((*name).to_owned(), Some(id.to_owned()));
         Ok(names.iter().map(told).collect())
     }
 }

@@ -71,11 +71,18 @@ impl State {
         }
     }
 
-    /// Whether a life that refuses to go on has to; what an operator does then is done.
-    pub fn refuses_rightly(&mut self, life: usize) -> bool {
+    /// Whether a life that refuses to go on has to, for the reason that it gives; what an operator does then is done.
+    pub fn refuses_rightly(&mut self, life: usize, message: &str) -> bool {
         let Some(grounds) = self.grounds.remove(&life) else {
             return false;
         };
+        let reason = match grounds {
+            Grounds::Lost => ["retention passed us", "is not on the broker"],
+            Grounds::OtherTopic => ["was deleted and created again", "the log was truncated"],
+        };
+        if !reason.iter().any(|words| message.contains(words)) {
+            return false;
+        }
         self.mishaps.refusals += 1;
         match grounds {
             Grounds::Lost => {
@@ -99,11 +106,6 @@ impl State {
         lost.iter().any(|(from, to)| (*from..*to).contains(&offset))
     }
 
-    /// Whether retention has taken records of a partition before they were read.
-    pub fn has_losses(&self, partition: i32) -> bool {
-        !self.lost[partition as usize].is_empty()
-    }
-
     /// Notes what a commit passes over that the broker no longer held when its maker asked.
     pub fn note_losses(&mut self, commit: &InFlight) {
         let log_starts = commit.life.and_then(|life| self.log_starts.get(&life));
@@ -123,6 +125,9 @@ impl State {
                 self.note(format!("offsets {from} to {to} of {source} are lost"));
                 self.mishaps.lost += (to - from) as u64;
                 self.lost[partition].push((from, to));
+                if known.is_some() {
+                    self.lost_while_read.insert(partition as i32);
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::life::Life;
 use crate::topic;
 use crate::verdict::verdict;
 use crate::world::{
-    EVEN, InFlight, LETTERS, Mishaps, Mutation, PRIMARY, SECONDARIES, State, THIRD, World,
+    EVEN, InFlight, KAFKA, LETTERS, Mishaps, Mutation, PRIMARY, SECONDARIES, State, THIRD, World,
 };
 
 const JOB: Job = Job {
@@ -275,6 +275,11 @@ impl Simulation {
             world.is_away_for(table, how_long);
         }
         if world.seeded.below(2_000) == 0 {
+            let how_long = Duration::from_millis(world.seeded.below(20_000));
+            world.note(format!("no broker can be reached for {how_long:?}"));
+            world.is_away_for(KAFKA, how_long);
+        }
+        if world.seeded.below(2_000) == 0 {
             let hours = world.seeded.below(9) as i64 - 4;
             world.wall_micros += hours * 3_600_000_000;
             world.note(format!("the time of day jumps by {hours} h"));
@@ -374,7 +379,7 @@ impl Simulation {
                 let unexpected = match error.kind() {
                     ErrorKind::Refused => {
                         let mut world = self.world.lock();
-                        !world.refuses_rightly(number) && world.is_in_force(number)
+                        !world.refuses_rightly(number, message) && world.is_in_force(number)
                     }
                     ErrorKind::Internal | ErrorKind::Configuration => true,
                     ErrorKind::Unreachable => false,

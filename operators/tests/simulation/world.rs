@@ -22,6 +22,8 @@ pub const PRIMARY: &str = "bronze.test";
 pub const LETTERS: &str = "bronze.test_dead_letters";
 pub const EVEN: &str = "bronze.test_even";
 pub const THIRD: &str = "bronze.test_third";
+/// What is away when no broker can be reached.
+pub const KAFKA: &str = "kafka";
 pub const SECONDARIES: [&str; 3] = [LETTERS, EVEN, THIRD];
 
 /// A rule of the engine that is taken away, to see that the simulation notices.
@@ -131,6 +133,8 @@ pub struct State {
     pub grounds: BTreeMap<usize, Grounds>,
     /// By partition, the ranges of offsets that were lost to the job.
     pub lost: Vec<Vec<(i64, i64)>>,
+    /// Partitions of which something was lost after a life had begun to read them.
+    pub lost_while_read: BTreeSet<i32>,
     /// By partition, the offsets of records whose ids have copies anywhere, and the number of the id.
     spread: BTreeMap<i32, Vec<(i64, usize)>>,
     pub tables: BTreeMap<&'static str, Arc<TableState>>,
@@ -141,7 +145,7 @@ pub struct State {
     /// Until when the stores of files and ids are slow.
     slow_until: Duration,
     pub mishaps: Mishaps,
-    /// Secondary tables that cannot be reached, and until when.
+    /// Secondary tables, or Kafka, that cannot be reached, and until when.
     away: BTreeMap<&'static str, Duration>,
     pub pending_files: BTreeMap<String, Pending>,
     next_id: i64,
@@ -204,6 +208,7 @@ impl World {
             log_starts: BTreeMap::new(),
             grounds: BTreeMap::new(),
             lost: vec![Vec::new(); broker.partitions()],
+            lost_while_read: BTreeSet::new(),
             spread: broker.ids_with(SPREAD_ID),
             broker,
             tables: tables.into(),
@@ -273,12 +278,12 @@ impl State {
         self.next_id
     }
 
-    /// From now on a table cannot be reached for a time.
+    /// From now on a table, or Kafka, cannot be reached for a time.
     pub fn is_away_for(&mut self, table: &'static str, how_long: Duration) {
         self.away.insert(table, self.elapsed + how_long);
     }
 
-    /// Whether a table cannot be reached now.
+    /// Whether a table, or Kafka, cannot be reached now.
     pub fn is_away(&self, table: &str) -> bool {
         self.away
             .get(table)

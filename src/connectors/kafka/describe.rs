@@ -34,20 +34,28 @@ pub(super) enum Described {
     Id(String),
     /// It knows none of that name.
     Unknown,
-    /// Neither: it tells no ids (before Kafka 2.8), or not to us.
-    Untold,
+    /// It is there, and has no id: Kafka tells them since 2.8.
+    NoId,
+    /// We may not know.
+    Denied,
+    /// Something else, in librdkafka's words.
+    Failed(String),
 }
 
-/// What the cluster says of each topic, in their order; `None` when nobody answers in time.
+/// What one broker says of each topic, in their order. It says what it has heard by now of the cluster's metadata.
+///
+/// # Errors
+/// Why nobody has answered in time.
 pub(super) fn describe_topics(
     client: *mut sys::rd_kafka_t,
+    broker: i32,
     topics: &[&str],
     timeout: Duration,
-) -> Option<Vec<Described>> {
+) -> Result<Vec<Described>, String> {
     let names: Vec<CString> = topics
         .iter()
-        .map(|&t| CString::new(t).ok())
-        .collect::<Option<_>>()?;
+        .map(|&topic| CString::new(topic).map_err(|e| e.to_string()))
+        .collect::<Result<_, _>>()?;
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: see the safety argument; each call gets valid pointers.
@@ -64,44 +72,66 @@ pub(super) fn describe_topics(
             ),
             sys::rd_kafka_AdminOptions_destroy,
         );
-        let mut text = [0; 256];
+        let mut error = [0; 256];
         sys::rd_kafka_AdminOptions_set_request_timeout(
             options.0,
             timeout_ms,
-            text.as_mut_ptr(),
-            text.len(),
+            error.as_mut_ptr(),
+            error.len(),
         );
+        // Else librdkafka asks the controller that it heard of last, and waits for it while it is down.
+        sys::rd_kafka_AdminOptions_set_broker(options.0, broker, error.as_mut_ptr(), error.len());
         sys::rd_kafka_DescribeTopics(client, collection.0, options.0, queue.0);
         let event = Guard(
             sys::rd_kafka_queue_poll(queue.0, timeout_ms),
             sys::rd_kafka_event_destroy,
         );
         if event.0.is_null() {
-            return None;
+            return Err(format!("no answer within {timeout_ms} ms"));
+        }
+        let code = sys::rd_kafka_event_error(event.0);
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(text(sys::rd_kafka_event_error_string(event.0)));
         }
         let result = sys::rd_kafka_event_DescribeTopics_result(event.0);
         if result.is_null() {
-            return None;
+            return Err("an answer to another question".to_owned());
         }
         let mut count = 0;
         let descriptions = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
         if descriptions.is_null() {
-            return None;
+            return Err("an answer without topics".to_owned());
         }
-        let mut described = vec![Described::Untold; topics.len()];
-        for description in std::slice::from_raw_parts(descriptions, count) {
-            let name = sys::rd_kafka_TopicDescription_name(*description);
+        let mut described =
+            vec![Described::Failed("left out of the answer".to_owned()); topics.len()];
+        for &description in std::slice::from_raw_parts(descriptions, count) {
+            if description.is_null() {
+                continue;
+            }
+            let name = sys::rd_kafka_TopicDescription_name(description);
             if name.is_null() {
                 continue;
             }
             let name = CStr::from_ptr(name).to_bytes();
             // librdkafka answers in an order of its own.
             if let Some(place) = topics.iter().position(|topic| topic.as_bytes() == name) {
-                described[place] = read(*description);
+                described[place] = read(description);
             }
         }
-        Some(described)
+        Ok(described)
     }
+}
+
+/// A text of librdkafka's.
+///
+/// # Safety
+/// Null, or a valid string.
+unsafe fn text(of: *const c_char) -> String {
+    if of.is_null() {
+        return String::new();
+    }
+    // SAFETY: a valid string, copied.
+    unsafe { CStr::from_ptr(of) }.to_string_lossy().into_owned()
 }
 
 /// What a description says.
@@ -117,7 +147,8 @@ unsafe fn read(description: *const sys::rd_kafka_TopicDescription_t) -> Describe
             match sys::rd_kafka_error_code(error) {
                 code::RD_KAFKA_RESP_ERR_NO_ERROR => {}
                 code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => return Described::Unknown,
-                _ => return Described::Untold,
+                code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => return Described::Denied,
+                _ => return Described::Failed(text(sys::rd_kafka_error_string(error))),
             }
         }
         let id = sys::rd_kafka_TopicDescription_topic_id(description);
@@ -125,12 +156,11 @@ unsafe fn read(description: *const sys::rd_kafka_TopicDescription_t) -> Describe
             || (sys::rd_kafka_Uuid_most_significant_bits(id) == 0
                 && sys::rd_kafka_Uuid_least_significant_bits(id) == 0)
         {
-            return Described::Untold;
+            return Described::NoId;
         }
-        let id = sys::rd_kafka_Uuid_base64str(id);
-        if id.is_null() {
-            return Described::Untold;
+        match text(sys::rd_kafka_Uuid_base64str(id)) {
+            id if id.is_empty() => Described::NoId,
+            id => Described::Id(id),
         }
-        Described::Id(CStr::from_ptr(id).to_string_lossy().into_owned())
     }
 }

@@ -5,32 +5,21 @@ use std::collections::BTreeMap;
 use strandline_operators::Result;
 use strandline_operators::io::Topics;
 
-use super::client::KafkaSettings;
 use super::metadata::Cluster;
 
-/// Asks for the ids of topics, with a client of its own, opened when it is first asked.
-pub struct KafkaTopics {
-    settings: KafkaSettings,
-    cluster: Option<Cluster>,
-}
+/// Asks for the ids of topics.
+pub struct KafkaTopics(Cluster);
 
 impl KafkaTopics {
-    /// Nothing is connected yet.
-    pub fn new(settings: &KafkaSettings) -> KafkaTopics {
-        KafkaTopics {
-            settings: settings.clone(),
-            cluster: None,
-        }
+    /// Asks with a client that is connected already, so that the first commit need not wait for it.
+    pub fn new(cluster: Cluster) -> KafkaTopics {
+        KafkaTopics(cluster)
     }
 }
 
 impl Topics for KafkaTopics {
-    fn ids(&mut self, names: &[&str]) -> Result<BTreeMap<String, String>> {
-        let cluster = match &mut self.cluster {
-            Some(cluster) => cluster,
-            none => none.insert(Cluster::connect(&self.settings)?),
-        };
-        cluster.serve();
-        cluster.topic_ids(names)
+    fn ids(&mut self, names: &[&str]) -> Result<BTreeMap<String, Option<String>>> {
+        self.0.serve();
+        self.0.topic_ids(names)
     }
 }

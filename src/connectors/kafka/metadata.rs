@@ -45,6 +45,8 @@ pub struct Cluster {
     diagnosis: Arc<Diagnosis>,
     id: String,
     connected_at: Instant,
+    /// The broker that answered last when it was asked for ids of topics.
+    tells_ids: Option<i32>,
 }
 
 impl Cluster {
@@ -64,6 +66,7 @@ impl Cluster {
                     diagnosis,
                     id,
                     connected_at: started,
+                    tells_ids: None,
                 });
             }
             serve(&consumer);
@@ -110,12 +113,7 @@ impl Cluster {
                 return Ok(None);
             }
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                return Err(Error::configuration(format!(
-                    "{what}: the broker does not allow us to"
-                ))
-                .hint(
-                    "grant `Describe` and `Read` on the topic to the user in `kafka.properties`",
-                ));
+                return Err(denied(&what));
             }
             Some(RDKafkaErrorCode::InvalidTopic) => {
                 return Err(Error::configuration(format!(
@@ -131,19 +129,7 @@ impl Cluster {
             return Ok(None);
         }
         partitions.sort_unstable();
-        let client = self.consumer.client().native_ptr();
-        // Only the controller tells topic ids, and librdkafka waits for one that is no broker (the embedded
-        // cluster names such a one) until the time is up.
-        let controller = describe::controller(client);
-        let described = if metadata.brokers().iter().any(|b| b.id() == controller) {
-            describe_topics(client, &[name], TOPIC_ID_TIMEOUT.min(self.patience()))
-        } else {
-            None
-        };
-        let id = described.and_then(|described| match described.into_iter().next() {
-            Some(Described::Id(id)) => Some(id),
-            _ => None,
-        });
+        let id = self.topic_id(name, metadata.orig_broker_id());
         Ok(Some(TopicMetadata {
             name: name.to_owned(),
             id,
@@ -151,31 +137,61 @@ impl Cluster {
         }))
     }
 
-    /// The ids of topics as the cluster tells them now; one that it does not know is left out. Only for topics whose
-    /// ids were told before.
+    /// The id that a broker tells, if it does.
+    fn topic_id(&self, name: &str, broker: i32) -> Option<String> {
+        let client = self.consumer.client().native_ptr();
+        let patience = TOPIC_ID_TIMEOUT.min(self.patience());
+        let why = match describe_topics(client, broker, &[name], patience).as_deref() {
+            Ok([Described::Id(id)]) => return Some(id.clone()),
+            Ok([Described::NoId]) => return None,
+            Ok(other) => format!("{other:?}"),
+            Err(why) => why.clone(),
+        };
+        tracing::warn!(
+            topic = name,
+            "Kafka does not tell the topic's id, so whether it was created again cannot be told: {why}"
+        );
+        None
+    }
+
+    /// The ids of topics as a broker tells them now: `None` for one that has none, and one that it does not know is
+    /// left out. The same broker is asked as long as it answers.
     ///
     /// # Errors
-    /// Unreachable when nobody answers, or tells no id of a topic that is there.
-    pub fn topic_ids(&self, names: &[&str]) -> Result<BTreeMap<String, String>> {
-        let asked = Instant::now();
+    /// Unreachable when nobody answers; configuration when we may not know.
+    pub fn topic_ids(&mut self, names: &[&str]) -> Result<BTreeMap<String, Option<String>>> {
+        let failed = |why: String| {
+            let servers = &self.settings.bootstrap_servers;
+            Error::unreachable(format!("Kafka at {servers} tells no ids of topics: {why}"))
+        };
+        let broker = match self.tells_ids.take() {
+            Some(broker) => broker,
+            // Whichever is up.
+            None => self
+                .consumer
+                .fetch_metadata(names.first().copied(), TOPIC_ID_TIMEOUT)
+                .map_err(|error| failed(error.to_string()))?
+                .orig_broker_id(),
+        };
         let client = self.consumer.client().native_ptr();
-        let described = describe_topics(client, names, TOPIC_ID_TIMEOUT).ok_or_else(|| {
-            let what = "cannot ask Kafka for the ids of topics";
-            unreachable(what, &self.settings, &self.diagnosis, None, asked.elapsed())
-        })?;
+        let described = describe_topics(client, broker, names, TOPIC_ID_TIMEOUT).map_err(failed)?;
         let mut ids = BTreeMap::new();
-        for (name, described) in names.iter().zip(described) {
-            match described {
-                Described::Id(id) => {
-                    ids.insert((*name).to_owned(), id);
-                }
-                Described::Unknown => {}
-                Described::Untold => {
+        for (&name, described) in names.iter().zip(described) {
+            let id = match described {
+                Described::Id(id) => Some(id),
+                Described::NoId => None,
+                Described::Unknown => continue,
+                Described::Denied => return Err(denied(&format!("cannot read topic `{name}`"))),
+                Described::Failed(why) => {
                     return Err(Error::unreachable(format!(
-                        "Kafka does not tell the id of topic `{name}`, as it did before"
+                        "Kafka tells no id of topic `{name}`: {why}"
                     )));
                 }
-            }
+            };
+            ids.insert(name.to_owned(), id);
+        }
+        if ids.len() == names.len() {
+            self.tells_ids = Some(broker);
         }
         Ok(ids)
     }
@@ -457,6 +473,11 @@ impl Cluster {
 /// Serves the client's logs and errors that are waiting.
 fn serve(consumer: &Consumer) {
     while consumer.poll(Duration::ZERO).is_some() {}
+}
+
+fn denied(what: &str) -> Error {
+    Error::configuration(format!("{what}: the broker does not allow us to"))
+        .hint("grant `Describe` and `Read` on the topic to the user in `kafka.properties`")
 }
 
 /// Whether the broker does not let us use the group: by its answer, or by what it said of the coordinator.

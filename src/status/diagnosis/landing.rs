@@ -23,6 +23,7 @@ pub(super) fn commits(look: &Look<'_>, found: &mut Vec<Found>) {
         return;
     };
     let (kind, why) = match look.commit_trouble {
+        Some(trouble) if look.awaits_kafka => ("waits_for_kafka", trouble),
         Some(trouble) => ("commit_failing", trouble),
         // It waits for the store, which is told of by itself.
         None if look.store_trouble.is_some() => return,
@@ -35,8 +36,11 @@ pub(super) fn commits(look: &Look<'_>, found: &mut Vec<Found>) {
             "the commit of epoch {epoch} has been under way for {} s: {why}",
             age.as_secs()
         ),
-        hint: "see that catalog and warehouse are up, writable and fast; nothing is lost meanwhile"
-            .to_owned(),
+        hint: match look.awaits_kafka {
+            true => "see that Kafka is up and can be reached from here; the job goes on by itself, and nothing is lost",
+            false => "see that catalog and warehouse are up, writable and fast; nothing is lost meanwhile",
+        }
+        .to_owned(),
     });
 }
 

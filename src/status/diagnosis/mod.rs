@@ -67,6 +67,8 @@ pub(crate) struct Look<'a> {
     /// The epoch under way to the table, and for how long.
     pub committing: Option<(u64, Duration)>,
     pub commit_trouble: Option<&'a str>,
+    /// Whether the commit waits for Kafka.
+    pub awaits_kafka: bool,
     /// Tables that lack rows which the primary table has.
     pub tables_behind: &'a [BehindFacts],
     pub complaint: Option<&'a str>,

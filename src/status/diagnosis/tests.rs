@@ -159,6 +159,13 @@ fn a_commit_that_takes_long_is_told_of_with_what_it_met() {
     assert!(message.ends_with("connection refused"), "{message}");
     let (kinds, message) = after(0, none, |look| {
         slow(look);
+        look.commit_trouble = Some("Kafka tells no ids of topics");
+        look.awaits_kafka = true;
+    });
+    assert_eq!(kinds, ["waits_for_kafka"]);
+    assert!(message.ends_with("no ids of topics"), "{message}");
+    let (kinds, message) = after(0, none, |look| {
+        slow(look);
         look.store_trouble = Some("bucket `lake` has given no answer for 6 s");
     });
     assert_eq!(kinds, ["store_slow"], "and not what comes of it");

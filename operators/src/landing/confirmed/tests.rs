@@ -39,7 +39,7 @@ impl Host for Clock {
     }
 }
 
-type Answer = Result<BTreeMap<String, String>>;
+type Answer = Result<BTreeMap<String, Option<String>>>;
 
 /// Gives its answers in turn, the last one for ever; notes what it was asked.
 struct Answers {
@@ -89,15 +89,20 @@ struct Outcome {
     trouble: Option<String>,
 }
 
+fn commit(topics: &[&str], answers: Vec<Answer>) -> Outcome {
+    commit_while(topics, answers, false)
+}
+
 /// Commits an epoch with records of these topics. The table was filled from `a`, `b` and `untold`, whose id nobody
 /// has told.
-fn commit(topics: &[&str], answers: Vec<Answer>) -> Outcome {
+fn commit_while(topics: &[&str], answers: Vec<Answer>, drains: bool) -> Outcome {
     let mut progress = Progress::new("job", "uuid", 1, "fingerprint");
     for (name, id) in [("a", Some("1")), ("b", Some("2")), ("untold", None)] {
         let topic = progress.topics.entry(name.to_owned()).or_default();
         topic.topic_id = id.map(str::to_owned);
     }
     let observed = Arc::new(Observed::new());
+    observed.drains.store(drains, Ordering::Relaxed);
     let clock = Arc::new(Clock {
         began: Instant::now(),
         slept_ms: AtomicU64::new(0),
@@ -152,7 +157,7 @@ fn commit(topics: &[&str], answers: Vec<Answer>) -> Outcome {
 }
 
 fn ids(of: &[(&str, &str)]) -> Answer {
-    let owned = |(name, id): &(&str, &str)| ((*name).to_owned(), (*id).to_owned());
+    let owned = |(name, id): &(&str, &str)| ((*name).to_owned(), Some((*id).to_owned()));
     Ok(of.iter().map(owned).collect())
 }
 
@@ -235,4 +240,22 @@ fn what_was_read_of_a_topic_that_is_gone_lands() {
     assert!(outcome.result.is_ok());
     assert_eq!(outcome.commits, 1);
     assert!(outcome.slept >= GONE_GRACE, "{:?}", outcome.slept);
+}
+
+#[test]
+fn a_cluster_that_tells_no_ids_any_more_holds_nothing_up() {
+    let no_id = Ok([("a".to_owned(), None)].into());
+    let outcome = commit(&["a"], vec![no_id]);
+    assert!(outcome.result.is_ok());
+    assert_eq!((outcome.commits, outcome.slept), (1, Duration::ZERO));
+}
+
+#[test]
+fn a_job_that_drains_does_not_wait_for_long() {
+    let outcome = commit_while(&["a"], vec![nobody_answers()], true);
+    let error = outcome.result.expect_err("nobody answers");
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert_eq!((outcome.commits, outcome.is_awaited), (0, false));
+    assert!(outcome.slept >= DRAIN_PATIENCE, "{:?}", outcome.slept);
+    assert!(outcome.slept < 2 * DRAIN_PATIENCE, "{:?}", outcome.slept);
 }
