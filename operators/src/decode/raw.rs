@@ -10,7 +10,8 @@
 //! | any other | the field of its name, null when there is none |
 //!
 //! A record is a dead letter as its peek's format says; when nothing is peeked from the value, its bytes are
-//! not looked at. The whole value is checked, not only up to the last field that is wanted.
+//! not looked at. The whole value is checked, not only up to the last field that is wanted; only of Avro's texts that
+//! are not wanted it does not matter whether they are UTF-8.
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
@@ -170,7 +171,7 @@ impl Fields {
             Format::Json => Fields::Json(json()?),
             Format::JsonSr => Fields::JsonSr(json()?, has_registry.then(KnownSchemas::default)),
             Format::AvroSr => {
-                let rows = AvroRows::registered(targets.collect(), event_id);
+                let rows = AvroRows::peeked(targets.collect(), event_id);
                 let builders = peeked
                     .iter()
                     .map(|(c, _)| ColumnBuilder::new(c.column_type));

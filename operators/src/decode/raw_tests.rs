@@ -106,6 +106,37 @@ fn avro_is_kept_with_its_header_and_its_id_and_time_are_peeked() {
 }
 
 #[test]
+fn a_text_that_is_not_wanted_is_kept_as_it_was_sent() {
+    let schema = r#"{"type":"record","name":"T","fields":[
+        {"name":"before","type":["null","string"]},{"name":"message_id","type":"string"},
+        {"name":"event_time","type":{"type":"long","logicalType":"timestamp-millis"}},
+        {"name":"rest","type":{"type":"array","items":"string"}}]}"#;
+    let mut decoder = decoder(Format::AvroSr, "field:message_id", "field:event_time");
+    let answer = SchemaAnswer::Known(Arc::new(RegisteredSchema {
+        kind: SchemaKind::Avro,
+        text: schema.to_owned(),
+        references: Vec::new(),
+    }));
+    decoder.learn(1, &answer);
+    let not_utf8 = b'\xff';
+    let kept: &[u8] = &[0, 0, 0, 0, 1, 2, 2, not_utf8, 2, b'i', 4, 2, 2, not_utf8, 0];
+    // The id is a text of the table's.
+    let bad_id: &[u8] = &[0, 0, 0, 0, 1, 2, 2, b'b', 2, not_utf8, 4, 2, 2, b'r', 0];
+    // Lengths are looked at as ever.
+    let too_long: &[u8] = &[0, 0, 0, 0, 1, 2, 2, b'b', 2, b'i', 4, 2, 8, b'r', 0];
+    let decoded = decoder.decode(&batch(
+        &[Some(kept), Some(bad_id), Some(too_long)],
+        b"key",
+        &[],
+    ));
+    assert_eq!(decoded.rows, [0]);
+    let value = decoded.columns.column(3).as_binary::<i32>().value(0);
+    assert_eq!(value, kept);
+    let kinds: Vec<ErrorType> = decoded.failures.iter().map(|f| f.error_type).collect();
+    assert_eq!(kinds, [ErrorType::Malformed; 2]);
+}
+
+#[test]
 fn id_and_time_may_be_in_headers_the_key_and_the_timestamp() {
     let value: Option<&[u8]> = Some(b"\x00not looked at");
     let headers: &[(&str, Option<&[u8]>)] = &[("id", Some(b"h")), ("at", Some(b"5"))];

@@ -17,6 +17,7 @@ use strandline_operators::{Error, Result};
 
 use super::client::{Consumer, Diagnosis, KafkaSettings, unreachable};
 use super::describe::{self, Described, describe_topics};
+use super::identity::{self, TOPIC_ID_TIMEOUT};
 
 /// The longest that one question to the cluster may take: a command that finds no broker says so within
 /// 10 s (INTERFACES), and has other things to do in them.
@@ -32,9 +33,6 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 /// After this time it is looked whether a question about a group waits because we have no right to it.
 const DENIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a broker may take to tell a topic's id; not worth waiting longer, since it may be left out.
-const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// A name this similar to a missing topic's is suggested (Jaro-Winkler).
 const SIMILAR: f64 = 0.8;
 
@@ -45,8 +43,6 @@ pub struct Cluster {
     diagnosis: Arc<Diagnosis>,
     id: String,
     connected_at: Instant,
-    /// The broker that answered last when it was asked for ids of topics.
-    tells_ids: Option<i32>,
 }
 
 impl Cluster {
@@ -66,7 +62,6 @@ impl Cluster {
                     diagnosis,
                     id,
                     connected_at: started,
-                    tells_ids: None,
                 });
             }
             serve(&consumer);
@@ -129,7 +124,8 @@ impl Cluster {
             return Ok(None);
         }
         partitions.sort_unstable();
-        let id = self.topic_id(name, metadata.orig_broker_id());
+        let patience = TOPIC_ID_TIMEOUT.min(self.patience());
+        let id = identity::topic_id(self, metadata.orig_broker_id(), name, patience);
         Ok(Some(TopicMetadata {
             name: name.to_owned(),
             id,
@@ -137,63 +133,28 @@ impl Cluster {
         }))
     }
 
-    /// The id that a broker tells, if it does.
-    fn topic_id(&self, name: &str, broker: i32) -> Option<String> {
-        let client = self.consumer.client().native_ptr();
-        let patience = TOPIC_ID_TIMEOUT.min(self.patience());
-        let why = match describe_topics(client, broker, &[name], patience).as_deref() {
-            Ok([Described::Id(id)]) => return Some(id.clone()),
-            Ok([Described::NoId]) => return None,
-            Ok(other) => format!("{other:?}"),
-            Err(why) => why.clone(),
-        };
-        tracing::warn!(
-            topic = name,
-            "Kafka does not tell the topic's id, so whether it was created again cannot be told: {why}"
-        );
-        None
+    /// Which broker is up: the one that answers a question about a topic now.
+    pub(super) fn any_broker(&self, topic: &str, timeout: Duration) -> Result<i32, KafkaError> {
+        let metadata = self.consumer.fetch_metadata(Some(topic), timeout)?;
+        Ok(metadata.orig_broker_id())
     }
 
-    /// The ids of topics as a broker tells them now: `None` for one that has none, and one that it does not know is
-    /// left out. The same broker is asked as long as it answers.
+    /// What a broker says of topics, in their order.
     ///
     /// # Errors
-    /// Unreachable when nobody answers; configuration when we may not know.
-    pub fn topic_ids(&mut self, names: &[&str]) -> Result<BTreeMap<String, Option<String>>> {
-        let failed = |why: String| {
-            let servers = &self.settings.bootstrap_servers;
-            Error::unreachable(format!("Kafka at {servers} tells no ids of topics: {why}"))
-        };
-        let broker = match self.tells_ids.take() {
-            Some(broker) => broker,
-            // Whichever is up.
-            None => self
-                .consumer
-                .fetch_metadata(names.first().copied(), TOPIC_ID_TIMEOUT)
-                .map_err(|error| failed(error.to_string()))?
-                .orig_broker_id(),
-        };
-        let client = self.consumer.client().native_ptr();
-        let described = describe_topics(client, broker, names, TOPIC_ID_TIMEOUT).map_err(failed)?;
-        let mut ids = BTreeMap::new();
-        for (&name, described) in names.iter().zip(described) {
-            let id = match described {
-                Described::Id(id) => Some(id),
-                Described::NoId => None,
-                Described::Unknown => continue,
-                Described::Denied => return Err(denied(&format!("cannot read topic `{name}`"))),
-                Described::Failed(why) => {
-                    return Err(Error::unreachable(format!(
-                        "Kafka tells no id of topic `{name}`: {why}"
-                    )));
-                }
-            };
-            ids.insert(name.to_owned(), id);
-        }
-        if ids.len() == names.len() {
-            self.tells_ids = Some(broker);
-        }
-        Ok(ids)
+    /// Why it has not answered in time.
+    pub(super) fn describe(
+        &self,
+        broker: i32,
+        topics: &[&str],
+        timeout: Duration,
+    ) -> Result<Vec<Described>, String> {
+        describe_topics(self.consumer.client().native_ptr(), broker, topics, timeout)
+    }
+
+    /// The addresses that the client was given.
+    pub(super) fn servers(&self) -> &str {
+        &self.settings.bootstrap_servers
     }
 
     /// Serves the client's logs and errors that are waiting. For a client that is kept and seldom asked.
@@ -475,7 +436,7 @@ fn serve(consumer: &Consumer) {
     while consumer.poll(Duration::ZERO).is_some() {}
 }
 
-fn denied(what: &str) -> Error {
+pub(super) fn denied(what: &str) -> Error {
     Error::configuration(format!("{what}: the broker does not allow us to"))
         .hint("grant `Describe` and `Read` on the topic to the user in `kafka.properties`")
 }

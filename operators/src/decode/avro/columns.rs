@@ -105,6 +105,6 @@ mod tests {
             ));
         }
         let time = columns.len() - 1;
-        Program::compile(types, &targets(&columns, None, time)).expect("all of them fit");
+        Program::compile(types, &targets(&columns, None, time), true).expect("all of them fit");
     }
 }

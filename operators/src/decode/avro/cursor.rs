@@ -22,11 +22,17 @@ pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     /// The next byte to be read.
     pub at: usize,
+    /// Whether a text that is passed over must be UTF-8.
+    checks_passed_texts: bool,
 }
 
 impl<'a> Cursor<'a> {
-    pub fn new(bytes: &'a [u8]) -> Cursor<'a> {
-        Cursor { bytes, at: 0 }
+    pub fn new(bytes: &'a [u8], checks_passed_texts: bool) -> Cursor<'a> {
+        Cursor {
+            bytes,
+            at: 0,
+            checks_passed_texts,
+        }
     }
 
     #[inline]
@@ -159,6 +165,15 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Reads past a text.
+    #[inline]
+    pub fn pass_string(&mut self) -> Read<()> {
+        match self.checks_passed_texts {
+            true => self.string().map(drop),
+            false => self.bytes().map(drop),
+        }
+    }
+
     /// Which of `count` branches or symbols comes next.
     #[inline]
     pub fn choice(&mut self, count: usize, what: &'static str) -> Read<usize> {
@@ -186,7 +201,7 @@ impl<'a> Cursor<'a> {
             Physical::Float => self.take(4).map(drop),
             Physical::Double => self.take(8).map(drop),
             Physical::Bytes => self.bytes().map(drop),
-            Physical::String => self.string().map(drop),
+            Physical::String => self.pass_string(),
             Physical::Fixed(size) => self.take(*size).map(drop),
             Physical::Enum(symbols) => self.choice(symbols.len(), NO_SYMBOL).map(drop),
             _ if depth >= MAX_DEPTH => self.malformed("nesting deeper than 64 levels"),
@@ -202,7 +217,7 @@ impl<'a> Cursor<'a> {
                 self.blocks(empty, |cursor| cursor.skip(types, *items, depth + 1))
             }
             Physical::Map(values) => self.blocks(false, |cursor| {
-                cursor.string()?;
+                cursor.pass_string()?;
                 cursor.skip(types, *values, depth + 1)
             }),
         }

@@ -55,6 +55,8 @@ pub(super) struct AvroRows {
     targets: Vec<Target>,
     event_id: Option<usize>,
     source: Source,
+    /// Whether texts that no column wants must be UTF-8.
+    checks_passed_texts: bool,
 }
 
 impl AvroRows {
@@ -64,18 +66,28 @@ impl AvroRows {
             targets,
             event_id,
             source: Source::Registry(KnownSchemas::default()),
+            checks_passed_texts: true,
+        }
+    }
+
+    /// The same out of records that are kept as bytes besides: what is not wanted of them is passed over by its lengths.
+    pub fn peeked(targets: Vec<Target>, event_id: Option<usize>) -> AvroRows {
+        AvroRows {
+            checks_passed_texts: false,
+            ..AvroRows::registered(targets, event_id)
         }
     }
 
     /// Rows out of records of one schema.
     pub fn given(targets: Vec<Target>, event_id: Option<usize>, schema: &str) -> Result<AvroRows> {
         let program = Types::parse(schema, &[])
-            .and_then(|types| Program::compile(types, &targets).map_err(|f| f.message))
+            .and_then(|types| Program::compile(types, &targets, true).map_err(|f| f.message))
             .map_err(|why| Error::configuration(format!("`avro_schema` cannot be used: {why}")))?;
         Ok(AvroRows {
             targets,
             event_id,
             source: Source::Given(Box::new(program)),
+            checks_passed_texts: true,
         })
     }
 
@@ -115,9 +127,9 @@ impl AvroRows {
     }
 
     pub fn learn(&mut self, id: u32, answer: &SchemaAnswer) {
-        let targets = &self.targets;
+        let (targets, checks) = (&self.targets, self.checks_passed_texts);
         if let Source::Registry(known) = &mut self.source {
-            known.learn(id, answer, |schema| compile(id, schema, targets));
+            known.learn(id, answer, |schema| compile(id, schema, targets, checks));
         }
     }
 }
@@ -126,6 +138,7 @@ fn compile(
     id: u32,
     schema: &RegisteredSchema,
     targets: &[Target],
+    checks_passed_texts: bool,
 ) -> std::result::Result<Program, Failure> {
     let unusable = |why: String| {
         Failure::new(
@@ -137,7 +150,7 @@ fn compile(
         return Err(unusable(frame::wrong_kind(schema.kind, "Avro")));
     }
     let types = Types::parse(&schema.text, &schema.references).map_err(unusable)?;
-    Program::compile(types, targets)
+    Program::compile(types, targets, checks_passed_texts)
 }
 
 /// A decoder of Avro records; see the module's documentation for what it takes for what.

@@ -145,6 +145,8 @@ pub(super) struct Program {
     steps: Vec<Step>,
     /// Targets that the schema has no field for.
     absent: Vec<usize>,
+    /// Whether texts that no column wants must be UTF-8.
+    checks_passed_texts: bool,
 }
 
 impl Program {
@@ -156,7 +158,7 @@ impl Program {
         targets: &[Target],
         builders: &mut [ColumnBuilder],
     ) -> Result<(), Failure> {
-        let mut cursor = Cursor::new(record);
+        let mut cursor = Cursor::new(record, self.checks_passed_texts);
         let mut failure = None;
         for step in &self.steps {
             if let Err(fault) = self.take(step, &mut cursor, targets, builders, &mut failure) {

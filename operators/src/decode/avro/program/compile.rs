@@ -10,11 +10,16 @@ use crate::record::ErrorType;
 use crate::schema::ColumnType;
 
 impl Program {
-    /// Resolves a writer's schema to the job's columns.
+    /// Resolves a writer's schema to the job's columns. `checks_passed_texts`: whether texts that no column wants must be
+    /// UTF-8.
     ///
     /// # Errors
     /// Why no record of this schema can land.
-    pub fn compile(types: Types, targets: &[Target]) -> Result<Program, Failure> {
+    pub fn compile(
+        types: Types,
+        targets: &[Target],
+        checks_passed_texts: bool,
+    ) -> Result<Program, Failure> {
         if !matches!(types.get(types.root).physical, Physical::Record(_)) {
             return Err(mismatch(format!(
                 "the schema is a {}, but a record is needed",
@@ -42,6 +47,7 @@ impl Program {
             types,
             steps,
             absent,
+            checks_passed_texts,
         })
     }
 }

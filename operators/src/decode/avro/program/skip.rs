@@ -1,5 +1,6 @@
 //! Fields that no column wants are passed over without a look at the schema, where they are of the usual kinds. Their
-//! bytes are checked all the same: a record is malformed wherever the fault stands.
+//! bytes are checked all the same: a record is malformed wherever the fault stands. Only whether texts are UTF-8 is not
+//! looked at in a record that is kept as bytes: its reader gets what was sent.
 
 use super::super::cursor::{Cursor, Malformed, NO_BRANCH};
 use super::{Physical, TypeId, Types};
@@ -82,7 +83,7 @@ impl Plain {
             Plain::Int => cursor.int().map(drop),
             Plain::Long => cursor.long().map(drop),
             Plain::Bytes => cursor.bytes().map(drop),
-            Plain::String => cursor.string().map(drop),
+            Plain::String => cursor.pass_string(),
         }
     }
 }
