@@ -168,6 +168,11 @@ impl Clock {
         }
     }
 
+    /// Whether a process was asked to drain.
+    pub fn is_asked_to_stop(&self) -> bool {
+        self.reports.iter().flatten().any(|r| r.stop)
+    }
+
     /// Decides what to announce now, if anything. `durable` says whether an epoch is durable.
     pub fn tick(&mut self, now: Instant, durable: impl Fn(Epoch) -> bool) -> Option<Tick> {
         while self
@@ -188,8 +193,7 @@ impl Clock {
                 .reports
                 .iter()
                 .all(|r| r.as_ref().is_some_and(|r| r.caught_up));
-        let stop = self.reports.iter().flatten().any(|r| r.stop);
-        if everyone_reported && (stop || caught_up) {
+        if everyone_reported && (self.is_asked_to_stop() || caught_up) {
             self.draining = true;
             self.close(now, watermark);
             return Some(Tick::Drain(self.now));

@@ -82,10 +82,10 @@ pub fn control(worker: &mut Worker, context: &Context) {
                     if let Some(tick) =
                         clock.tick(context.host.now(), |epoch| context.is_durable(epoch))
                     {
-                        let drains = matches!(tick, Tick::Drain(_));
-                        context.observed.drains.fetch_or(drains, Ordering::Relaxed);
                         output.session(capability).give(tick);
                     }
+                    let stops = clock.is_asked_to_stop();
+                    context.observed.stops.store(stops, Ordering::Relaxed);
                     context.observed.lag.store(clock.lag(), Ordering::Relaxed);
                     context
                         .observed

@@ -133,6 +133,7 @@ pub fn run(
             let (observed, on_failure) = (Arc::clone(&observed), Arc::clone(&on_failure));
             Watch::start(
                 &run.settings.name,
+                run.settings.commit.interval,
                 observed,
                 Arc::clone(&causes),
                 sources.peers_held_back.clone(),

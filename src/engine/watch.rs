@@ -22,8 +22,8 @@ const TERMINAL_INTERVAL: Duration = Duration::from_millis(500);
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the watch looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-/// Records read but nothing durable for this long means a run that hangs: timely notices neither a
-/// stopped peer nor an operator that waits forever.
+/// Records read but nothing durable for this long, and for the commit interval of the job, means a run that hangs: timely
+/// notices neither a stopped peer nor an operator that waits forever.
 const HANG_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A thread that watches a run until it is dropped.
@@ -33,12 +33,14 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts to watch. Prints to stderr: a line that changes on a terminal, else a log line now and then.
+    /// Starts to watch a job that commits every `interval`. Prints to stderr: a line that changes on a terminal, else a
+    /// log line now and then.
     ///
     /// # Errors
     /// No thread can be started.
     pub fn start(
         job: &str,
+        interval: Duration,
         observed: Arc<Observed>,
         causes: Causes,
         peers_held_back: PeersHeldBack,
@@ -52,6 +54,7 @@ impl Watch {
             .spawn(move || {
                 watch(
                     &job,
+                    HANG_TIMEOUT + interval,
                     &observed,
                     &causes,
                     &peers_held_back,
@@ -110,6 +113,7 @@ struct Mark {
 
 fn watch(
     job: &str,
+    hang_timeout: Duration,
     observed: &Observed,
     causes: &Causes,
     peers_held_back: &PeersHeldBack,
@@ -128,7 +132,7 @@ fn watch(
         read: 0,
     };
     // Since durable progress last moved, or nothing waited to become durable.
-    let mut hang = Silence::new(Instant::now(), HANG_TIMEOUT);
+    let mut hang = Silence::new(Instant::now(), hang_timeout);
     let mut durable = None;
     while !done.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_INTERVAL);
@@ -162,7 +166,7 @@ fn watch(
             on_failure(
                 Error::internal(format!(
                     "records were read, but no epoch has become durable for {} s",
-                    HANG_TIMEOUT.as_secs()
+                    hang_timeout.as_secs()
                 ))
                 .hint("a peer or the catalog hangs; the job starts again from the table")
                 .context(format!("job {job}")),

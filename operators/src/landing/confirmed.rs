@@ -33,8 +33,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// land.
 const GONE_GRACE: Duration = Duration::from_secs(5);
 
-/// How long a commit still waits for Kafka once the job drains.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a commit still waits for Kafka once the job is asked to end. A question under way may take some seconds more.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A table that commits only what comes from the right topics.
 pub struct Confirmed {
@@ -51,7 +51,7 @@ pub struct Confirmed {
 
 impl Confirmed {
     /// Commits to `table`, which was claimed with `progress`. What a commit waits for is told to `trouble`, and that
-    /// it waits for Kafka to `observed`; once the job drains, it does not wait for long.
+    /// it waits for Kafka to `observed`; once the job is asked to end, it does not wait for long.
     pub fn new(
         host: Arc<dyn Host>,
         topics: Box<dyn Topics>,
@@ -89,7 +89,7 @@ impl Confirmed {
         let mut pause = PAUSE;
         let mut has_said = false;
         let mut gone_since: Option<Instant> = None;
-        let mut draining_since: Option<Instant> = None;
+        let mut stopped_since: Option<Instant> = None;
         loop {
             let why = match self.topics.ids(&names) {
                 Ok(ids) => match self.unknown_of(&names, &ids)? {
@@ -117,12 +117,13 @@ impl Confirmed {
                 }
                 Err(error) => return Err(error),
             };
-            if self.observed.drains.load(Ordering::Relaxed) {
+            // Not for a topic that is perhaps gone: that is known soon, and then what was read of it lands.
+            if self.observed.stops.load(Ordering::Relaxed) && gone_since.is_none() {
                 let now = self.host.now();
-                let since = *draining_since.get_or_insert(now);
-                if now.duration_since(since) >= DRAIN_PATIENCE {
+                let since = *stopped_since.get_or_insert(now);
+                if now.duration_since(since) >= STOP_PATIENCE {
                     return Err(Error::unreachable(why).hint(
-                        "the job was to end; what it had read and not committed is read again at the next start",
+                        "the job was asked to end; what it had read and not committed is read again at the next start",
                     ));
                 }
             }

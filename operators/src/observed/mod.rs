@@ -41,8 +41,8 @@ pub struct Observed {
     pub waits: AtomicBool,
     /// Batches of this process that wait for a schema.
     pub held_back: AtomicU64,
-    /// Whether the job drains: the clock has closed its last epoch.
-    pub drains: AtomicBool,
+    /// Whether a process of the job was asked to drain.
+    pub stops: AtomicBool,
     /// Whether a commit waits for Kafka to say that the topics are still the same.
     pub awaits_kafka: AtomicBool,
     /// Commits that took effect.

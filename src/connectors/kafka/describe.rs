@@ -57,6 +57,10 @@ pub(super) fn describe_topics(
         .map(|&topic| CString::new(topic).map_err(|e| e.to_string()))
         .collect::<Result<_, _>>()?;
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    // A connection whose broker has not told yet who it is.
+    if broker < 0 {
+        return Err("no broker has told its id yet".to_owned());
+    }
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: see the safety argument; each call gets valid pointers.
     unsafe {

@@ -57,7 +57,11 @@ impl Topics for KafkaTopics {
         self.cluster.serve();
         let failed = |why: String| {
             let servers = self.cluster.servers();
-            Error::unreachable(format!("Kafka at {servers} tells no ids of topics: {why}"))
+            let last = self.cluster.complaint();
+            let complaint = last.map_or_else(String::new, |last| format!(" ({last})"));
+            Error::unreachable(format!(
+                "Kafka at {servers} tells no ids of topics: {why}{complaint}"
+            ))
         };
         let broker = match self.broker.take() {
             Some(broker) => broker,

@@ -152,6 +152,11 @@ impl Cluster {
         describe_topics(self.consumer.client().native_ptr(), broker, topics, timeout)
     }
 
+    /// What the client complained of last.
+    pub(super) fn complaint(&self) -> Option<String> {
+        self.diagnosis.last()
+    }
+
     /// The addresses that the client was given.
     pub(super) fn servers(&self) -> &str {
         &self.settings.bootstrap_servers

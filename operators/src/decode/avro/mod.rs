@@ -4,7 +4,7 @@
 //! |---|---|
 //! | null | `null_value` |
 //! | longer than the job's limit | `too_large` |
-//! | without the header, where there should be one; cut off; followed by other bytes; with a branch or a symbol that does not exist; a string that is not UTF-8; a length, a count or a depth beyond bounds | `malformed` |
+//! | without the header, where there should be one; cut off; followed by other bytes; with a branch or a symbol that does not exist; a string that is not UTF-8 (unless no column wants it and the record is kept as bytes); a length, a count or a depth beyond bounds | `malformed` |
 //! | of a schema that the registry does not know | `unknown_schema` |
 //! | of a schema that is no Avro, or does not fit the columns; with a value that does not fit its column; without a required one | `schema_mismatch` |
 //! | without event id, or with a null or empty one | `missing_event_id` |

@@ -95,14 +95,14 @@ fn commit(topics: &[&str], answers: Vec<Answer>) -> Outcome {
 
 /// Commits an epoch with records of these topics. The table was filled from `a`, `b` and `untold`, whose id nobody
 /// has told.
-fn commit_while(topics: &[&str], answers: Vec<Answer>, drains: bool) -> Outcome {
+fn commit_while(topics: &[&str], answers: Vec<Answer>, is_stopped: bool) -> Outcome {
     let mut progress = Progress::new("job", "uuid", 1, "fingerprint");
     for (name, id) in [("a", Some("1")), ("b", Some("2")), ("untold", None)] {
         let topic = progress.topics.entry(name.to_owned()).or_default();
         topic.topic_id = id.map(str::to_owned);
     }
     let observed = Arc::new(Observed::new());
-    observed.drains.store(drains, Ordering::Relaxed);
+    observed.stops.store(is_stopped, Ordering::Relaxed);
     let clock = Arc::new(Clock {
         began: Instant::now(),
         slept_ms: AtomicU64::new(0),
@@ -251,11 +251,18 @@ fn a_cluster_that_tells_no_ids_any_more_holds_nothing_up() {
 }
 
 #[test]
-fn a_job_that_drains_does_not_wait_for_long() {
+fn a_job_that_is_asked_to_end_does_not_wait_for_long() {
     let outcome = commit_while(&["a"], vec![nobody_answers()], true);
     let error = outcome.result.expect_err("nobody answers");
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert_eq!((outcome.commits, outcome.is_awaited), (0, false));
-    assert!(outcome.slept >= DRAIN_PATIENCE, "{:?}", outcome.slept);
-    assert!(outcome.slept < 2 * DRAIN_PATIENCE, "{:?}", outcome.slept);
+    assert!(outcome.slept >= STOP_PATIENCE, "{:?}", outcome.slept);
+    assert!(outcome.slept < 2 * STOP_PATIENCE, "{:?}", outcome.slept);
+}
+
+#[test]
+fn a_job_that_is_asked_to_end_lands_what_it_read_of_a_topic_that_is_gone() {
+    let outcome = commit_while(&["a"], vec![nobody_answers(), ids(&[])], true);
+    assert!(outcome.result.is_ok());
+    assert_eq!(outcome.commits, 1);
 }

@@ -19,6 +19,13 @@ pub use producer::RecordProducer;
 pub(super) use trouble::{Context, unreachable};
 pub use trouble::{Diagnosis, PassingError};
 
+/// librdkafka's property for how long a broker may leave a request without an answer. Then the connection is given up.
+const SOCKET_TIMEOUT: &str = "socket.timeout.ms";
+
+/// The same where something is only asked for: another broker may know it, and librdkafka's minute is longer than whoever
+/// asks waits.
+const ASKING_TIMEOUT_MS: &str = "10000";
+
 /// Where Kafka is, as the configuration says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaSettings {
@@ -81,6 +88,9 @@ impl KafkaSettings {
     ) -> Result<Consumer> {
         let mut config = self.base()?;
         reading_properties(&mut config);
+        if !self.properties.contains_key(SOCKET_TIMEOUT) {
+            config.set(SOCKET_TIMEOUT, ASKING_TIMEOUT_MS);
+        }
         if let Some(group) = group {
             config.set("group.id", group);
         }
