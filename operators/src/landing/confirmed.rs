@@ -88,16 +88,15 @@ impl Confirmed {
         }
         let mut pause = PAUSE;
         let mut has_said = false;
-        let mut gone_since: Option<Instant> = None;
+        // In pauses of our own: of a machine that stood still nobody asked meanwhile.
+        let mut gone_for: Option<Duration> = None;
         let mut stopped_since: Option<Instant> = None;
         loop {
             let why = match self.topics.ids(&names) {
                 Ok(ids) => match self.unknown_of(&names, &ids)? {
                     None => return Ok(()),
                     Some(name) => {
-                        let now = self.host.now();
-                        let since = *gone_since.get_or_insert(now);
-                        if now.duration_since(since) >= GONE_GRACE {
+                        if *gone_for.get_or_insert(Duration::ZERO) >= GONE_GRACE {
                             tracing::warn!(
                                 topic = name,
                                 epoch = %epoch.epoch,
@@ -109,7 +108,7 @@ impl Confirmed {
                     }
                 },
                 Err(error) if error.kind() == ErrorKind::Unreachable => {
-                    gone_since = None;
+                    gone_for = None;
                     format!(
                         "whether the topics are still the same is to be asked first: {}",
                         error.message()
@@ -118,7 +117,7 @@ impl Confirmed {
                 Err(error) => return Err(error),
             };
             // Not for a topic that is perhaps gone: that is known soon, and then what was read of it lands.
-            if self.observed.stops.load(Ordering::Relaxed) && gone_since.is_none() {
+            if self.observed.stops.load(Ordering::Relaxed) && gone_for.is_none() {
                 let now = self.host.now();
                 let since = *stopped_since.get_or_insert(now);
                 if now.duration_since(since) >= STOP_PATIENCE {
@@ -134,6 +133,7 @@ impl Confirmed {
             self.trouble.tell(&why);
             self.observed.awaits_kafka.store(true, Ordering::Relaxed);
             self.host.sleep(pause);
+            gone_for = gone_for.map(|gone_for| gone_for + pause);
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }

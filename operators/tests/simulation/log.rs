@@ -28,7 +28,7 @@ const HEARS_ODDS: u64 = 60;
 const UNANSWERED_ODDS: u64 = 20;
 
 /// Questions for the id of another topic that are answered with that there is none: one in so many.
-const UNKNOWN_ODDS: u64 = 4;
+const UNKNOWN_ODDS: u64 = 8;
 
 struct Reading {
     source: TopicPartition,
