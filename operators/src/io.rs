@@ -68,8 +68,8 @@ pub trait Log {
 
 /// Kafka's ids of topics. One instance in the whole cluster, used from one thread. Blocks.
 pub trait Topics: Send {
-    /// The ids that topics of these names have at some moment after the call: `None` for one that has none, and one
-    /// that Kafka does not know is left out.
+    /// The ids that topics of these names have, as a broker that is asked after the call has heard: `None` for one that
+    /// has none, and one that it does not know is left out.
     ///
     /// # Errors
     /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) when nobody answers, which the caller waits out;

@@ -29,8 +29,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long a topic may be unknown before it counts as deleted, and not as one that is being created again and that
-/// not every broker knows yet. Shorter than whoever reads it waits: what was read before it was deleted is to
-/// land.
+/// not every broker knows yet; in pauses between questions. Shorter than whoever reads it waits: what was read before it
+/// was deleted is to land.
 const GONE_GRACE: Duration = Duration::from_secs(5);
 
 /// How long a commit still waits for Kafka once the job is asked to end. A question under way may take some seconds more.

@@ -13,6 +13,8 @@ use crate::time::{Epoch, EventTime};
 #[derive(Debug)]
 struct Clock {
     began: Instant,
+    /// For how long the machine stands still in each sleep besides.
+    still: Duration,
     slept_ms: AtomicU64,
     observed: Arc<Observed>,
     was_awaited: Mutex<Vec<bool>>,
@@ -28,7 +30,7 @@ impl Host for Clock {
     }
 
     fn sleep(&self, duration: Duration) {
-        let ms = duration.as_millis() as u64;
+        let ms = (duration + self.still).as_millis() as u64;
         self.slept_ms.fetch_add(ms, Ordering::Relaxed);
         let awaited = self.observed.awaits_kafka.load(Ordering::Relaxed);
         self.was_awaited.lock().expect("lock").push(awaited);
@@ -90,12 +92,17 @@ struct Outcome {
 }
 
 fn commit(topics: &[&str], answers: Vec<Answer>) -> Outcome {
-    commit_while(topics, answers, false)
+    commit_while(topics, answers, false, Duration::ZERO)
 }
 
 /// Commits an epoch with records of these topics. The table was filled from `a`, `b` and `untold`, whose id nobody
 /// has told.
-fn commit_while(topics: &[&str], answers: Vec<Answer>, is_stopped: bool) -> Outcome {
+fn commit_while(
+    topics: &[&str],
+    answers: Vec<Answer>,
+    is_stopped: bool,
+    still: Duration,
+) -> Outcome {
     let mut progress = Progress::new("job", "uuid", 1, "fingerprint");
     for (name, id) in [("a", Some("1")), ("b", Some("2")), ("untold", None)] {
         let topic = progress.topics.entry(name.to_owned()).or_default();
@@ -105,6 +112,7 @@ fn commit_while(topics: &[&str], answers: Vec<Answer>, is_stopped: bool) -> Outc
     observed.stops.store(is_stopped, Ordering::Relaxed);
     let clock = Arc::new(Clock {
         began: Instant::now(),
+        still,
         slept_ms: AtomicU64::new(0),
         observed: Arc::clone(&observed),
         was_awaited: Mutex::default(),
@@ -252,7 +260,7 @@ fn a_cluster_that_tells_no_ids_any_more_holds_nothing_up() {
 
 #[test]
 fn a_job_that_is_asked_to_end_does_not_wait_for_long() {
-    let outcome = commit_while(&["a"], vec![nobody_answers()], true);
+    let outcome = commit_while(&["a"], vec![nobody_answers()], true, Duration::ZERO);
     let error = outcome.result.expect_err("nobody answers");
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert_eq!((outcome.commits, outcome.is_awaited), (0, false));
@@ -262,7 +270,22 @@ fn a_job_that_is_asked_to_end_does_not_wait_for_long() {
 
 #[test]
 fn a_job_that_is_asked_to_end_lands_what_it_read_of_a_topic_that_is_gone() {
-    let outcome = commit_while(&["a"], vec![nobody_answers(), ids(&[])], true);
+    let outcome = commit_while(
+        &["a"],
+        vec![nobody_answers(), ids(&[])],
+        true,
+        Duration::ZERO,
+    );
     assert!(outcome.result.is_ok());
     assert_eq!(outcome.commits, 1);
+}
+
+#[test]
+fn time_in_which_nobody_asked_makes_no_topic_gone() {
+    let unknown = || ids(&[]);
+    let answers = vec![unknown(), unknown(), unknown(), ids(&[("a", "4")])];
+    let outcome = commit_while(&["a"], answers, false, Duration::from_secs(360));
+    let error = outcome.result.expect_err("another topic");
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(outcome.commits, 0);
 }
