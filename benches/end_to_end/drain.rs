@@ -44,6 +44,8 @@ pub fn run(scenario: Scenario, options: &Options, report: &mut Report) -> Outcom
             for &kind in &options.engines {
                 let work = Work {
                     workload: workload.clone(),
+                    table: options.table(&workload),
+                    rest: options.rest.clone(),
                     topic: filled.topic.clone(),
                     folder: PathBuf::new(),
                     interval_ms,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::Outcome;
+use crate::catalog::RestCatalog;
 pub use crate::cluster::tail;
 use crate::flink::Flink;
 use crate::options::{EngineKind, Options};
@@ -17,6 +18,10 @@ pub struct Work {
     pub workload: Workload,
     /// The topic read; dead letters go to one with `-dlq` behind its name.
     pub topic: String,
+    /// The table, `NAMESPACE.NAME`.
+    pub table: String,
+    /// Where the tables are, if not in a catalog of the engine's own kind in the folder.
+    pub rest: Option<RestCatalog>,
     /// Tables, state, logs.
     pub folder: PathBuf,
     /// Between commits, in milliseconds.

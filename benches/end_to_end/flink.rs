@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::Outcome;
+use crate::catalog::Watched;
 use crate::cluster::{Cluster, Settings, tail};
 use crate::engine::{Engine, Work};
 use crate::options::Options;
@@ -19,6 +20,8 @@ pub struct Flink {
     /// One for each cluster: several read the same topic.
     dead_letters: String,
     cluster: Cluster,
+    /// Of a table in a REST catalog.
+    watched: Option<Watched>,
 }
 
 impl Flink {
@@ -36,7 +39,12 @@ impl Flink {
             will_be_killed: work.will_be_killed,
             added: options.flink_conf.clone(),
         })?;
+        let watched = work
+            .rest
+            .as_ref()
+            .map(|rest| Watched::rest(rest, &work.table));
         Ok(Flink {
+            watched,
             servers: options.service("kafka", "bootstrap_servers")?.to_owned(),
             work,
             dead_letters,
@@ -63,10 +71,14 @@ impl Engine for Flink {
             ("--bootstrap-servers", &self.servers),
             ("--topic", &self.work.topic),
             ("--dead-letters", &self.dead_letters),
+            ("--table", &self.work.table),
         ] {
             arguments.extend([OsString::from(option), OsString::from(value)]);
         }
-        arguments.extend([OsString::from("--warehouse"), self.warehouse().into()]);
+        arguments.extend(match &self.work.rest {
+            Some(rest) => ["--catalog-uri".into(), OsString::from(&rest.uri)],
+            None => ["--warehouse".into(), self.warehouse().into()],
+        });
         if let Some(registry) = self.work.workload.registry() {
             arguments.extend([OsString::from("--registry"), OsString::from(registry)]);
         }
@@ -99,7 +111,10 @@ impl Engine for Flink {
     }
 
     fn metadata_file(&mut self) -> Outcome<Option<PathBuf>> {
-        let table = self.work.workload.table().replace('.', "/");
+        if let Some(watched) = &mut self.watched {
+            return watched.metadata_file();
+        }
+        let table = self.work.table.replace('.', "/");
         let folder = self.warehouse().join(table).join("metadata");
         let Ok(hint) = std::fs::read_to_string(folder.join("version-hint.text")) else {
             return Ok(None);

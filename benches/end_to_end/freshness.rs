@@ -87,6 +87,8 @@ impl Feed {
         topic::create(servers, &topic, topic::PARTITIONS)?;
         let work = Work {
             workload: workload.clone(),
+            table: options.table(workload),
+            rest: options.rest.clone(),
             topic: topic.clone(),
             folder: folder.join(format!("{}-{number}", engine::name(kind))),
             interval_ms: interval_ms(options),

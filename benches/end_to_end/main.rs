@@ -3,7 +3,8 @@
 //! `cargo xtask bench drain|raw-avro|debezium|freshness|crypto|recovery|scale [OPTIONS]` runs one scenario, with Strandline
 //! alone unless `--engines` says otherwise; `cargo xtask bench flink [OPTIONS]` runs all but `crypto` and `scale` with both. The
 //! engines take turns, so that whatever else the machine does falls on both. Prints what was measured in this run, on
-//! this machine, and writes it to `benches/report`; nothing is compared with a number in these files.
+//! this machine, and writes it to `benches/report`; nothing is compared with a number in these files. With `--catalog rest` the tables
+//! of both are in the stack's REST catalog, else each engine has the lightest catalog of its own on the local disk.
 //!
 //! | scenario | |
 //! |---|---|
@@ -15,6 +16,7 @@
 //! | `recovery` | from kill -9 under load to the first new snapshot |
 //! | `scale` | drains with more workers, processes, partitions and ids, by Strandline alone |
 
+mod catalog;
 mod check;
 #[path = "../flink/cluster/mod.rs"]
 mod cluster;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::Outcome;
+use crate::catalog::RestCatalog;
+use crate::workload::Workload;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub struct Options {
     pub workers: u64,
     /// Of the events.
     pub seed: u64,
+    /// Where both engines have their tables, if not in a catalog of their own kind each.
+    pub rest: Option<RestCatalog>,
     /// Lines `KEY: VALUE` for Flink's configuration, stronger than its own of the same key: to try what else
     /// would make it faster.
     pub flink_conf: String,
@@ -121,6 +125,7 @@ impl Options {
             kills: 10,
             workers: 2,
             seed: 1,
+            rest: None,
             flink_conf: String::new(),
             services: serde_json::from_str(&std::fs::read_to_string(services)?)?,
             report: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/report"),
@@ -147,13 +152,14 @@ impl Options {
                 "--kills" => options.kills = number()?.max(1),
                 "--workers" => options.workers = number()?.max(1),
                 "--seed" => options.seed = number()?,
+                "--catalog" => options.rest = options.catalog(value)?,
                 "--flink-conf" => options.flink_conf = std::fs::read_to_string(value)?,
                 "--report" => options.report = PathBuf::from(value),
                 "--scenarios" => options.scenarios = named(name, value, scenario)?,
                 "--engines" => options.engines = named(name, value, engine)?,
                 _ => {
                     return Err(format!(
-                        "there is no option `{name}`: --ids, --rounds, --interval-ms, --rate, --ids-curve, --seconds, --kills, --workers, --seed, --flink-conf, --report, --scenarios, --engines"
+                        "there is no option `{name}`: --ids, --rounds, --interval-ms, --rate, --ids-curve, --seconds, --kills, --workers, --seed, --catalog, --flink-conf, --report, --scenarios, --engines"
                     )
                     .into());
                 }
@@ -179,6 +185,27 @@ impl Options {
     pub fn broker(&self) -> Outcome<u32> {
         let pid = self.services["kafka"]["pid"].as_u64();
         Ok(u32::try_from(pid.ok_or("no broker runs")?)?)
+    }
+
+    /// A table for a run: in the one REST catalog a name of its own.
+    pub fn table(&self, workload: &Workload) -> String {
+        let table = workload.table();
+        match self.rest {
+            None => table.to_owned(),
+            Some(_) => format!("{table}_{:08x}", rand::random::<u32>()),
+        }
+    }
+
+    fn catalog(&self, kind: &str) -> Outcome<Option<RestCatalog>> {
+        match kind {
+            "sql" => Ok(None),
+            "rest" => Ok(Some(RestCatalog {
+                uri: self.service("rest", "uri")?.to_owned(),
+                warehouse: self.service("rest", "warehouse")?.to_owned(),
+                database: PathBuf::from(self.service("rest", "database")?),
+            })),
+            _ => Err(format!("--catalog: there is no `{kind}`: sql, rest").into()),
+        }
     }
 
     /// A fact about one of the services.

@@ -51,6 +51,8 @@ fn measure(options: &Options, report: &mut Report, kind: EngineKind) -> Outcome 
     let folder = tempfile::tempdir()?;
     let work = Work {
         workload: Workload::Conversions,
+        table: options.table(&Workload::Conversions),
+        rest: options.rest.clone(),
         topic: name.clone(),
         folder: folder.path().join(engine::name(kind)),
         interval_ms,

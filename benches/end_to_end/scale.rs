@@ -117,6 +117,8 @@ fn one(
     let interval_ms = options.intervals_ms.first().copied().unwrap_or(1000);
     let work = Work {
         workload: Workload::Conversions,
+        table: options.table(&Workload::Conversions),
+        rest: options.rest.clone(),
         topic: filled.topic.clone(),
         folder: std::path::PathBuf::new(),
         interval_ms,

@@ -3,30 +3,24 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
-
-use strandline::connectors::iceberg::{CatalogKind, CatalogSettings, IcebergConnector};
+use std::time::{Duration, Instant};
 
 use crate::Outcome;
+use crate::catalog::Watched;
 use crate::engine::{Engine, Work, tail};
 use crate::options::Options;
-use crate::table::local;
 use crate::usage::Processes;
 
 /// A drain commits all that it has read.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(120);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-/// A file may be written to again within so long and keep its time: a tick of the kernel's clock, and as much again.
-const SAME_TIME: Duration = Duration::from_millis(20);
 
 /// The engine of this repository.
 pub struct Strandline {
     servers: String,
     work: Work,
     child: Option<Child>,
-    catalog: Option<IcebergConnector>,
-    /// What the catalog said last, and when its file had last been written to before it was asked.
-    known: Option<(SystemTime, PathBuf)>,
+    watched: Watched,
 }
 
 impl Strandline {
@@ -35,26 +29,39 @@ impl Strandline {
     /// # Errors
     /// No broker.
     pub fn new(options: &Options, work: Work) -> Outcome<Strandline> {
+        let watched = match &work.rest {
+            Some(catalog) => Watched::rest(catalog, &work.table),
+            None => Watched::sql(&work.folder, &work.table),
+        };
         Ok(Strandline {
             servers: options.service("kafka", "bootstrap_servers")?.to_owned(),
             work,
             child: None,
-            catalog: None,
-            known: None,
+            watched,
         })
     }
 
     fn configuration(&self) -> String {
         let (folder, topic) = (self.work.folder.display(), &self.work.topic);
+        let table = &self.work.table;
+        let catalog = match &self.work.rest {
+            Some(rest) => format!(
+                "type: rest, uri: \"{}\", warehouse: \"{}\"",
+                rest.uri, rest.warehouse
+            ),
+            None => format!(
+                "type: sql, uri: \"sqlite://{folder}/catalog.db\", warehouse: \"{folder}/warehouse\""
+            ),
+        };
         let workload = &self.work.workload;
         let registry = workload.registry().map_or_else(String::new, |url| {
             format!("schema_registry: {{ url: \"{url}\" }}\n")
         });
         format!(
             "kafka: {{ bootstrap_servers: \"{}\" }}\n{registry}\
-             catalog: {{ type: sql, uri: \"sqlite://{folder}/catalog.db\", warehouse: \"{folder}/warehouse\" }}\n\
+             catalog: {{ {catalog} }}\n\
              state_dir: {folder}/state\nhttp: \"off\"\nrestart: {{ attempts: 1000000, delay: 0s }}\n\
-             jobs: {{ {}: {{ topics: [{topic}], dead_letters: {{ topic: {topic}-dlq }}, commit: {{ interval: {}ms }}{} }} }}\n",
+             jobs: {{ {}: {{ topics: [{topic}], table: {table}, dead_letters: {{ topic: {topic}-dlq }}, commit: {{ interval: {}ms }}{} }} }}\n",
             self.servers,
             workload.job(),
             self.work.interval_ms,
@@ -144,36 +151,7 @@ impl Engine for Strandline {
     }
 
     fn metadata_file(&mut self) -> Outcome<Option<PathBuf>> {
-        let folder = self.work.folder.display();
-        if self.catalog.is_none() {
-            if !self.work.folder.join("catalog.db").exists() {
-                return Ok(None);
-            }
-            self.catalog = Some(IcebergConnector::open(&CatalogSettings {
-                kind: CatalogKind::Sql,
-                uri: format!("sqlite://{folder}/catalog.db"),
-                warehouse: format!("{folder}/warehouse"),
-                properties: Default::default(),
-            })?);
-        }
-        let Some(catalog) = &self.catalog else {
-            return Ok(None);
-        };
-        // To ask costs the catalog's library the reading of all metadata, a few milliseconds, of which the engine that is
-        // measured would get less: so only when the catalog has been written to (SQLite's log of writes says so).
-        let log = self.work.folder.join("catalog.db-wal");
-        let written = log.metadata().and_then(|log| log.modified()).ok();
-        if let (Some(written), Some((then, file))) = (written, &self.known)
-            && written == *then
-            && written.elapsed().is_ok_and(|ago| ago > SAME_TIME)
-        {
-            return Ok(Some(file.clone()));
-        }
-        // The catalog may be busy, or in the making.
-        let facts = catalog.inspect(self.work.workload.table()).ok().flatten();
-        let file = facts.map(|facts| local(&facts.metadata_location));
-        self.known = written.zip(file.clone());
-        Ok(file)
+        self.watched.metadata_file()
     }
 
     fn kill_one(&mut self, draw: u64) -> Outcome {

@@ -7,7 +7,6 @@ import org.apache.flink.table.data.RowData;
 import org.apache.flink.util.Collector;
 import org.apache.flink.util.OutputTag;
 import org.apache.iceberg.DistributionMode;
-import org.apache.iceberg.catalog.TableIdentifier;
 import org.apache.iceberg.flink.FlinkSchemaUtil;
 import org.apache.iceberg.flink.sink.FlinkSink;
 import org.apache.iceberg.flink.util.FlinkCompatibilityUtil;
@@ -16,7 +15,7 @@ import org.apache.iceberg.flink.util.FlinkCompatibilityUtil;
  * The opponent: Kafka, watermark, keyed deduplication, late flag, Iceberg, as a team that knows Flink well
  * would write and tune it. Dead letters go to a topic.
  *
- * <p>Arguments: those of {@link Settings}, and {@code [--table NAMESPACE.NAME]}.
+ * <p>Arguments: those of {@link Settings}.
  */
 public final class BronzeJob {
     private static final OutputTag<Event> INVALID = new OutputTag<>("invalid", new EventSerializer.Info()) {};
@@ -41,10 +40,8 @@ public final class BronzeJob {
                 .returns(FlinkCompatibilityUtil.toTypeInfo(FlinkSchemaUtil.convert(BronzeTable.SCHEMA)))
                 .name("deduplicate");
 
-        String table = settings.get("--table");
-        TableIdentifier name = table == null ? BronzeTable.NAME : TableIdentifier.parse(table);
         FlinkSink.forRowData(rows)
-                .tableLoader(BronzeTable.loader(settings, name, BronzeTable.SCHEMA))
+                .tableLoader(BronzeTable.loader(settings, BronzeTable.NAME, BronzeTable.SCHEMA))
                 .distributionMode(DistributionMode.NONE)
                 .append();
 

@@ -39,9 +39,11 @@ final class BronzeTable {
 
     /**
      * Creates a table when it is missing; returns what the sink loads it with. It is in the REST catalog of {@code
-     * --catalog-uri}; without that, in the folder {@code --warehouse}.
+     * --catalog-uri}; without that, in the folder {@code --warehouse}. Its name is {@code --table}, or {@code usual}.
      */
-    static TableLoader loader(Settings settings, TableIdentifier name, Schema schema) throws IOException {
+    static TableLoader loader(Settings settings, TableIdentifier usual, Schema schema) throws IOException {
+        String table = settings.get("--table");
+        TableIdentifier name = table == null ? usual : TableIdentifier.parse(table);
         Configuration hadoop = new Configuration();
         String uri = settings.get("--catalog-uri");
         if (uri == null) {

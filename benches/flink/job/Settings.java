@@ -14,7 +14,7 @@ import org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDe
  * What all jobs set alike.
  *
  * <p>Arguments: {@code --bootstrap-servers S --topic T --dead-letters T [--bounded]}, and where the table is: {@code
- * --warehouse DIR}, or {@code --catalog-uri URI} of a REST catalog.
+ * --warehouse DIR}, or {@code --catalog-uri URI} of a REST catalog, and {@code [--table NAMESPACE.NAME]}.
  */
 final class Settings {
     private static final Duration OUT_OF_ORDERNESS = Duration.ofMinutes(5);
