@@ -1,6 +1,6 @@
 //! What the operators of one worker share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::observed::Observed;
 use crate::observed::latency::PendingLatency;
 use crate::partitions::WorkerPartitions;
 use crate::time::{Epoch, IngestTime};
+use crate::wake::{Mailbox, Signal};
 
 /// Called, from any thread, with the error that ends the job. Whoever calls it does nothing further but
 /// hold its capabilities: a frontier never advances because something failed.
@@ -52,13 +53,13 @@ pub struct WorkerContext {
     /// How old the records of epochs are that are not durable yet.
     pub latency: RefCell<PendingLatency>,
     /// Ticks that the source has not applied yet.
-    pub ticks: RefCell<VecDeque<Tick>>,
+    pub ticks: Mailbox<VecDeque<Tick>>,
     /// The report to be sent to the clock.
-    pub report: RefCell<Option<Report>>,
+    pub report: Mailbox<Option<Report>>,
     /// The clock, on worker 0 only.
     pub clock: Option<RefCell<Clock>>,
     /// Set when the job's dataflow is complete, so that the control dataflow ends too.
-    pub finished: Cell<bool>,
+    pub finished: Signal,
 }
 
 impl WorkerContext {

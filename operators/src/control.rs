@@ -18,15 +18,28 @@ use timely::worker::Worker;
 
 use crate::clock::{Report, Tick};
 use crate::context::Context;
+use crate::wake::Alarm;
 
-/// How often a worker reports and the clock looks, at most: a fraction of the commit interval.
-fn cadence(interval: Duration) -> Duration {
-    (interval / 50).clamp(Duration::from_millis(1), Duration::from_millis(10))
+/// How often the clock looks while an epoch is due that it may not close yet: a part of the commit interval, within
+/// these bounds.
+const LOOKS_IN_AN_INTERVAL: u32 = 50;
+const LOOK_MIN: Duration = Duration::from_millis(1);
+const LOOK_MAX: Duration = Duration::from_millis(10);
+
+/// The longest time between two looks of the clock; a report wakes it too.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// When the clock is to look again.
+fn look_in(due_in: Duration, interval: Duration) -> Duration {
+    let shortest = (interval / LOOKS_IN_AN_INTERVAL).clamp(LOOK_MIN, LOOK_MAX);
+    match due_in.is_zero() {
+        true => shortest,
+        false => due_in.clamp(LOOK_MIN, PATIENCE),
+    }
 }
 
 /// Builds the control dataflow of this worker.
 pub fn control(worker: &mut Worker, context: &Context) {
-    let cadence = cadence(context.settings.commit.interval);
     worker.dataflow::<u64, _, _>(|scope| {
         let reports: StreamVec<u64, Report> = source::<
             _,
@@ -34,7 +47,9 @@ pub fn control(worker: &mut Worker, context: &Context) {
             _,
             _,
         >(scope, "Report", |capability, info| {
-            let activator = scope.activator_for(Rc::clone(&info.address));
+            let wake = || scope.activator_for(Rc::clone(&info.address));
+            context.report.read_by(wake());
+            context.finished.heard_by(wake());
             let context = Rc::clone(context);
             let mut capability: Option<Capability<u64>> = Some(capability);
             let mut last: Option<Report> = None;
@@ -45,21 +60,22 @@ pub fn control(worker: &mut Worker, context: &Context) {
                 let Some(capability) = capability.as_ref() else {
                     return;
                 };
-                let report = context.report.borrow_mut().take();
+                let report = context.report.take();
                 if report.is_some() && report != last {
                     if let Some(report) = report.clone() {
                         output.session(capability).give(report);
                     }
                     last = report;
                 }
-                activator.activate_after(cadence);
             }
         });
         let ticks = reports.unary::<CapacityContainerBuilder<Vec<Tick>>, _, _, _>(
             Exchange::new(|_: &Report| 0),
             "Clock",
             |capability, info| {
-                let activator = scope.activator_for(Rc::clone(&info.address));
+                let mut alarm = Alarm::of(scope, &info.address);
+                let wake = scope.activator_for(Rc::clone(&info.address));
+                context.finished.heard_by(wake);
                 let context = Rc::clone(context);
                 let mut capability = context.clock.is_some().then_some(capability);
                 move |input, output| {
@@ -79,9 +95,8 @@ pub fn control(worker: &mut Worker, context: &Context) {
                     let Some(capability) = capability.as_ref() else {
                         return;
                     };
-                    if let Some(tick) =
-                        clock.tick(context.host.now(), |epoch| context.is_durable(epoch))
-                    {
+                    let now = context.host.now();
+                    if let Some(tick) = clock.tick(now, |epoch| context.is_durable(epoch)) {
                         output.session(capability).give(tick);
                     }
                     let stops = clock.is_asked_to_stop();
@@ -96,7 +111,8 @@ pub fn control(worker: &mut Worker, context: &Context) {
                         .open_epoch
                         .store(clock.epoch().0, Ordering::Relaxed);
                     context.observed.announce_watermark(clock.watermark());
-                    activator.activate_after(cadence);
+                    let interval = context.settings.commit.interval;
+                    alarm.ring_within(look_in(clock.due_in(now), interval));
                 }
             },
         );
@@ -109,7 +125,7 @@ pub fn control(worker: &mut Worker, context: &Context) {
                 |_capability, _info| {
                     move |input, _output| {
                         input.for_each(|_time, ticks: &mut Vec<Tick>| {
-                            context.ticks.borrow_mut().extend(ticks.drain(..));
+                            context.ticks.put(|waiting| waiting.extend(ticks.drain(..)));
                         });
                     }
                 },

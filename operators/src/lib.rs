@@ -33,6 +33,7 @@ pub mod routes;
 pub mod schema;
 pub mod source;
 pub mod time;
+pub mod wake;
 pub mod watermark;
 pub mod write;
 

@@ -34,6 +34,7 @@ use crate::observed::WORKER_INTERVAL;
 use crate::observed::seen::{PartitionSeen, Waits, WorkerSeen};
 use crate::record::{RawBatch, RawRecord, TopicPartition};
 use crate::time::{Epoch, IngestTime};
+use crate::wake::Alarm;
 
 /// Records taken from the log at a time.
 pub const BATCH_RECORDS: usize = 4096;
@@ -47,7 +48,7 @@ const READ_SLICE: Duration = Duration::from_millis(4);
 /// second 50 looks took 14.6 us of CPU a record, more than half of it for waking up.
 const LOOKS_IN_AN_INTERVAL: u32 = 20;
 
-/// Bounds of the time between two looks. Ticks are followed at the same pace.
+/// Bounds of the time between two looks. Ticks are followed at once.
 const PACE_MIN: Duration = Duration::from_millis(1);
 const PACE_MAX: Duration = Duration::from_millis(50);
 
@@ -66,21 +67,24 @@ impl<'scope> Read<'scope> for Scope<'scope, IngestTime> {
         let (output, stream) = builder.new_output::<Vec<RawBatch>>();
         let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<RawBatch>>>::from(output);
         let info = builder.operator_info();
-        let activator = self.activator_for(Rc::clone(&info.address));
+        let mut alarm = Alarm::of(self, &info.address);
+        let wakes_source = self.activator_for(Rc::clone(&info.address));
         let context = Rc::clone(context);
         builder.build(move |mut capabilities| {
             let mut capability = capabilities.pop();
             if let Some(capability) = capability.as_mut() {
                 capability.downgrade(&context.start);
             }
-            let mut source = Source::new(log, context, capability);
-            activator.activate();
+            let mut source = Source::new(log, Rc::clone(&context), capability);
+            // A tick closes an epoch: what waits for it is not to wait for the next look.
+            context.ticks.read_by(wakes_source);
+            alarm.ring();
             move |_frontiers| {
                 let mut output = output.activate();
                 let again = source.step(|capability, batch| output.session(capability).give(batch));
                 match again {
-                    Again::Now => activator.activate(),
-                    Again::After(wait) => activator.activate_after(wait),
+                    Again::Now => alarm.ring(),
+                    Again::After(wait) => alarm.ring_within(wait),
                     Again::Never => {}
                 }
             }
@@ -331,8 +335,7 @@ impl Source {
     }
 
     fn apply_ticks(&mut self) {
-        let ticks: Vec<Tick> = self.context.ticks.borrow_mut().drain(..).collect();
-        for tick in ticks {
+        for tick in self.context.ticks.take() {
             let Some(capability) = self.capability.as_mut() else {
                 return;
             };
@@ -407,6 +410,7 @@ impl Source {
             caught_up: partitions.caught_up(),
             stop: self.context.stop.load(Ordering::Relaxed),
         };
-        *self.context.report.borrow_mut() = Some(report);
+        drop(partitions);
+        self.context.report.put(|slot| *slot = Some(report));
     }
 }

@@ -1,7 +1,6 @@
 //! The workers of this process: timely threads that run the dataflow on the real ports.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -18,6 +17,7 @@ use strandline_operators::io::{DeadLetterTopic, Files, Table, TableColumns};
 use strandline_operators::job::JobSettings;
 use strandline_operators::observed::Observed;
 use strandline_operators::partitions::WorkerPartitions;
+use strandline_operators::wake::{Mailbox, Signal};
 use strandline_operators::{Error, Result};
 use timely::dataflow::ProbeHandle;
 use timely::worker::Worker;
@@ -147,10 +147,10 @@ fn context(worker: &Worker, parts: &WorkerParts) -> Context {
         durable: ProbeHandle::new(),
         partitions: RefCell::new(WorkerPartitions::new(settings.watermark)),
         latency: RefCell::default(),
-        ticks: RefCell::new(VecDeque::new()),
-        report: RefCell::new(None),
+        ticks: Mailbox::default(),
+        report: Mailbox::default(),
         clock,
-        finished: Cell::new(false),
+        finished: Signal::default(),
         settings,
     })
 }

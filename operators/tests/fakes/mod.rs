@@ -4,7 +4,7 @@
 
 mod topic;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
@@ -37,6 +37,7 @@ use strandline_operators::progress::{EpochCommit, Progress};
 use strandline_operators::record::{DeadLetter, RawBatch, RawRecord, Span, TopicPartition};
 use strandline_operators::schema::{AddedColumn, bronze_schema, dead_letter_schema};
 use strandline_operators::time::{Epoch, EventTime, IngestTime};
+use strandline_operators::wake::{Mailbox, Signal};
 use strandline_operators::{Error, Result};
 use timely::dataflow::ProbeHandle;
 
@@ -437,10 +438,10 @@ pub fn run(setup: Setup, store: &Arc<Mutex<Store>>) -> Option<Error> {
             durable: ProbeHandle::new(),
             partitions: RefCell::new(WorkerPartitions::new(settings.watermark)),
             latency: RefCell::default(),
-            ticks: RefCell::new(VecDeque::new()),
-            report: RefCell::new(None),
+            ticks: Mailbox::default(),
+            report: Mailbox::default(),
             clock,
-            finished: Cell::new(false),
+            finished: Signal::default(),
             settings: Arc::clone(&settings),
         });
         let ports = Ports {

@@ -1,7 +1,6 @@
 //! One life of the job: it claims, recovers, reads and commits, on threads that take turns.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -31,6 +30,7 @@ use strandline_operators::partitions::WorkerPartitions;
 use strandline_operators::positions::{Position, decide, worker_of};
 use strandline_operators::progress::Progress;
 use strandline_operators::time::{Epoch, EventTime, IngestTime};
+use strandline_operators::wake::{Mailbox, Signal};
 use strandline_operators::{Error, Result};
 use timely::WorkerConfig;
 use timely::communication::{WorkerGuards, initialize_from};
@@ -401,10 +401,10 @@ fn build(
         durable: ProbeHandle::new(),
         partitions: RefCell::new(WorkerPartitions::new(settings.watermark)),
         latency: RefCell::default(),
-        ticks: RefCell::new(VecDeque::new()),
-        report: RefCell::new(None),
+        ticks: Mailbox::default(),
+        report: Mailbox::default(),
         clock,
-        finished: Cell::new(false),
+        finished: Signal::default(),
         settings: Arc::clone(settings),
     });
     let own: Vec<Position> = prepared
