@@ -37,6 +37,15 @@ pub(super) fn id_of(value: &[u8]) -> Option<u32> {
     }
 }
 
+/// The ids in a batch's headers.
+pub(super) fn ids_of(batch: &RawBatch) -> SchemaIds {
+    let values = batch
+        .records
+        .iter()
+        .filter_map(|record| batch.value(record));
+    values.filter_map(id_of).collect()
+}
+
 /// Splits a record into header and payload.
 #[inline]
 pub(super) fn read(value: &[u8]) -> Result<Frame<'_>, Failure> {

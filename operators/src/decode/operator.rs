@@ -20,7 +20,7 @@
 //!
 //! [`WorkerPartitions`]: crate::partitions::WorkerPartitions
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,12 +37,12 @@ use timely::dataflow::operators::{Capability, Operator};
 
 use super::growth::Growth;
 use super::held::HeldBack;
-use super::{Decode, Decoded, SchemaIds};
+use super::{Decode, Decoded, SchemaIds, frame};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::failpoint::Failpoint;
 use crate::io::{SchemaAnswer, Schemas, TableColumns};
-use crate::record::{DecodeFailure, ErrorType, EventBatch, RawBatch};
+use crate::record::{DecodeFailure, ErrorType, EventBatch, RawBatch, TopicPartition};
 use crate::time::{EventTime, IngestTime};
 use crate::watermark::{EARLIEST_EVENT_TIME, Implausible, PartitionWatermark};
 
@@ -196,6 +196,55 @@ pub trait DecodeRecords<'scope> {
     ) -> StreamVec<'scope, IngestTime, EventBatch>;
 }
 
+/// The schemas that the registry does not know, each believed for [`DENIAL_TTL`], and for as long as a batch waits
+/// that needs it: a batch of many of them would never have them all else.
+#[derive(Debug, Default)]
+struct Denials {
+    /// With the time since when each is believed; the oldest first.
+    denied: VecDeque<(Instant, u32)>,
+    /// The ids of the batch that waits first, for each partition where one does.
+    needed: BTreeMap<TopicPartition, SchemaIds>,
+}
+
+impl Denials {
+    /// The registry does not know an id.
+    fn add(&mut self, id: u32, now: Instant) {
+        self.denied.push_back((now, id));
+    }
+
+    /// The first batch of a partition waits.
+    fn hold(&mut self, raw: &RawBatch) {
+        let source = raw.source.clone();
+        self.needed
+            .entry(source)
+            .or_insert_with(|| frame::ids_of(raw));
+    }
+
+    /// The first batch of a partition waits no longer, if it did.
+    fn release(&mut self, source: &TopicPartition) {
+        self.needed.remove(source);
+    }
+
+    /// An id that is not believed to be unknown any longer: it may have been registered since.
+    fn take_old(&mut self, now: Instant) -> Option<u32> {
+        while let Some(&(since, id)) = self.denied.front()
+            && now.duration_since(since) >= DENIAL_TTL
+        {
+            self.denied.pop_front();
+            if !self.needed.values().any(|ids| ids.contains(&id)) {
+                return Some(id);
+            }
+            self.denied.push_back((now, id));
+        }
+        None
+    }
+
+    /// The decoder knows nothing any more.
+    fn clear(&mut self) {
+        self.denied.clear();
+    }
+}
+
 /// The decoder, and what it needs to make events.
 struct Decoding {
     decoder: Box<dyn Decode>,
@@ -206,8 +255,7 @@ struct Decoding {
     context: Context,
     /// What the batch at hand lacks; kept only to keep its memory.
     missing: SchemaIds,
-    /// Denied schemas, and when; the oldest first.
-    denied: VecDeque<(Instant, u32)>,
+    denials: Denials,
     /// Batches held, as last said.
     counted: u64,
     /// Adds columns, if the job's columns follow its schemas.
@@ -223,7 +271,7 @@ impl Decoding {
         {
             // It knows no schema; those in use come again, from the registry's cache.
             self.decoder = decoder;
-            self.denied.clear();
+            self.denials.clear();
             self.asked.retain(|id| !growth.take_waiting(*id));
             heard = true;
         }
@@ -238,7 +286,7 @@ impl Decoding {
                 self.asked.remove(&id);
                 self.decoder.learn(id, &answer);
                 if matches!(answer, SchemaAnswer::Denied(_)) {
-                    self.denied.push_back((self.context.host.now(), id));
+                    self.denials.add(id, self.context.host.now());
                 }
                 heard = true;
             }
@@ -247,11 +295,17 @@ impl Decoding {
     }
 
     /// Whether every schema of the batch is known, and the tables have the columns of those that its records carry.
-    /// Asks for what is lacking.
+    /// Asks for what is lacking. Of a partition, for the batch that is decoded next.
     fn is_ready(&mut self, raw: &RawBatch) -> bool {
         let knows = self.knows_schemas(raw);
         let waits = |growth: &mut Growth| growth.waits_for_carried(raw);
-        knows && !self.growth.as_mut().is_some_and(waits)
+        let is_ready = knows && !self.growth.as_mut().is_some_and(waits);
+        if is_ready {
+            self.denials.release(&raw.source);
+        } else {
+            self.denials.hold(raw);
+        }
+        is_ready
     }
 
     /// Whether every registered schema of the batch is known; asks for those that are not.
@@ -284,13 +338,9 @@ impl Decoding {
         self.counted = held;
     }
 
-    /// Forgets denials that are old: the schema may have been registered since.
     fn forget_old_denials(&mut self) {
         let now = self.context.host.now();
-        while let Some(&(at, id)) = self.denied.front()
-            && now.duration_since(at) >= DENIAL_TTL
-        {
-            self.denied.pop_front();
+        while let Some(id) = self.denials.take_old(now) {
             self.decoder.forget(id);
         }
     }
@@ -351,7 +401,7 @@ impl<'scope> DecodeRecords<'scope> for StreamVec<'scope, IngestTime, RawBatch> {
                     eventize,
                     context,
                     missing: SchemaIds::new(),
-                    denied: VecDeque::new(),
+                    denials: Denials::default(),
                     counted: 0,
                     growth,
                 };
@@ -405,5 +455,55 @@ impl<'scope> DecodeRecords<'scope> for StreamVec<'scope, IngestTime, RawBatch> {
                 }
             },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::raw_batch;
+    use super::*;
+
+    /// A batch of a record of each of these schemas, and of one without a header.
+    fn batch(ids: &[u32]) -> RawBatch {
+        let framed = ids
+            .iter()
+            .map(|id| [&[0u8][..], &id.to_be_bytes()[..]].concat());
+        let values: Vec<Option<Vec<u8>>> = framed.chain([b"{}".to_vec()]).map(Some).collect();
+        raw_batch(&values)
+    }
+
+    fn forgotten(denials: &mut Denials, now: Instant) -> Vec<u32> {
+        std::iter::from_fn(|| denials.take_old(now)).collect()
+    }
+
+    #[test]
+    fn a_denial_is_believed_for_a_minute_and_for_as_long_as_a_batch_waits_that_needs_it() {
+        let start = Instant::now();
+        let waiting = batch(&[1, 2, 1]);
+        let mut denials = Denials::default();
+        denials.add(1, start);
+        denials.hold(&waiting);
+        denials.add(2, start);
+        denials.add(3, start);
+        assert!(forgotten(&mut denials, start + DENIAL_TTL / 2).is_empty());
+        assert_eq!(forgotten(&mut denials, start + DENIAL_TTL), [3]);
+        let decoded_at = start + DENIAL_TTL * 5;
+        assert!(forgotten(&mut denials, decoded_at).is_empty());
+        denials.release(&waiting.source);
+        assert_eq!(forgotten(&mut denials, decoded_at + DENIAL_TTL), [1, 2]);
+        assert!(forgotten(&mut denials, decoded_at + DENIAL_TTL * 5).is_empty());
+    }
+
+    #[test]
+    fn a_batch_has_all_its_denials_however_long_they_take_to_come() {
+        let ids: Vec<u32> = (1..=1000).collect();
+        let mut denials = Denials::default();
+        denials.hold(&batch(&ids));
+        let mut now = Instant::now();
+        for &id in &ids {
+            now += Duration::from_secs(1);
+            denials.add(id, now);
+            assert!(forgotten(&mut denials, now).is_empty(), "at id {id}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use strandline_operators::io::SchemaKind;
 use strandline_operators::{Error, Result};
+use tokio::sync::Semaphore;
 
 use super::RegistrySettings;
 use super::outage::Outage;
@@ -17,6 +18,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Requests under way at once. A batch may bring thousands of ids that are new.
+pub(super) const MAX_REQUESTS: usize = 16;
+
 /// Bytes of an answer, at most. Confluent's own servers take schemas of 1 MB.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
@@ -26,6 +30,13 @@ const ERROR_TEXT_CHARS: usize = 200;
 /// The codes by which the registry says that there is no such schema, subject or version.
 const UNKNOWN: [i64; 3] = [40401, 40402, 40403];
 
+/// The answers by which a registry refuses an id in other words: the same id will get the same again.
+const REFUSES_ID: [StatusCode; 3] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::NOT_FOUND,
+    StatusCode::UNPROCESSABLE_ENTITY,
+];
+
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
@@ -33,6 +44,8 @@ pub(super) enum Trouble {
     Denied(String),
     /// It refuses our credentials.
     Refused(String),
+    /// It has too much to do, and says nothing of what was asked.
+    Busy(String),
     /// Nothing that it can be held to.
     Unreachable(String),
 }
@@ -86,6 +99,8 @@ pub(super) struct Client {
     pub shown: String,
     settings: RegistrySettings,
     pub outage: Outage,
+    /// A permit for each request that may be under way; who asks first is served first.
+    turns: Semaphore,
 }
 
 impl Client {
@@ -148,12 +163,28 @@ impl Client {
             outage: Outage::new(&shown),
             shown,
             settings: settings.clone(),
+            turns: Semaphore::new(MAX_REQUESTS),
         })
     }
 
-    /// The schema of an id.
+    /// The schema of an id. A refusal that is not in a registry's own words counts as a denial only where the address
+    /// is a registry's: it may as well be that of a proxy, or lack its path.
     pub async fn by_id(&self, id: u32) -> std::result::Result<Sent, Trouble> {
-        self.get(&["schemas", "ids", &id.to_string()]).await
+        let (status, body) = self.ask(&["schemas", "ids", &id.to_string()]).await?;
+        let answer: std::result::Result<Sent, Trouble> = read(status, &body);
+        let is_unclear =
+            matches!(answer, Err(Trouble::Unreachable(_))) && REFUSES_ID.contains(&status);
+        if !is_unclear {
+            return answer;
+        }
+        match self.greet().await {
+            Ok(()) | Err(Trouble::Denied(_)) => {
+                let (_, text) = refusal_in(&body);
+                Err(Trouble::Denied(format!("it answers {status}: {text}")))
+            }
+            Err(busy @ Trouble::Busy(_)) => Err(busy),
+            Err(Trouble::Refused(_) | Trouble::Unreachable(_)) => answer,
+        }
     }
 
     /// The schema of a subject's version.
@@ -187,6 +218,14 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> std::result::Result<T, Trouble> {
+        let (status, body) = self.ask(path).await?;
+        read(status, &body)
+    }
+
+    /// Asks when it is our turn; the answer's status and body.
+    async fn ask(&self, path: &[&str]) -> std::result::Result<(StatusCode, Vec<u8>), Trouble> {
+        // The turns are never closed.
+        let _turn = self.turns.acquire().await.ok();
         let unreachable = |e: reqwest::Error| Trouble::Unreachable(chain(&e.without_url()));
         let mut response = self.request(path).send().await.map_err(unreachable)?;
         let status = response.status();
@@ -199,16 +238,22 @@ impl Client {
             }
             body.extend_from_slice(&part);
         }
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|e| {
-                Trouble::Unreachable(format!("it answers, but not as a schema registry: {e}"))
-            });
-        }
-        Err(trouble(status, &body))
+        Ok((status, body))
     }
 }
 
-fn trouble(status: StatusCode, body: &[u8]) -> Trouble {
+/// What an answer says.
+fn read<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> std::result::Result<T, Trouble> {
+    if status.is_success() {
+        return serde_json::from_slice(body).map_err(|e| {
+            Trouble::Unreachable(format!("it answers, but not as a schema registry: {e}"))
+        });
+    }
+    Err(trouble(status, body))
+}
+
+/// The registry's error, if the body is one, and the text that may be shown.
+fn refusal_in(body: &[u8]) -> (Option<Refusal>, String) {
     let refusal: Option<Refusal> = serde_json::from_slice(body).ok();
     let text: String = match &refusal {
         Some(refusal) => refusal.message.clone(),
@@ -219,6 +264,11 @@ fn trouble(status: StatusCode, body: &[u8]) -> Trouble {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(ERROR_TEXT_CHARS)
         .collect();
+    (refusal, text)
+}
+
+fn trouble(status: StatusCode, body: &[u8]) -> Trouble {
+    let (refusal, text) = refusal_in(body);
     match (status, refusal) {
         (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
             Trouble::Refused(format!("{status} {text}").trim_end().to_owned())
@@ -226,6 +276,7 @@ fn trouble(status: StatusCode, body: &[u8]) -> Trouble {
         (StatusCode::NOT_FOUND, Some(refusal)) if UNKNOWN.contains(&refusal.error_code) => {
             Trouble::Denied(format!("{text} (error {})", refusal.error_code))
         }
+        (StatusCode::TOO_MANY_REQUESTS, _) => Trouble::Busy(format!("it answers {status}: {text}")),
         (StatusCode::NOT_FOUND, _) => Trouble::Unreachable(format!(
             "it answers {status}, but not as a schema registry does; the path of the address may be wrong (Apicurio's ends in /apis/ccompat/v7)"
         )),

@@ -29,6 +29,12 @@ const REFUSALS: u32 = 6;
 /// Schemas that one may refer to, however far.
 const MAX_REFERENCES: usize = 1000;
 
+/// Why an id is denied without a request: registries give ids that are positive integers of Java's.
+pub(super) fn never_given(id: u32) -> Option<String> {
+    let is_given = i32::try_from(id).is_ok_and(|id| id > 0);
+    (!is_given).then(|| format!("a registry's ids are between 1 and {}", i32::MAX))
+}
+
 /// Sees whether the registry can be reached and takes our credentials.
 ///
 /// # Errors
@@ -39,7 +45,7 @@ pub(super) async fn greet(client: &Client) -> Result<()> {
         // An older registry, without this request.
         Err(Trouble::Denied(_)) => Ok(()),
         Err(Trouble::Refused(why)) => Err(refused(client, &why)),
-        Err(Trouble::Unreachable(why)) => {
+        Err(Trouble::Busy(why) | Trouble::Unreachable(why)) => {
             client.outage.failed(&why);
             Ok(())
         }
@@ -79,6 +85,10 @@ pub(super) async fn until_answered(client: &Client, id: u32) -> Result<SchemaAns
                 }
                 client.outage.failed(&why);
             }
+            // Where thousands of ids are asked for, it may say so between any two denials.
+            Err(Trouble::Busy(why)) => {
+                client.outage.failed(&why);
+            }
             Err(Trouble::Unreachable(why)) => {
                 (denials, refusals) = (0, 0);
                 client.outage.failed(&why);
@@ -99,7 +109,7 @@ pub(super) async fn once(client: &Client, id: u32) -> Result<SchemaAnswer> {
         Ok(schema) => Ok(SchemaAnswer::Known(Arc::new(schema))),
         Err(Trouble::Denied(why)) => Ok(SchemaAnswer::Denied(why)),
         Err(Trouble::Refused(why)) => Err(refused(client, &why)),
-        Err(Trouble::Unreachable(why)) => Err(unreachable(client, &why)),
+        Err(Trouble::Busy(why) | Trouble::Unreachable(why)) => Err(unreachable(client, &why)),
     }
 }
 
@@ -111,7 +121,7 @@ pub(super) async fn greet_now(client: &Client) -> Result<()> {
     match client.greet().await {
         Ok(()) | Err(Trouble::Denied(_)) => Ok(()),
         Err(Trouble::Refused(why)) => Err(refused(client, &why)),
-        Err(Trouble::Unreachable(why)) => Err(unreachable(client, &why)),
+        Err(Trouble::Busy(why) | Trouble::Unreachable(why)) => Err(unreachable(client, &why)),
     }
 }
 

@@ -5,10 +5,13 @@
 //! |---|---|
 //! | knows the schema | it is kept for ever: an id never gets another schema |
 //! | says that it does not (404 with error 40403), three times, half a second apart | the id is denied, and its records are dead letters; asked again, it is looked up again |
+//! | answers 400, 404 or 422 in other words, as often, and to `/schemas/types` as registries do | the same |
+//! | cannot have given the id (0, or above 2147483647) | the same, without a request |
+//! | has too much to do (429) | it is asked again; denials before and after count together |
 //! | refuses our credentials (401, 403) at the start, or six times in a row later | the job ends, configuration |
 //! | is not reachable, answers with another error or with nonsense | it is asked again, after a pause that grows to 10 s, for as long as it takes; the log says so |
 //!
-//! One request is in flight for an id, whoever asks for it.
+//! One request is in flight for an id, whoever asks for it, and at most 16 for all of them.
 
 mod client;
 mod lookup;
@@ -170,6 +173,9 @@ impl SchemaRegistry {
     /// # Errors
     /// What the registry, or the way to it, answers.
     pub fn look_up(&self, id: u32) -> Result<SchemaAnswer> {
+        if let Some(why) = lookup::never_given(id) {
+            return Ok(SchemaAnswer::Denied(why));
+        }
         if let Some(State::Known(answer)) = self.shared.states().get(&id) {
             return Ok(answer.clone());
         }
@@ -197,6 +203,10 @@ struct WorkerSchemas {
 
 impl Schemas for WorkerSchemas {
     fn ask(&mut self, id: u32) {
+        if let Some(why) = lookup::never_given(id) {
+            self.waiter.tell(Ok((id, SchemaAnswer::Denied(why))));
+            return;
+        }
         let mut states = self.shared.states();
         match states.get_mut(&id) {
             Some(State::Known(answer)) => self.waiter.tell(Ok((id, answer.clone()))),

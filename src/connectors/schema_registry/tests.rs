@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use strandline_operators::ErrorKind;
 use strandline_operators::io::{SchemaAnswer, SchemaKind, Schemas};
 
+use super::client::MAX_REQUESTS;
 use super::{RegistrySettings, SchemaRegistry};
 use crate::config::Secret;
 
@@ -106,6 +108,19 @@ fn known(answer: SchemaAnswer) -> (SchemaKind, String, Vec<String>) {
         }
         SchemaAnswer::Denied(why) => panic!("denied: {why}"),
     }
+}
+
+fn denied(answer: SchemaAnswer) -> String {
+    match answer {
+        SchemaAnswer::Denied(why) => why,
+        SchemaAnswer::Known(schema) => panic!("known: {schema:?}"),
+    }
+}
+
+/// Requests for schema 7.
+fn asked_for_7(log: &Log) -> usize {
+    let requests = log.requests();
+    requests.iter().filter(|r| r.contains("/ids/7")).count()
 }
 
 #[test]
@@ -207,6 +222,127 @@ fn only_what_the_registry_denies_again_and_again_is_denied() {
     schemas.ask(7);
     wait_for(&mut *schemas);
     assert_eq!(asked(&log), 6);
+}
+
+#[test]
+fn an_id_that_no_registry_gives_is_denied_without_a_request() {
+    let (settings, log) = serve(script(&[]));
+    let registry = SchemaRegistry::open(&settings).expect("a registry");
+    let mut schemas = registry.schemas().expect("schemas");
+    for id in [0, 0x8000_0000, u32::MAX] {
+        schemas.ask(id);
+        let (answered, answer) = wait_for(&mut *schemas);
+        assert_eq!(answered, id);
+        let why = denied(answer);
+        assert!(why.contains("between 1 and 2147483647"), "{why}");
+        assert_eq!(denied(registry.look_up(id).expect("an answer")), why);
+    }
+    let requests = log.requests();
+    assert!(
+        requests.iter().all(|r| !r.contains("/ids/")),
+        "{requests:?}"
+    );
+}
+
+#[test]
+fn a_refusal_in_other_words_is_a_denial_where_a_registry_answers() {
+    let (settings, log) = serve(script(&[
+        (
+            "/api/schemas/ids/7",
+            (404, r#"{"error_code":404,"message":"HTTP 404 Not Found"}"#),
+        ),
+        ("/api/schemas/ids/8", (422, r#"{"error_code":42299}"#)),
+        ("/api/schemas/ids/9", (400, "no such number")),
+    ]));
+    let registry = SchemaRegistry::open(&settings).expect("a registry");
+    let mut schemas = registry.schemas().expect("schemas");
+    for id in [7, 8, 9] {
+        schemas.ask(id);
+    }
+    let mut answers: Vec<(u32, String)> = Vec::new();
+    for _ in 0..3 {
+        let (id, answer) = wait_for(&mut *schemas);
+        answers.push((id, denied(answer)));
+    }
+    answers.sort();
+    let ids: Vec<u32> = answers.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, [7, 8, 9]);
+    let why = &answers[0].1;
+    assert!(why.contains("404 Not Found: HTTP 404 Not Found"), "{why}");
+    assert_eq!(asked_for_7(&log), 3);
+}
+
+#[test]
+fn a_refusal_in_other_words_denies_nothing_where_no_registry_answers() {
+    let page = (404, "no such page");
+    let found = (200, r#"{"schema":"x"}"#);
+    let answers = vec![page, page, page, page, found];
+    let (settings, log) = serve(HashMap::from([("/api/schemas/ids/7", answers)]));
+    let registry = SchemaRegistry::open(&settings).expect("a registry");
+    let mut schemas = registry.schemas().expect("schemas");
+    schemas.ask(7);
+    assert_eq!(known(wait_for(&mut *schemas).1).1, "x");
+    assert_eq!(asked_for_7(&log), 5);
+}
+
+#[test]
+fn denials_count_together_though_the_registry_is_busy_between_them() {
+    let no = (
+        404,
+        r#"{"error_code":40403,"message":"Schema 7 not found"}"#,
+    );
+    let busy = (429, "too many requests");
+    let answers = [no, busy, no, busy, no].map(|answer| ("/api/schemas/ids/7", answer));
+    let (settings, log) = serve(script(&answers));
+    let registry = SchemaRegistry::open(&settings).expect("a registry");
+    let mut schemas = registry.schemas().expect("schemas");
+    schemas.ask(7);
+    let why = denied(wait_for(&mut *schemas).1);
+    assert!(why.contains("Schema 7 not found"), "{why}");
+    assert_eq!(asked_for_7(&log), 5);
+}
+
+#[test]
+fn however_many_ids_are_new_the_requests_under_way_are_bounded_and_all_are_answered() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("address"));
+    // Requests under way, and the most that were.
+    let counts = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let counted = Arc::clone(&counts);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let counted = Arc::clone(&counted);
+            std::thread::spawn(move || {
+                let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                lines.take_while(|line| !line.is_empty()).for_each(drop);
+                let (now, most) = &*counted;
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(20));
+                now.fetch_sub(1, Ordering::SeqCst);
+                let body = r#"{"schema":"x"}"#;
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 200 X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+            });
+        }
+    });
+    let settings = RegistrySettings {
+        url,
+        ..RegistrySettings::default()
+    };
+    let registry = SchemaRegistry::open(&settings).expect("a registry");
+    let mut schemas = registry.schemas().expect("schemas");
+    let ids = 1..=4 * MAX_REQUESTS as u32;
+    for id in ids.clone() {
+        schemas.ask(id);
+    }
+    for _ in ids {
+        assert_eq!(known(wait_for(&mut *schemas).1).1, "x");
+    }
+    let most = counts.1.load(Ordering::SeqCst);
+    assert!(most <= MAX_REQUESTS, "{most} at once");
 }
 
 #[test]

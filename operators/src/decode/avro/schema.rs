@@ -1,12 +1,18 @@
 //! A writer's schema as the decoder needs it: types in one list, names resolved, recursion by index.
 //!
-//! apache-avro parses the JSON. One thing is kept from it: a `fixed` that is a `uuid`, which it would take
-//! for one with a length in front (0.21), losing the frame.
+//! apache-avro (0.21) parses the JSON. It gets it without what it makes too much of:
+//!
+//! | in the JSON | is | because |
+//! |---|---|---|
+//! | a `fixed` that is a `uuid` | another logical type | it would take it for one with a length in front, losing the frame |
+//! | `default` | left out | only a reader's schema is asked for it, and it refuses those that do not fit, among them the bytes of a decimal as Avro writes them |
+//! | `aliases` | left out | only a reader's schema is asked for them, and it panics at one that is no name |
+//! | a name or namespace with other characters than a name may have (`my-company.events`) | spelled with those | it refuses the namespace, and panics at the name. Its validators could be others, but they are set once for the process, and iceberg may parse a manifest's schema before |
 
 use apache_avro::Schema;
 use apache_avro::schema::Name;
 use hashbrown::HashMap;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::io::ReferencedSchema;
 
@@ -15,6 +21,9 @@ const MAX_TYPES: usize = 100_000;
 
 /// A logical type under which a `fixed` of a UUID passes through apache-avro unharmed.
 const FIXED_UUID: &str = "strandline-uuid";
+
+/// What only a reader's schema is asked for, of a type or of a field.
+const FOR_READERS: [&str; 2] = ["default", "aliases"];
 
 /// The place of a type in [`Types`].
 pub(super) type TypeId = usize;
@@ -72,7 +81,7 @@ pub(super) struct Types {
     empty: Vec<bool>,
     /// The type of the whole record.
     pub root: TypeId,
-    /// The record's full name.
+    /// The record's full name, as it was sent.
     pub name: String,
 }
 
@@ -84,9 +93,11 @@ impl Types {
     pub fn parse(schema: &str, references: &[ReferencedSchema]) -> Result<Types, String> {
         let references = references
             .iter()
-            .map(|reference| protect_uuids(&reference.text))
+            .map(|reference| json_of(&reference.text).map(for_parser))
             .collect::<Result<Vec<String>, String>>()?;
-        let (schema, references) = Schema::parse_str_with_list(&protect_uuids(schema)?, references)
+        let sent = json_of(schema)?;
+        let sent_name = full_name(&sent);
+        let (schema, references) = Schema::parse_str_with_list(&for_parser(sent), references)
             .map_err(|e| format!("it is no Avro schema: {e}"))?;
         let mut named = HashMap::new();
         for schema in references.iter().chain([&schema]) {
@@ -99,7 +110,7 @@ impl Types {
         };
         let root = builder.add(&schema, &None)?;
         let name = match &schema {
-            Schema::Record(record) => record.name.fullname(None),
+            Schema::Record(record) => sent_name.unwrap_or_else(|| record.name.fullname(None)),
             other => format!("{:?}", apache_avro::schema::SchemaKind::from(other)),
         };
         Ok(Types {
@@ -142,26 +153,100 @@ fn empty_types(types: &[Type]) -> Vec<bool> {
     }
 }
 
-/// The schema with every `fixed` UUID under another logical type.
-fn protect_uuids(schema: &str) -> Result<String, String> {
-    let mut value: Value =
-        serde_json::from_str(schema).map_err(|e| format!("it is not JSON: {e}"))?;
-    protect(&mut value);
-    Ok(value.to_string())
+fn json_of(schema: &str) -> Result<Value, String> {
+    serde_json::from_str(schema).map_err(|e| format!("it is not JSON: {e}"))
 }
 
-fn protect(value: &mut Value) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(protect),
+/// The full name that a schema gives itself.
+fn full_name(schema: &Value) -> Option<String> {
+    let text = |key: &str| schema.get(key).and_then(Value::as_str);
+    let name = text("name")?;
+    Some(match text("namespace") {
+        Some(namespace) if !namespace.is_empty() && !name.contains('.') => {
+            format!("{namespace}.{name}")
+        }
+        _ => name.to_owned(),
+    })
+}
+
+/// The text of a schema as apache-avro gets it.
+fn for_parser(mut schema: Value) -> String {
+    prepare_type(&mut schema);
+    schema.to_string()
+}
+
+/// Makes a type, and those within it, what apache-avro can take.
+fn prepare_type(schema: &mut Value) {
+    match schema {
+        // The name of a type; those of Avro's own stay as they are.
+        Value::String(name) => *name = legal_name(name),
+        Value::Array(branches) => branches.iter_mut().for_each(prepare_type),
         Value::Object(object) => {
-            let is = |key: &str, word: &str| object.get(key).is_some_and(|v| v == word);
-            if is("type", "fixed") && is("logicalType", "uuid") {
-                object.insert("logicalType".to_owned(), Value::from(FIXED_UUID));
+            if let Some(Value::String(name)) = object.get_mut("name") {
+                *name = legal_name(name);
             }
-            object.values_mut().for_each(protect);
+            prepare_parts(object);
         }
         _ => {}
     }
+}
+
+/// The same of what types and fields have in common. The name of a field stays: columns are found by it.
+fn prepare_parts(object: &mut Map<String, Value>) {
+    for key in FOR_READERS {
+        object.remove(key);
+    }
+    let is = |key: &str, word: &str| object.get(key).is_some_and(|v| v == word);
+    if is("type", "fixed") && is("logicalType", "uuid") {
+        object.insert("logicalType".to_owned(), Value::from(FIXED_UUID));
+    }
+    // An empty one stays: it says that there is none.
+    if let Some(Value::String(namespace)) = object.get_mut("namespace")
+        && !namespace.is_empty()
+    {
+        *namespace = legal_parts(namespace);
+    }
+    for part in ["type", "items", "values"] {
+        if let Some(part) = object.get_mut(part) {
+            prepare_type(part);
+        }
+    }
+    if let Some(Value::Array(fields)) = object.get_mut("fields") {
+        for field in fields.iter_mut().filter_map(Value::as_object_mut) {
+            prepare_parts(field);
+        }
+    }
+}
+
+/// A name, perhaps with a namespace in front, of characters that Avro's names may have; one that has no others is
+/// itself.
+fn legal_name(name: &str) -> String {
+    match name.strip_prefix('.') {
+        // In no namespace, whatever the one around it.
+        Some(simple) if !simple.contains('.') => format!(".{}", legal_part(simple)),
+        _ => legal_parts(name),
+    }
+}
+
+fn legal_parts(name: &str) -> String {
+    let parts: Vec<String> = name.split('.').map(legal_part).collect();
+    parts.join(".")
+}
+
+/// What is between two dots. Other characters are spelled by their numbers, so that two names stay two.
+fn legal_part(part: &str) -> String {
+    if part.is_empty() {
+        return "_".to_owned();
+    }
+    let mut legal = String::with_capacity(part.len());
+    for (place, character) in part.chars().enumerate() {
+        match character {
+            '_' | 'a'..='z' | 'A'..='Z' => legal.push(character),
+            '0'..='9' if place > 0 => legal.push(character),
+            other => legal.push_str(&format!("_x{:x}_", u32::from(other))),
+        }
+    }
+    legal
 }
 
 /// The namespace that a named type's parts are in.
@@ -310,6 +395,8 @@ impl<'s> Builder<'s> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -361,5 +448,85 @@ mod tests {
             panic!("an array");
         };
         assert!(types.takes_no_bytes(items) && !types.takes_no_bytes(types.root));
+    }
+
+    #[test]
+    fn names_with_other_characters_are_resolved_and_shown_as_they_were_sent() {
+        let item = ReferencedSchema {
+            name: "item".to_owned(),
+            text: r#"{"type":"fixed","name":"my-company.2024.Item-Id","size":3}"#.to_owned(),
+        };
+        let types = Types::parse(
+            r#"{"type":"record","name":"Event","namespace":"my-company.events","aliases":["old-event"],"fields":[
+                {"name":"level","type":{"type":"enum","name":"Level","aliases":["a b"],"symbols":["LOW","HIGH"]}},
+                {"name":"before","type":["null","my-company.events.Level"],"default":null},
+                {"name":"items","type":{"type":"array","items":"my-company.2024.Item-Id"}},
+                {"name":"other","type":{"type":"fixed","name":"Level","namespace":"my_company.events","size":5}},
+                {"name":"next","type":["null","Event"]}]}"#,
+            &[item],
+        )
+        .expect("a schema");
+        assert_eq!(types.name, "my-company.events.Event");
+        let Physical::Record(fields) = &types.get(types.root).physical else {
+            panic!("a record");
+        };
+        let of = |place: usize| &types.get(fields[place].1).physical;
+        let symbols = Physical::Enum(vec!["LOW".to_owned(), "HIGH".to_owned()]);
+        assert_eq!(*of(0), symbols);
+        let Physical::Union(before) = of(1) else {
+            panic!("a union");
+        };
+        assert_eq!(types.get(before[1]).physical, symbols);
+        let Physical::Array(item) = of(2) else {
+            panic!("an array");
+        };
+        assert_eq!(types.get(*item).physical, Physical::Fixed(3));
+        assert_eq!(*of(3), Physical::Fixed(5), "two namespaces stay two");
+        let Physical::Union(next) = of(4) else {
+            panic!("a union");
+        };
+        assert_eq!(next[1], types.root);
+    }
+
+    #[test]
+    fn a_field_of_the_name_of_a_key_that_is_left_out_stays() {
+        let types = Types::parse(
+            r#"{"type":"record","name":"E","fields":[
+                {"name":"default","type":"int","default":"none"},
+                {"name":"aliases","type":"long","aliases":["default"]}]}"#,
+            &[],
+        )
+        .expect("a schema");
+        let Physical::Record(fields) = &types.get(types.root).physical else {
+            panic!("a record");
+        };
+        let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["default", "aliases"]);
+    }
+
+    proptest! {
+        /// apache-avro panics at a name that it does not like.
+        #[test]
+        fn no_name_and_no_namespace_makes_a_schema_unusable(
+            name in "[.a-z0-9 \\-]{0,6}|.{0,6}", namespace in "[.a-z0-9 \\-]{0,6}|.{0,6}"
+        ) {
+            // Avro's own types have no capital letter.
+            let name = format!("{name}X");
+            let schema = serde_json::json!({
+                "type": "record",
+                "name": &name,
+                "namespace": &namespace,
+                "aliases": [&namespace],
+                "fields": [{"name": "next", "type": ["null", &name]}],
+            });
+            let types = Types::parse(&schema.to_string(), &[]).map_err(TestCaseError::fail)?;
+            let Physical::Record(fields) = &types.get(types.root).physical else {
+                panic!("a record");
+            };
+            let Physical::Union(next) = &types.get(fields[0].1).physical else {
+                panic!("a union");
+            };
+            prop_assert_eq!(next[1], types.root);
+        }
     }
 }
