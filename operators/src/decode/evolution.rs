@@ -72,7 +72,7 @@ pub struct NewFields {
 }
 
 /// The fields of a registered schema that the job has no column for. None, when the schema cannot be used: the decoder
-/// says why of every record.
+/// says why of every record. That of JSON does not look at the schema, so that it is said here.
 pub fn new_fields(settings: &JobSettings, schema: &RegisteredSchema) -> NewFields {
     let fields = match (settings.format, schema.kind) {
         (Format::AvroSr, SchemaKind::Avro) => avro::fields(&schema.text, &schema.references),
@@ -81,7 +81,14 @@ pub fn new_fields(settings: &JobSettings, schema: &RegisteredSchema) -> NewField
         (Format::DebeziumJsonSr, SchemaKind::Json) => registered_change::fields(&schema.text),
         _ => return NewFields::default(),
     };
-    without_column(settings, &fields.unwrap_or_default())
+    match fields {
+        Ok(fields) => without_column(settings, &fields),
+        Err(why) if settings.format == Format::JsonSr => NewFields {
+            left_out: vec![format!("all that there are ({why})")],
+            ..NewFields::default()
+        },
+        Err(_) => NewFields::default(),
+    }
 }
 
 /// The same of a Connect schema, which came with a record.
@@ -92,13 +99,9 @@ pub(super) fn new_carried_fields(settings: &JobSettings, schema: &Value) -> NewF
 /// Those of a schema's fields that the job has no column for.
 fn without_column(settings: &JobSettings, fields: &[Field]) -> NewFields {
     let has = |name: &str| fields.iter().any(|field| field.name == name);
-    // By its first name that the schema has; JSON knows no aliases.
+    // By its first name that the schema has.
     let taken_by = |column: &Column| {
-        let aliases = match settings.format {
-            Format::AvroSr | Format::ProtobufSr => column.aliases,
-            _ => &[],
-        };
-        let mut names = std::iter::once(column.name).chain(aliases.iter().copied());
+        let mut names = std::iter::once(column.name).chain(column.aliases.iter().copied());
         names.find(|name| has(name))
     };
     let taken: Vec<&str> = settings.columns.iter().filter_map(taken_by).collect();
@@ -388,8 +391,60 @@ mod tests {
             (Format::DebeziumJson, SchemaKind::Json),
         ] {
             for text in ["", "{", "{}", "[]", "\"string\"", r#"{"properties":[]}"#] {
-                assert_eq!(found(format, kind, text), NewFields::default(), "{text}");
+                let NewFields { columns, left_out } = found(format, kind, text);
+                assert!(columns.is_empty(), "{text}: {columns:?}");
+                // Of a JSON Schema nothing else would say it.
+                let is_said = (format, kind) == (Format::JsonSr, SchemaKind::Json);
+                assert_eq!(left_out.len(), usize::from(is_said), "{text}: {left_out:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_fields_of_a_json_schema_are_found_behind_its_root() {
+        let schema = |more: &str| {
+            format!(
+                r##"{{{more},"definitions":{{
+                    "base":{{"properties":{{"event_id":{{"type":"string"}},"a":{{"type":"integer"}}}}}},
+                    "more":{{"allOf":[{{"$ref":"#/definitions/base"}},{{"$ref":"#/definitions/more"}}],
+                             "properties":{{"b":{{"type":"boolean"}}}}}},
+                    "next":{{"$ref":"#/definitions/more"}}}}}}"##
+            )
+        };
+        let expected = [("a", ColumnType::Long), ("b", ColumnType::Boolean)];
+        for root in [
+            r##""$ref":"#/definitions/more""##,
+            r##""$ref":"#/definitions/next""##,
+            r##""allOf":[{"$ref":"#/definitions/next"}]"##,
+            r##""allOf":[{"$ref":"#/definitions/base"},{"properties":{"b":{"type":"boolean"}}}]"##,
+            r##""oneOf":[{"type":"null"},{"$ref":"#/definitions/more"}]"##,
+            // What only narrows a value need not say its type again.
+            r##""$ref":"#/definitions/more","properties":{"a":{"minimum":0},"b":{"const":true}}"##,
+            // Alternatives that only say what is required.
+            r##""$ref":"#/definitions/more","anyOf":[{"required":["a"]},{"required":["b"]}]"##,
+        ] {
+            let found = found(Format::JsonSr, SchemaKind::Json, &schema(root));
+            let mut columns = columns(&found);
+            columns.sort_by_key(|(name, _)| name.to_owned());
+            assert_eq!(columns, expected, "{root}");
+            assert!(found.left_out.is_empty(), "{root}: {found:?}");
+        }
+        for root in [
+            r##""$ref":"#/definitions/none""##,
+            r##""$ref":"#""##,
+            r##""allOf":[{"$ref":"#"},{"$ref":"#"}]"##,
+            r##""oneOf":[{"$ref":"#/definitions/base"},{"$ref":"#/definitions/more"}]"##,
+        ] {
+            let found = found(Format::JsonSr, SchemaKind::Json, &schema(root));
+            assert!(found.columns.is_empty(), "{root}: {found:?}");
+            assert_eq!(found.left_out.len(), 1, "{root}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_of_json_that_a_column_takes_by_an_alias_becomes_no_other_column() {
+        let schema = r#"{"properties":{"id":{"type":"string"},"a":{"type":"integer"}}}"#;
+        let found = found(Format::JsonSr, SchemaKind::Json, schema);
+        assert_eq!(columns(&found), [("a", ColumnType::Long)]);
     }
 }

@@ -4,7 +4,8 @@
 //! fault was found. Each round changes some of them and puts them between good ones: nothing panics, every record is
 //! a row, a dead letter or nothing, and the good ones land as they do alone. What a round does follows from its seed.
 //!
-//! `STRANDLINE_FUZZ_ROUNDS` makes it longer, `STRANDLINE_FUZZ_SEED` repeats what a failure prints.
+//! `STRANDLINE_FUZZ_ROUNDS` makes it longer, `STRANDLINE_FUZZ_SEED` repeats what a failure prints; both together begin
+//! there, as CI does at another place with each commit.
 
 use std::sync::Arc;
 
@@ -230,9 +231,13 @@ fn fuzz(format: Format) {
         good.len(),
         format.name()
     );
-    let (begin, rounds) = match variable("STRANDLINE_FUZZ_SEED") {
-        Some(seed) => (seed, 1),
-        None => (0, variable("STRANDLINE_FUZZ_ROUNDS").unwrap_or(ROUNDS)),
+    let (seed, rounds) = (
+        variable("STRANDLINE_FUZZ_SEED"),
+        variable("STRANDLINE_FUZZ_ROUNDS"),
+    );
+    let (begin, rounds) = match seed {
+        Some(seed) => (seed, rounds.unwrap_or(1)),
+        None => (0, rounds.unwrap_or(ROUNDS)),
     };
     let mut landed = 0;
     for seed in begin..begin + rounds {

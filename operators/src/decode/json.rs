@@ -2,7 +2,9 @@
 //!
 //! # What a record must be
 //! One JSON object (RFC 8259) in UTF-8, nothing but whitespace around it. A field is a column's by its
-//! name, as decoded; other fields are skipped, but must be valid JSON too.
+//! name, as decoded; other fields are skipped, but must be valid JSON too. A column goes by the first of its
+//! names that stands in the record, its own, then its aliases; by the others it is skipped there. What is one
+//! column's own name is no other's alias.
 //!
 //! | a record that is | is |
 //! |---|---|
@@ -43,6 +45,7 @@
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use super::columns::ColumnBuilder;
 use super::each::{NullValue, Outcome, for_each_record};
@@ -53,7 +56,7 @@ use super::message::{Failure, excerpt};
 use super::scan::{Malformed, Scanner};
 use super::template::{Seen, Template};
 use super::{Decode, Decoded, SchemaIds};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::io::SchemaAnswer;
 use crate::record::{ErrorType, RawBatch};
 use crate::schema::{Column, ColumnType, decoded_schema};
@@ -71,7 +74,9 @@ pub struct JsonDecoder {
 pub(super) struct JsonRows {
     pub columns: Vec<Column>,
     schema: SchemaRef,
-    names: HashMap<String, usize>,
+    names: HashMap<String, Name>,
+    /// Whether a column has more than one name.
+    has_aliases: bool,
     event_id: Option<usize>,
     event_time: Option<usize>,
     pub builders: Vec<ColumnBuilder>,
@@ -79,18 +84,40 @@ pub(super) struct JsonRows {
     pub rows: usize,
     /// Columns that a record has no value for are left without a row, for the caller to fill; else they are null.
     pub leaves_absent: bool,
-    template: Template<Option<usize>>,
+    template: Template<Meaning>,
     scratch: Scratch,
     /// Records that were decoded as predicted.
     #[cfg(test)]
     pub predicted: usize,
 }
 
+/// A name of a column.
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    /// The column's place.
+    place: usize,
+    /// 0 is its own name, then its aliases follow.
+    rank: usize,
+}
+
+/// What a field is to the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// The value of the column at this place.
+    Column(usize),
+    /// A name of a column that goes by a better one in this record.
+    PassedOver,
+    /// No column's.
+    Other,
+}
+
 /// Kept between records only to keep its memory.
 #[derive(Debug, Default)]
 struct Scratch {
     text: String,
-    seen: Vec<Seen<Option<usize>>>,
+    seen: Vec<Seen<Meaning>>,
+    /// By column, the rank of the name that it goes by in the record.
+    ranks: Vec<usize>,
     present: Vec<bool>,
     unknown_keys: Vec<(usize, usize)>,
 }
@@ -101,7 +128,8 @@ impl JsonDecoder {
     /// `max_record_bytes` are `too_large`.
     ///
     /// # Errors
-    /// Columns of the same name; an id or a time that is no column, or of another type.
+    /// Columns of the same name; an id or a time that is no column, or of another type; an alias that two columns
+    /// have, or that is the way into a record.
     pub fn new(
         columns: &[Column],
         event_id: Option<usize>,
@@ -132,10 +160,12 @@ impl JsonRows {
         event_time: Option<usize>,
     ) -> Result<JsonRows> {
         let names = columns.iter().map(|column| column.name.to_owned());
-        JsonRows::of_fields(columns, names.collect(), event_id, event_time)
+        let mut rows = JsonRows::of_fields(columns, names.collect(), event_id, event_time)?;
+        rows.add_aliases()?;
+        Ok(rows)
     }
 
-    /// The same, out of fields that have other names than their columns.
+    /// The same, out of fields that have other names than their columns, and no aliases.
     pub fn of_fields(
         columns: &[Column],
         fields: Vec<String>,
@@ -144,10 +174,12 @@ impl JsonRows {
     ) -> Result<JsonRows> {
         super::check_columns(columns, event_id, event_time)?;
         let places = fields.into_iter().enumerate();
+        let name = |(place, field)| (field, Name { place, rank: 0 });
         Ok(JsonRows {
             columns: columns.to_vec(),
             schema: decoded_schema(columns),
-            names: places.map(|(place, field)| (field, place)).collect(),
+            names: places.map(name).collect(),
+            has_aliases: false,
             event_id,
             event_time,
             builders: columns
@@ -161,6 +193,39 @@ impl JsonRows {
             #[cfg(test)]
             predicted: 0,
         })
+    }
+
+    /// Adds the columns' aliases to their names.
+    fn add_aliases(&mut self) -> Result<()> {
+        for (place, column) in self.columns.iter().enumerate() {
+            for (before, &alias) in column.aliases.iter().enumerate() {
+                if alias.contains('.') {
+                    return Err(Error::configuration(format!(
+                        "the column `{}` has the alias `{alias}`: a field within a record, where JSON is not looked into",
+                        column.name
+                    ))
+                    .hint("leave the alias out, or use format `avro` or `avro_sr`, which know such names"));
+                }
+                let rank = before + 1;
+                match self.names.entry(alias.to_owned()) {
+                    Entry::Vacant(free) => {
+                        free.insert(Name { place, rank });
+                        self.has_aliases = true;
+                    }
+                    Entry::Occupied(taken) => {
+                        let other = taken.get();
+                        if other.rank > 0 && other.place != place {
+                            return Err(Error::configuration(format!(
+                                "the field `{alias}` would be two columns, `{}` and `{}`",
+                                self.columns[other.place].name, column.name
+                            ))
+                            .hint("leave one of them out, or its alias"));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether a record without a value for the column is a dead letter.
@@ -229,11 +294,12 @@ impl JsonRows {
     #[inline(always)]
     fn read_members_as_predicted(&mut self, json: &mut Scanner<'_>) -> Option<()> {
         let mut values = 0;
+        let mut passes_over = false;
         let mut found = Some(self.template.first(json.rest())?);
         while let Some(member) = found {
             json.at += member.length;
             match member.meaning {
-                Some(place) => match self.builders[place]
+                Meaning::Column(place) => match self.builders[place]
                     .append(json, &mut self.scratch.text)
                     .ok()?
                 {
@@ -242,7 +308,10 @@ impl JsonRows {
                     Appended::EmptyString => values += 1,
                     Appended::Nothing => {}
                 },
-                None => json.skip_value(1).ok()?,
+                skipped => {
+                    passes_over |= skipped == Meaning::PassedOver;
+                    json.skip_value(1).ok()?;
+                }
             }
             found = if json.peek() == Some(b'}') {
                 None
@@ -252,6 +321,9 @@ impl JsonRows {
         }
         json.skip_whitespace();
         json.expect(b'}', "").ok()?;
+        if passes_over && self.lacks_column_with_aliases() {
+            return None;
+        }
         if values < self.builders.len() && !self.leaves_absent {
             for place in 0..self.builders.len() {
                 if self.builders[place].len() == self.rows {
@@ -265,6 +337,14 @@ impl JsonRows {
         Some(())
     }
 
+    /// Whether a column with aliases has no value in this record: it may be one that the name which was passed over
+    /// is for, as the better one that was there in the record before is not in this one.
+    #[cold]
+    fn lacks_column_with_aliases(&self) -> bool {
+        let mut columns = self.columns.iter().zip(&self.builders);
+        columns.any(|(column, builder)| !column.aliases.is_empty() && builder.len() == self.rows)
+    }
+
     /// Decodes any record, and says what is wrong with a bad one; the columns must then be rolled back.
     fn decode_in_general(&mut self, text: &str) -> Result<(), Failure> {
         let mut json = Scanner::new(text);
@@ -276,6 +356,7 @@ impl JsonRows {
         if json.peek() != Some(b'{') {
             return Err(not_an_object(text, json));
         }
+        self.rank_names(json.clone());
         let mismatch = self
             .read_members(&mut json)
             .map_err(|malformed| not_json(text, malformed))?;
@@ -286,6 +367,41 @@ impl JsonRows {
             Some(failure) => Err(failure),
             None => self.fill_absent(),
         }
+    }
+
+    /// Notes by which of its names each column goes in an object, which comes next. What is wrong with the object is
+    /// found again by who reads it.
+    fn rank_names(&mut self, mut json: Scanner<'_>) {
+        self.scratch.ranks.clear();
+        self.scratch.ranks.resize(self.columns.len(), 0);
+        if self.has_aliases {
+            self.scratch.ranks.fill(usize::MAX);
+            let _ = self.rank_names_of(&mut json);
+        }
+    }
+
+    fn rank_names_of(&mut self, json: &mut Scanner<'_>) -> Result<(), Malformed> {
+        json.expect(b'{', "")?;
+        json.skip_whitespace();
+        let mut more = !json.eat(b'}');
+        while more {
+            json.skip_whitespace();
+            let key = json.text(&mut self.scratch.text)?;
+            if let Some(name) = self.names.get(key) {
+                let best = &mut self.scratch.ranks[name.place];
+                *best = name.rank.min(*best);
+            }
+            json.skip_whitespace();
+            json.expect(b':', "")?;
+            json.skip_whitespace();
+            json.skip_value(1)?;
+            json.skip_whitespace();
+            more = !json.eat(b'}');
+            if more {
+                json.expect(b',', "")?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads the whole document, object next. The failure, if any, is the first value that does not fit.
@@ -303,7 +419,13 @@ impl JsonRows {
             json.skip_whitespace();
             let key_start = json.at + 1;
             let key = json.text(&mut self.scratch.text)?;
-            let column = self.names.get(key).copied();
+            let meaning = match self.names.get(key) {
+                Some(&Name { place, rank }) if rank == self.scratch.ranks[place] => {
+                    Meaning::Column(place)
+                }
+                Some(_) => Meaning::PassedOver,
+                None => Meaning::Other,
+            };
             let key = (key_start, json.at - 1);
             json.skip_whitespace();
             json.expect(b':', "no `:` after a key")?;
@@ -311,20 +433,22 @@ impl JsonRows {
             self.scratch.seen.push(Seen {
                 start,
                 value: json.at,
-                meaning: column,
+                meaning,
             });
-            match column {
-                Some(place) if std::mem::replace(&mut self.scratch.present[place], true) => {
+            match meaning {
+                Meaning::Column(place)
+                    if std::mem::replace(&mut self.scratch.present[place], true) =>
+                {
                     return Err(Malformed {
                         at: key.0,
                         what: "a key for the second time",
                     });
                 }
-                Some(place) => {
+                Meaning::Column(place) => {
                     let failure = self.read_value(place, json)?;
                     mismatch = mismatch.or(failure);
                 }
-                None => {
+                Meaning::PassedOver | Meaning::Other => {
                     self.scratch.unknown_keys.push(key);
                     json.skip_value(1)?;
                 }

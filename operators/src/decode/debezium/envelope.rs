@@ -7,6 +7,9 @@ use super::members::Members;
 use super::steady::Steady;
 use crate::decode::scan::{Malformed, Scanner};
 
+/// The row of a change that has none.
+pub(super) const NO_ROW: &str = "{}";
+
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -38,6 +41,25 @@ impl Lsn<'_> {
     }
 }
 
+/// A log whose positions have several parts, and which parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Log {
+    /// None of these; PostgreSQL's position is an [`Lsn`].
+    #[default]
+    Other,
+    /// MySQL: file, position, row within the event.
+    Binlog,
+    /// SQL Server, Db2: LSN of the change, number within it, LSN of the commit.
+    ChangeTable,
+    /// Oracle: SCN, SCN of the commit, position in XStream, record set in LogMiner, number within it.
+    Redo,
+    /// MongoDB: order within the second, the second.
+    Oplog,
+}
+
+/// Parts that a position has at most.
+const MAX_PARTS: usize = 5;
+
 /// Where a change comes from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Source<'a> {
@@ -45,32 +67,10 @@ pub(super) struct Source<'a> {
     pub schema: Option<Cow<'a, str>>,
     pub db: Option<Cow<'a, str>>,
     pub lsn: Option<Lsn<'a>>,
-    /// MySQL's binary log: file, position, row within the event.
-    binlog: [Option<Cow<'a, str>>; 3],
-    /// SQL Server: change LSN and the number within it.
-    change: [Option<Cow<'a, str>>; 2],
+    /// The log that the parts are of.
+    log: Log,
+    parts: [Option<&'a str>; MAX_PARTS],
     ts_ms: Option<i64>,
-}
-
-impl Source<'_> {
-    /// Adds the place in the database's log to a text; `None` when the source says none.
-    pub fn write_position(&self, to: &mut String) -> Option<()> {
-        let mut join = |parts: &[Option<Cow<'_, str>>]| {
-            for (place, part) in parts.iter().flatten().enumerate() {
-                if place > 0 {
-                    to.push(':');
-                }
-                to.push_str(part);
-            }
-        };
-        match self {
-            Source { lsn: Some(lsn), .. } => to.push_str(lsn.text),
-            Source { binlog, .. } if binlog[0].is_some() => join(binlog),
-            Source { change, .. } if change[0].is_some() => join(change),
-            _ => return None,
-        }
-        Some(())
-    }
 }
 
 /// What a record says, besides its row. Texts of JSON are parts of the record.
@@ -92,10 +92,15 @@ pub(super) struct Envelope<'a> {
     pub source_ts_ms: Option<i64>,
     /// The part of the record that is read already, as a row.
     pub read_row: Option<&'a str>,
+    /// What an unwrapped row says of itself, as JSON.
+    row_op: Option<&'a str>,
+    row_ts_ms: Option<i64>,
     has_op: bool,
     has_image: bool,
     has_status: bool,
     has_id: bool,
+    has_event_count: bool,
+    has_data_collections: bool,
     is_wrapped: bool,
     is_object: bool,
     members: usize,
@@ -143,6 +148,7 @@ impl<'a> Envelope<'a> {
             let start = json.at;
             match member {
                 Member::Schema if wrapped.is_none() => {
+                    envelope.members += 1;
                     match rows
                         .last_schema()
                         // A number may be the beginning of a longer one.
@@ -154,6 +160,7 @@ impl<'a> Envelope<'a> {
                     wrapped = Some(json.between(start, json.at));
                 }
                 Member::Payload if payload.is_none() => {
+                    envelope.members += 1;
                     json.skip_value(1)?;
                     payload = Some(json.between(start, json.at));
                 }
@@ -201,12 +208,68 @@ impl<'a> Envelope<'a> {
         match self {
             _ if self.is_wrapped && self.document == "null" => Kind::NullPayload,
             _ if !self.is_object => Kind::NotAnObject,
-            _ if self.has_op && (self.has_image || self.op.as_deref() == Some("t")) => Kind::Change,
-            _ if self.has_op && self.op.as_deref() == Some("m") => Kind::Change,
+            _ if self.has_op && (self.has_image || self.is_without_images()) => Kind::Change,
             _ if self.members == 1 && self.ts_ms.is_some() => Kind::Heartbeat,
-            _ if self.has_status && self.has_id && self.ts_ms.is_some() => Kind::Transaction,
+            _ if self.is_transaction() => Kind::Transaction,
             _ => Kind::Row,
         }
+    }
+
+    /// Whether it is a truncation or a message, which need no image. They have a source, whose time is never left out:
+    /// without it `op` is a column of a row.
+    fn is_without_images(&self) -> bool {
+        matches!(self.op.as_deref(), Some("t" | "m")) && self.source.ts_ms.is_some()
+    }
+
+    /// Whether it is the begin or end of a transaction: it has members of such a marker, and no others. A table may
+    /// well have columns of those names among its own.
+    fn is_transaction(&self) -> bool {
+        let needed = [self.has_status, self.has_id, self.ts_ms.is_some()];
+        let others = [self.has_event_count, self.has_data_collections];
+        let own = needed.iter().chain(&others).filter(|is_there| **is_there);
+        needed == [true; 3] && own.count() == self.members
+    }
+
+    /// Leaves of an unwrapped row what it says of itself: its `op` is a column like any other.
+    pub fn take_as_row(&mut self) {
+        self.op = self.row_op.and_then(text_of);
+        self.ts_ms = self.row_ts_ms.or(self.ts_ms);
+    }
+
+    /// Adds the place of a change in the database's log to a text; `None` when it says none that tells it from others
+    /// with the same `row`.
+    pub fn write_position(&self, row: &str, to: &mut String) -> Option<()> {
+        let source = &self.source;
+        if let Some(lsn) = source.lsn {
+            to.push_str(lsn.text);
+            return Some(());
+        }
+        match (source.log, source.parts) {
+            (Log::Binlog, [Some(_), Some(_), ..]) => join(&source.parts, to),
+            (Log::ChangeTable, [Some(_), ..]) => join(&source.parts[..2], to),
+            // All that a snapshot's rows have.
+            (Log::ChangeTable, [None, _, Some(commit), ..]) => to.push_str(commit),
+            (Log::Redo, [Some(_), ..]) => join(&source.parts, to),
+            // Changes of one transaction share their place, and of a delete the key alone says which document it is.
+            (Log::Oplog, _) if row == NO_ROW => return None,
+            (Log::Oplog, [Some(order), second, ..]) => {
+                match second {
+                    Some(second) => to.push_str(second),
+                    None => to.push_str(&self.source_ts_ms?.to_string()),
+                }
+                to.push(':');
+                to.push_str(order);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Whether a member of the change is text.
+    #[cold]
+    pub fn is_text(&self, member: &str) -> bool {
+        let document: serde_json::Value = serde_json::from_str(self.document).unwrap_or_default();
+        document[member].is_string()
     }
 
     /// Takes a member of the envelope or of an unwrapped row.
@@ -260,18 +323,17 @@ impl<'a> Envelope<'a> {
                 self.has_status = matches!(text_of(value).as_deref(), Some("BEGIN" | "END"));
             }
             Member::Id => self.has_id = value.starts_with('"'),
-            Member::RowOp => self.op = text_of(value),
+            Member::EventCount => self.has_event_count = true,
+            Member::DataCollections => self.has_data_collections = true,
+            Member::RowOp => self.row_op = Some(value),
             Member::RowDeleted => {
-                if self.op.is_none() && text_of(value).as_deref() == Some("true") {
-                    self.op = Some(Cow::Borrowed("d"));
+                if self.row_op.is_none() && text_of(value).as_deref() == Some("true") {
+                    self.row_op = Some(r#""d""#);
                 }
             }
-            Member::RowTable => self.source.table = text_of(value),
-            Member::RowSchema => self.source.schema = text_of(value),
-            Member::RowDb => self.source.db = text_of(value),
-            Member::RowLsn => self.source.lsn = Lsn::of(value),
-            Member::RowTsMs => self.ts_ms = value.parse().ok(),
+            Member::RowTsMs => self.row_ts_ms = value.parse().ok(),
             Member::RowSourceTsMs => self.source_ts_ms = value.parse().ok(),
+            Member::RowSource(member) => self.source.say_of_row(member, value),
             Member::Source | Member::Schema | Member::Payload | Member::Other => {}
         }
         Ok(())
@@ -282,21 +344,61 @@ impl<'a> Source<'a> {
     fn take(&mut self, json: &mut Scanner<'a>, member: SourceMember) -> Scan<()> {
         let start = json.at;
         json.skip_value(2)?;
-        let value = json.between(start, json.at);
+        self.say(member, json.between(start, json.at));
+        Ok(())
+    }
+
+    /// Takes what an unwrapped row says of its source. Apart: changes in envelopes are read without it.
+    #[inline(never)]
+    fn say_of_row(&mut self, member: SourceMember, value: &'a str) {
+        self.say(member, value);
+    }
+
+    /// Takes what is said of the source.
+    #[inline]
+    fn say(&mut self, member: SourceMember, value: &'a str) {
         match member {
             SourceMember::Table => self.table = text_of(value),
             SourceMember::Schema => self.schema = text_of(value),
             SourceMember::Db => self.db = text_of(value),
             SourceMember::TsMs => self.ts_ms = value.parse().ok(),
             SourceMember::Lsn => self.lsn = Lsn::of(value),
-            SourceMember::File => self.binlog[0] = text_of(value),
-            SourceMember::Pos => self.binlog[1] = Some(Cow::Borrowed(value)),
-            SourceMember::Row => self.binlog[2] = Some(Cow::Borrowed(value)),
-            SourceMember::ChangeLsn => self.change[0] = text_of(value),
-            SourceMember::EventSerialNo => self.change[1] = Some(Cow::Borrowed(value)),
+            SourceMember::File => self.say_part(Log::Binlog, 0, value),
+            SourceMember::Pos => self.say_part(Log::Binlog, 1, value),
+            SourceMember::Row => self.say_part(Log::Binlog, 2, value),
+            SourceMember::ChangeLsn => self.say_part(Log::ChangeTable, 0, value),
+            SourceMember::EventSerialNo => self.say_part(Log::ChangeTable, 1, value),
+            SourceMember::CommitLsn => self.say_part(Log::ChangeTable, 2, value),
+            SourceMember::Scn => self.say_part(Log::Redo, 0, value),
+            SourceMember::CommitScn => self.say_part(Log::Redo, 1, value),
+            SourceMember::LcrPosition => self.say_part(Log::Redo, 2, value),
+            SourceMember::RsId => self.say_part(Log::Redo, 3, value),
+            SourceMember::Ssn => self.say_part(Log::Redo, 4, value),
+            SourceMember::Ord => self.say_part(Log::Oplog, 0, value),
+            SourceMember::Sec => self.say_part(Log::Oplog, 1, value),
             SourceMember::Other => {}
         }
-        Ok(())
+    }
+
+    /// Takes a part of a position, `place` below [`MAX_PARTS`]. A source is of one log; what it says of it last counts.
+    fn say_part(&mut self, log: Log, place: usize, value: &'a str) {
+        if self.log != log {
+            self.log = log;
+            self.parts = [None; MAX_PARTS];
+        }
+        let text = value.strip_prefix('"');
+        let text = text.and_then(|text| text.strip_suffix('"'));
+        self.parts[place] = (value != "null").then_some(text.unwrap_or(value));
+    }
+}
+
+/// Adds the parts that there are to a text.
+fn join(parts: &[Option<&str>], to: &mut String) {
+    for (place, part) in parts.iter().flatten().enumerate() {
+        if place > 0 {
+            to.push(':');
+        }
+        to.push_str(part);
     }
 }
 

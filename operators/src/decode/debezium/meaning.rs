@@ -16,14 +16,16 @@ pub(super) enum Member {
     Status,
     /// Of a transaction marker.
     Id,
+    /// Of a transaction marker.
+    EventCount,
+    /// Of a transaction marker.
+    DataCollections,
     RowOp,
     RowDeleted,
-    RowTable,
-    RowSchema,
-    RowDb,
-    RowLsn,
     RowTsMs,
     RowSourceTsMs,
+    /// What an unwrapped row says of its source, but for the time.
+    RowSource(SourceMember),
     /// Any other.
     Other,
 }
@@ -41,15 +43,26 @@ impl Member {
             "ts_ms" => Member::TsMs,
             "status" => Member::Status,
             "id" => Member::Id,
+            "event_count" => Member::EventCount,
+            "data_collections" => Member::DataCollections,
             "__op" => Member::RowOp,
             "__deleted" => Member::RowDeleted,
-            "__table" | "__source_table" => Member::RowTable,
-            "__schema" | "__source_schema" => Member::RowSchema,
-            "__db" | "__source_db" => Member::RowDb,
-            "__lsn" | "__source_lsn" => Member::RowLsn,
             "__ts_ms" => Member::RowTsMs,
             "__source_ts_ms" => Member::RowSourceTsMs,
-            _ => Member::Other,
+            _ => Member::of_row(key),
+        }
+    }
+
+    /// What the key means that is none of an envelope: `add.fields` of `lsn` makes it `__lsn`, and of `source.lsn`
+    /// `__source_lsn`.
+    fn of_row(key: &str) -> Member {
+        let of_source = key.strip_prefix("__source_");
+        match of_source.or_else(|| key.strip_prefix("__")) {
+            Some(key) => match SourceMember::of(key) {
+                SourceMember::Other => Member::Other,
+                member => Member::RowSource(member),
+            },
+            None => Member::Other,
         }
     }
 }
@@ -67,9 +80,19 @@ pub(super) enum SourceMember {
     File,
     Pos,
     Row,
-    /// SQL Server's position.
+    /// SQL Server's and Db2's position.
     ChangeLsn,
     EventSerialNo,
+    CommitLsn,
+    /// Oracle's position.
+    Scn,
+    CommitScn,
+    LcrPosition,
+    RsId,
+    Ssn,
+    /// MongoDB's position.
+    Ord,
+    Sec,
     /// Any other.
     Other,
 }
@@ -88,6 +111,14 @@ impl SourceMember {
             "row" => SourceMember::Row,
             "change_lsn" => SourceMember::ChangeLsn,
             "event_serial_no" => SourceMember::EventSerialNo,
+            "commit_lsn" => SourceMember::CommitLsn,
+            "scn" => SourceMember::Scn,
+            "commit_scn" => SourceMember::CommitScn,
+            "lcr_position" => SourceMember::LcrPosition,
+            "rs_id" => SourceMember::RsId,
+            "ssn" => SourceMember::Ssn,
+            "ord" => SourceMember::Ord,
+            "sec" => SourceMember::Sec,
             _ => SourceMember::Other,
         }
     }

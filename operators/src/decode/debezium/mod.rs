@@ -4,9 +4,9 @@
 //! |---|---|
 //! | an envelope: `op`, `before`, `after`, `source`, `ts_ms` | a row of `after`; of `before` when it is a delete (`d`); of nulls when it is a truncation (`t`) |
 //! | that within Connect's `schema` and `payload` | the same; the schema says what integers and quoted decimals mean |
-//! | an object without `op`: a row unwrapped already (`ExtractNewRecordState`) | that row |
+//! | an object without `op`, or with `op` but neither images nor a source: a row unwrapped already (`ExtractNewRecordState`) | that row |
 //! | null: a tombstone | dropped |
-//! | a heartbeat (`ts_ms` alone), a transaction marker (`status`, `id`, `ts_ms`, ...) | dropped |
+//! | a heartbeat (`ts_ms` alone), a transaction marker (`status`, `id`, `ts_ms`, with `event_count` and `data_collections` or without, and nothing else) | dropped |
 //! | Connect's wrapper with `payload` null | `null_value` |
 //! | a logical decoding message (`m`) or another `op`; a create, update or read without `after` | `schema_mismatch` |
 //! | anything that [`json`](super::json) makes a dead letter | the same |
@@ -15,7 +15,7 @@
 //!
 //! | column | type | |
 //! |---|---|---|
-//! | `__op` | string | `c`, `u`, `d`, `r` (snapshot), `t`; of an unwrapped row only what it says itself |
+//! | `__op` | string | `c`, `u`, `d`, `r` (snapshot), `t`; of an unwrapped row only what its own `__op` and `__deleted` say |
 //! | `__table`, `__schema`, `__db` | string | of the source |
 //! | `__ts_ms`, `__source_ts_ms` | long or timestamptz | the connector's time, the database's time |
 //! | `__lsn` | long | the position in PostgreSQL's log |
@@ -27,6 +27,16 @@
 //! else `db.schema.table:position:op:hash`, of the source's position and the row's text. The position alone
 //! would not do: a snapshot has one for all of its rows. Two equal rows at one position, in a table without
 //! a primary key, count as one.
+//!
+//! | database | its position |
+//! |---|---|
+//! | PostgreSQL | `lsn` |
+//! | MySQL, MariaDB | `file`, `pos`, `row` |
+//! | SQL Server, Db2 | `change_lsn`, `event_serial_no`; of a snapshot `commit_lsn` |
+//! | Oracle | `scn`, `commit_scn`, `lcr_position` (XStream), `rs_id`, `ssn` (LogMiner) |
+//! | MongoDB | `sec`, else the database's time; `ord` |
+//!
+//! An unwrapped row says it in `__lsn` or `__source_lsn`, and so on (`add.fields`).
 
 mod envelope;
 mod meaning;
@@ -42,7 +52,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::columns::{ColumnBuilder, Reading, Unit};
+use super::columns::{ColumnBuilder, Reading, Unit, Values};
 use super::each::{NullValue, Outcome, for_each_record};
 use super::framing::Framing;
 use super::json::{JsonRows, not_json, not_utf8};
@@ -54,11 +64,25 @@ use crate::io::SchemaAnswer;
 use crate::job::{JobSettings, QuotedDecimals};
 use crate::record::{ErrorType, RawBatch};
 use crate::schema::{Column, ColumnType, decoded_schema};
-use envelope::{Envelope, Kind, ReadRow, Shapes};
+use envelope::{Envelope, Kind, NO_ROW, ReadRow, Shapes};
 use readings::Readings;
 
 /// What Debezium writes where the database did not say (`unavailable.value.placeholder`).
 const UNAVAILABLE: &str = "__debezium_unavailable_value";
+
+/// The same where the value would be an array or an object (Debezium's `UnchangedToastedPlaceholder`).
+const UNAVAILABLE_NESTED: [&str; 5] = [
+    // text[], varchar[], json[]
+    r#"["__debezium_unavailable_value"]"#,
+    // integer[], bigint[], date[]: the bytes of the text.
+    "[95,95,100,101,98,101,122,105,117,109,95,117,110,97,118,97,105,108,97,98,108,101,95,118,97,108,117,101]",
+    // hstore, as a map and as JSON
+    r#"{"__debezium_unavailable_value":"__debezium_unavailable_value"}"#,
+    // bytea[], in base64
+    r#"["X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="]"#,
+    // uuid[]: Java's `UUID.nameUUIDFromBytes` of the text.
+    r#"["b68a35a7-17ad-35b3-af2a-ae46edb4545a"]"#,
+];
 
 /// Where the columns are that hold what the envelope says.
 #[derive(Clone, Copy, Debug, Default)]
@@ -201,7 +225,7 @@ impl Changes {
             rows: &mut self.rows,
             readings: &mut self.readings,
         };
-        let envelope = Envelope::read(text, &mut self.shapes, &mut in_place)
+        let mut envelope = Envelope::read(text, &mut self.shapes, &mut in_place)
             .map_err(|malformed| not_json(text, malformed))?;
         let row = match envelope.kind() {
             Kind::Heartbeat | Kind::Transaction => return Ok(Outcome::Dropped),
@@ -219,7 +243,10 @@ impl Changes {
                     "`payload` is null: Connect's wrapper without a change",
                 ));
             }
-            Kind::Row => envelope.document,
+            Kind::Row => {
+                envelope.take_as_row();
+                envelope.document
+            }
             Kind::Change => envelope.row()?,
         };
         if envelope
@@ -270,7 +297,7 @@ impl Changes {
                     Failure::new(
                         ErrorType::MissingEventId,
                         format!(
-                            "field `{}`, the event id, is absent, null or empty, and the change has no position in its source either",
+                            "field `{}`, the event id, is absent, null or empty, and the change has no position in its source either that tells it from others",
                             self.rows.columns[place].name
                         ),
                     )
@@ -299,7 +326,7 @@ impl Changes {
         let mut names: Vec<&str> = Vec::new();
         for &place in &self.may_be_unavailable {
             let builder = &mut self.rows.builders[place];
-            if builder.len() > at && builder.ends_with_bytes(UNAVAILABLE.as_bytes()) {
+            if builder.len() > at && ends_unavailable(builder) {
                 builder.truncate(at);
                 builder.append_null();
                 names.push(self.rows.columns[place].name);
@@ -376,6 +403,22 @@ impl Changes {
     }
 }
 
+/// Whether the last row of a column stands for a value that the database did not say.
+#[inline]
+fn ends_unavailable(builder: &ColumnBuilder) -> bool {
+    match &builder.values {
+        // A null is empty here.
+        Values::Strings(strings) => match strings.last().as_bytes() {
+            nested @ [b'[' | b'{', ..] => {
+                let mut shapes = UNAVAILABLE_NESTED.iter();
+                shapes.any(|shape| shape.as_bytes() == nested)
+            }
+            text => text == UNAVAILABLE.as_bytes(),
+        },
+        _ => builder.ends_with_bytes(UNAVAILABLE.as_bytes()),
+    }
+}
+
 fn push(builder: &mut ColumnBuilder, text: &str) -> std::result::Result<(), Failure> {
     builder.push_string(text).map_err(|_| {
         Failure::new(
@@ -424,7 +467,7 @@ impl Scratch {
         }
         id.pop();
         id.push(':');
-        source.write_position(id)?;
+        envelope.write_position(row, id)?;
         id.push(':');
         id.push_str(envelope.op.as_deref().unwrap_or_default());
         let hash = match envelope.before {
@@ -463,12 +506,16 @@ impl Envelope<'_> {
         let op = self.op.as_deref().unwrap_or_default();
         match (op, self.after, self.before) {
             ("c" | "u" | "r", Some(after), _) => Ok(after),
+            ("c" | "u" | "r", None, _) if self.is_text("after") => mismatch(format!(
+                "`op` is `{op}`, and `after` is text, as MongoDB's documents are: it must be an object; unwrap it in \
+                 the connector (`ExtractNewDocumentState`)"
+            )),
             ("c" | "u" | "r", None, _) => {
                 mismatch(format!("`op` is `{op}`, but `after` is absent or null"))
             }
             ("d", _, Some(before)) => Ok(before),
             // The database gives no former row (REPLICA IDENTITY NOTHING), or all rows went.
-            ("d" | "t", _, _) => Ok("{}"),
+            ("d" | "t", _, _) => Ok(NO_ROW),
             ("m", _, _) => {
                 mismatch("`op` is `m`: a logical decoding message carries no row".to_owned())
             }

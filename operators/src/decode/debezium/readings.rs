@@ -11,7 +11,7 @@ const MAX_SCHEMAS: usize = 64;
 /// The readings of the columns, for each schema seen.
 #[derive(Debug)]
 pub(super) struct Readings {
-    columns: Vec<(&'static str, ColumnType)>,
+    columns: Vec<Column>,
     /// Without a schema, by column.
     plain: Vec<Reading>,
     known: Vec<(Box<str>, Vec<Reading>)>,
@@ -28,7 +28,7 @@ impl Readings {
             ..plain
         };
         Readings {
-            columns: columns.iter().map(|c| (c.name, c.column_type)).collect(),
+            columns: columns.to_vec(),
             plain: columns.iter().map(of_column).collect(),
             known: Vec::new(),
             current: None,
@@ -78,13 +78,15 @@ impl Readings {
         let row = image("after")
             .or_else(|| image("before"))
             .unwrap_or(top.clone());
+        let named = |name: &str| row.iter().find(|field| field["field"] == name);
         self.columns
             .iter()
             .zip(&self.plain)
-            .map(|((name, column_type), plain)| {
-                let field = row.iter().find(|field| field["field"] == *name);
-                field.map_or(*plain, |field| Reading {
-                    refuses: is_of_another_kind(field, *column_type),
+            .map(|(column, plain)| {
+                // By its first name that the row has, as the row's decoder takes it.
+                let mut names = std::iter::once(column.name).chain(column.aliases.iter().copied());
+                names.find_map(named).map_or(*plain, |field| Reading {
+                    refuses: is_of_another_kind(field, column.column_type),
                     ..reading(field)
                 })
             })

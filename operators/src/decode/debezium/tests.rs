@@ -5,6 +5,8 @@ use arrow_array::types::{
     Date32Type, Decimal128Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use arrow_array::{Array, RecordBatch};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -329,6 +331,287 @@ fn what_the_database_did_not_say_is_null_and_noted() {
     let row = row(&decoded.columns, 0);
     assert_eq!(row.get("note"), None);
     assert_eq!(row["__unavailable"], json!("[\"note\"]"));
+}
+
+#[test]
+fn what_the_database_did_not_say_of_an_array_or_an_object_is_null_too() {
+    let update = |note: Value| {
+        let after = json!({"event_id": "a", "event_time": "2026-11-21T10:00:00Z", "note": note});
+        let decoded = decode(&[Some(envelope("u", Value::Null, after))]);
+        assert_eq!(decoded.failures, []);
+        row(&decoded.columns, 0)
+    };
+    let as_map = json!({UNAVAILABLE: UNAVAILABLE});
+    for placeholder in [
+        json!([UNAVAILABLE]),
+        json!(UNAVAILABLE.as_bytes()),
+        // `hstore.handling.mode` map and json.
+        as_map.clone(),
+        json!(as_map.to_string()),
+        json!([STANDARD.encode(UNAVAILABLE)]),
+        json!(["b68a35a7-17ad-35b3-af2a-ae46edb4545a"]),
+    ] {
+        let row = update(placeholder.clone());
+        assert_eq!(row.get("note"), None, "{placeholder}");
+        assert_eq!(row["__unavailable"], json!("[\"note\"]"), "{placeholder}");
+    }
+    for said in [
+        json!([]),
+        json!([95, 95, 100]),
+        json!([UNAVAILABLE, "a"]),
+        json!({"a": UNAVAILABLE}),
+        json!({}),
+    ] {
+        let row = update(said.clone());
+        assert_eq!(row["note"], json!(said.to_string()));
+        assert_eq!(row.get("__unavailable"), None, "{said}");
+    }
+}
+
+/// The event id of a record without one of its own; `None` when it does not land for want of it.
+fn event_id(record: Value) -> Option<String> {
+    let decoded = decode(&[Some(record)]);
+    match decoded.failures.as_slice() {
+        [] => {
+            let ids = decoded.columns.column(0).as_string::<i32>();
+            Some(ids.value(0).to_owned())
+        }
+        [failure] => {
+            assert_eq!(failure.error_type, ErrorType::MissingEventId);
+            None
+        }
+        more => panic!("one record, several failures: {more:?}"),
+    }
+}
+
+/// As the connectors' `SourceInfoStructMaker`s have it; only PostgreSQL's is held against real output.
+#[test]
+fn a_change_of_any_of_these_databases_has_a_position() {
+    let stream = json!({
+        "change_lsn": "0000002a:00000888:0003", "commit_lsn": "0000002a:00000888:0005", "event_serial_no": 2
+    });
+    let snapshot = json!({
+        "change_lsn": null, "commit_lsn": "0000002a:000003c8:0003", "event_serial_no": null
+    });
+    let oracle = |commit_scn: Value, lcr_position: Value, rs_id: Value| {
+        json!({
+            "txId": "0a001f00", "scn": "2122185", "commit_scn": commit_scn, "lcr_position": lcr_position,
+            "rs_id": rs_id, "ssn": 3, "redo_thread": 1, "user_name": null
+        })
+    };
+    let none = Value::Null;
+    let record_set = json!("0x00008d.0001b7e4.0010");
+    for (source, position) in [
+        (json!({"lsn": 4242, "txId": 7}), "4242"),
+        (
+            json!({"server_id": 1, "gtid": null, "file": "binlog.000003", "pos": 990, "row": 2, "query": null}),
+            "binlog.000003:990:2",
+        ),
+        (stream, "0000002a:00000888:0003:2"),
+        (snapshot, "0000002a:000003c8:0003"),
+        (
+            json!({"change_lsn": "00000000:00a1b2c3", "commit_lsn": "00000000:00a1b2d4"}),
+            "00000000:00a1b2c3",
+        ),
+        (
+            oracle(json!("2122190"), none.clone(), record_set),
+            "2122185:2122190:0x00008d.0001b7e4.0010:3",
+        ),
+        (
+            oracle(json!("2122190"), json!("0000a1"), none.clone()),
+            "2122185:2122190:0000a1:3",
+        ),
+        (oracle(none.clone(), none.clone(), none), "2122185:3"),
+        (json!({"collection": "orders", "ord": 31}), "5000:31"),
+        (json!({"sec": 1_422_998_530, "ord": 6}), "1422998530:6"),
+    ] {
+        let mut whole = json!({"ts_ms": 5000, "db": "shop", "table": "orders"});
+        for (member, value) in source.as_object().expect("an object") {
+            whole[member] = value.clone();
+        }
+        let change = |op: &str, note: &str| {
+            let mut change = envelope(op, Value::Null, json!({"note": note}));
+            change["source"] = whole.clone();
+            event_id(change).expect("an id")
+        };
+        let id = change("c", "a");
+        let prefix = format!("shop..orders:{position}:c:");
+        assert!(id.starts_with(&prefix), "{id} of {whole}");
+        assert_eq!(change("c", "a"), id, "the same change read again");
+        assert_ne!(change("c", "b"), id, "another row at one position");
+        assert_ne!(change("u", "a"), id, "another change at one position");
+    }
+}
+
+#[test]
+fn what_does_not_tell_changes_apart_is_no_position() {
+    for source in [
+        json!({"ts_ms": 5000, "table": "orders"}),
+        json!({"ts_ms": 5000, "file": "binlog.000003"}),
+        json!({"ts_ms": 5000, "change_lsn": null, "commit_lsn": null}),
+        json!({"ts_ms": 5000, "scn": null, "commit_scn": "2122190"}),
+        json!({"ts_ms": 5000, "sec": 5}),
+    ] {
+        let mut change = envelope("c", Value::Null, json!({"note": "a"}));
+        change["source"] = source;
+        assert_eq!(event_id(change.clone()), None, "{change}");
+    }
+    // Two deletes in one of MongoDB's transactions say the same.
+    let mut delete = envelope("d", Value::Null, Value::Null);
+    delete["source"] = json!({"ts_ms": 5000, "collection": "orders", "ord": 31});
+    assert_eq!(event_id(delete), None);
+}
+
+#[test]
+fn a_row_unwrapped_already_says_its_position_itself() {
+    for prefix in ["__source_", "__"] {
+        let row = |position: Value| {
+            let mut row = json!({"note": "a", "__op": "c", "__db": "shop", "__table": "orders", "__source_ts_ms": 5000});
+            for (member, value) in position.as_object().expect("an object") {
+                row[format!("{prefix}{member}")] = value.clone();
+            }
+            event_id(row)
+        };
+        for (position, expected) in [
+            (
+                json!({"file": "binlog.000003", "pos": 990, "row": 2}),
+                "binlog.000003:990:2",
+            ),
+            (json!({"lsn": 17}), "17"),
+            (
+                json!({"change_lsn": "2a:3", "event_serial_no": 1}),
+                "2a:3:1",
+            ),
+            (json!({"collection": "orders", "ord": 31}), "5000:31"),
+        ] {
+            let id = row(position).expect("an id");
+            let expected = format!("shop..orders:{expected}:c:");
+            assert!(id.starts_with(&expected), "{id}");
+        }
+        assert_eq!(row(json!({"file": null, "pos": null, "row": null})), None);
+    }
+}
+
+#[test]
+fn a_document_of_mongodb_that_is_text_is_said_to_be_that() {
+    let document = json!({"_id": 1}).to_string();
+    for op in ["c", "u", "r"] {
+        let decoded = decode(&[Some(envelope(op, Value::Null, json!(document)))]);
+        let [failure] = decoded.failures.as_slice() else {
+            panic!("one failure: {:?}", decoded.failures);
+        };
+        assert_eq!(failure.error_type, ErrorType::SchemaMismatch);
+        assert!(failure.message.contains("MongoDB"), "{}", failure.message);
+    }
+}
+
+#[test]
+fn a_row_with_columns_of_a_markers_names_is_no_marker() {
+    let decoded = decode(&[
+        Some(json!({"event_id": "a", "id": "7", "status": "BEGIN", "ts_ms": 1})),
+        Some(
+            json!({"event_id": "a", "id": "7", "status": "END", "event_count": 1, "data_collections": [], "ts_ms": 1}),
+        ),
+        Some(json!({"event_id": "a", "id": "7", "status": "END", "__ts_ms": 1})),
+        Some(json!({"id": "7", "status": "END", "__ts_ms": 1})),
+        Some(json!({"id": "7", "status": "END", "ts_ms": 1, "schema": "x"})),
+        Some(json!({"ts_ms": 1, "payload": "x"})),
+        Some(json!({"__ts_ms": 1})),
+        // These are signs of a transaction and of life.
+        Some(json!({"id": "7", "status": "END", "ts_ms": 1})),
+        Some(
+            json!({"id": "7", "status": "END", "event_count": 1, "data_collections": [], "ts_ms": 1}),
+        ),
+        Some(json!({"ts_ms": 1})),
+    ]);
+    assert_eq!(decoded.rows, [0, 1, 2]);
+    let failed: Vec<u32> = decoded.failures.iter().map(|f| f.record).collect();
+    assert_eq!(failed, [3, 4, 5, 6], "without an event id, but not dropped");
+    assert_eq!(decoded.dropped, 3);
+}
+
+#[test]
+fn an_op_that_is_a_column_of_a_row_says_nothing_of_the_change() {
+    let unwrapped = |more: Value| {
+        let mut row = json!({"event_id": "a", "event_time": "2026-11-21T10:00:00Z", "note": "n"});
+        for (member, value) in more.as_object().expect("an object") {
+            row[member] = value.clone();
+        }
+        Some(row)
+    };
+    let decoded = decode(&[
+        unwrapped(json!({"op": "d"})),
+        unwrapped(json!({"op": "t"})),
+        unwrapped(json!({"op": "m"})),
+        unwrapped(json!({"op": "d", "__op": "u"})),
+        unwrapped(json!({"op": "c", "__deleted": "true"})),
+        unwrapped(json!({"ts_ms": 7, "__ts_ms": 8})),
+    ]);
+    assert_eq!(decoded.failures, []);
+    let said: Vec<(Value, Value, Value)> = (0..5)
+        .map(|at| row(&decoded.columns, at))
+        .map(|row| {
+            (
+                row["note"].clone(),
+                row["__op"].clone(),
+                row["__deleted"].clone(),
+            )
+        })
+        .collect();
+    let said_of = |op: Value, deleted: Value| (json!("n"), op, deleted);
+    assert_eq!(
+        said,
+        [
+            said_of(Value::Null, Value::Null),
+            said_of(Value::Null, Value::Null),
+            said_of(Value::Null, Value::Null),
+            said_of(json!("u"), json!(false)),
+            said_of(json!("d"), json!(true)),
+        ]
+    );
+    assert_eq!(row(&decoded.columns, 5)["__ts_ms"], json!(8));
+}
+
+#[test]
+fn a_truncation_and_a_message_need_no_images() {
+    let decoded = decode(&[
+        Some(json!({"op": "t", "source": source(), "ts_ms": 1})),
+        Some(json!({"op": "m", "source": source(), "ts_ms": 1, "message": {"prefix": "p"}})),
+    ]);
+    assert_eq!(decoded.rows, [0]);
+    assert_eq!(row(&decoded.columns, 0)["__op"], json!("t"));
+    assert_eq!(decoded.failures.len(), 1);
+    assert_eq!(decoded.failures[0].error_type, ErrorType::SchemaMismatch);
+}
+
+#[test]
+fn a_field_that_is_a_columns_by_an_alias_is_read_as_its_schema_says() {
+    let settings = JobSettings {
+        columns: [
+            &COLUMNS[..2],
+            &[Column::optional("seen", ColumnType::Timestamp).aliases(&["seen_at"])],
+        ]
+        .concat(),
+        ..settings()
+    };
+    let fields = json!([
+        {"type": "int64", "name": "org.apache.kafka.connect.data.Timestamp", "field": "seen_at"},
+    ]);
+    let after = json!({"event_id": "a", "event_time": "2026-11-21T10:00:00Z", "seen_at": 5_000});
+    let record = json!({
+        "schema": {"type": "struct", "fields": [
+            {"type": "struct", "optional": true, "field": "after", "fields": fields},
+        ]},
+        "payload": envelope("c", Value::Null, after)
+    })
+    .to_string();
+    let mut decoder = DebeziumDecoder::new(&settings, Some(0), 1).expect("a decoder");
+    // Twice: the second is read as the first one predicts.
+    let decoded = decoder.decode(&raw_batch(&[Some(&record), Some(&record)]));
+    assert_eq!(decoded.failures, []);
+    let seen = decoded.columns.column(2);
+    let seen = seen.as_primitive::<TimestampMicrosecondType>();
+    assert_eq!(seen.values().to_vec(), [5_000_000, 5_000_000]);
 }
 
 #[test]

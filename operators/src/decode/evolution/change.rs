@@ -41,7 +41,13 @@ pub(super) fn described(names: &[&str]) -> Described {
     let has = |name: &&str| names.contains(name);
     match (has(&"op"), has(&"after")) {
         (true, true) => Described::Change,
-        (false, false) if names != HEARTBEAT && !TRANSACTION.iter().all(has) => Described::Row,
+        (false, false) => {
+            let is_marker = names.len() == TRANSACTION.len() && TRANSACTION.iter().all(has);
+            match is_marker || names == HEARTBEAT {
+                true => Described::NoRow,
+                false => Described::Row,
+            }
+        }
         _ => Described::NoRow,
     }
 }
@@ -56,6 +62,8 @@ mod tests {
         assert_eq!(of("before after source op ts_ms"), Described::Change);
         assert_eq!(of("id name __op"), Described::Row);
         assert_eq!(of("id status ts_ms"), Described::Row);
+        let with_others = "status id event_count data_collections ts_ms name";
+        assert_eq!(of(with_others), Described::Row);
         for no_row in [
             "ts_ms",
             "status id event_count data_collections ts_ms",

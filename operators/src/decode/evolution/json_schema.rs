@@ -1,5 +1,7 @@
 //! The fields of a JSON Schema, and the column that would hold each.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 use super::Field;
@@ -11,16 +13,69 @@ pub(super) const MAX_STEPS: usize = 8;
 /// The properties of the object that the schema describes.
 ///
 /// # Errors
-/// It is not JSON.
+/// It is not JSON, or names no properties.
 pub(super) fn fields(text: &str) -> Result<Vec<Field>, String> {
     let schema: Value = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
-    let properties = schema.get("properties").and_then(Value::as_object);
-    let properties = properties.into_iter().flatten();
-    let field = |(name, of): (&String, &Value)| Field {
-        name: name.clone(),
-        column_type: column_type(&schema, of, MAX_STEPS),
-    };
-    Ok(properties.map(field).collect())
+    let mut fields: Vec<Field> = Vec::new();
+    let mut places = BTreeMap::new();
+    for (name, of) in properties(&schema) {
+        let found = column_type(&schema, of, MAX_STEPS);
+        let place = *places.entry(name.as_str()).or_insert(fields.len());
+        match fields.get_mut(place) {
+            // A part of the schema that only narrows the values need not say their type.
+            Some(field) if field.column_type.is_err() => field.column_type = found,
+            Some(_) => {}
+            None => fields.push(Field {
+                name: name.clone(),
+                column_type: found,
+            }),
+        }
+    }
+    if fields.is_empty() {
+        return Err("the JSON Schema names no properties of its object".to_owned());
+    }
+    Ok(fields)
+}
+
+/// The properties of the object that the schema describes: its own, those behind a reference, those of all that it is
+/// put together of (`allOf`), and those of its one alternative besides null. A name may come several times.
+fn properties(root: &Value) -> Vec<(&String, &Value)> {
+    let mut found = Vec::new();
+    // Not by recursion: a schema may be a long chain of references.
+    let mut open = vec![root];
+    // Each reference is followed once, so that one into itself ends.
+    let mut followed = BTreeSet::new();
+    while let Some(of) = open.pop() {
+        if let Some(Value::Object(own)) = of.get("properties") {
+            found.extend(own);
+        }
+        if let Some(Value::Array(parts)) = of.get("allOf") {
+            open.extend(parts.iter().rev());
+        }
+        for word in ["oneOf", "anyOf"] {
+            if let Some(Value::Array(alternatives)) = of.get(word) {
+                open.extend(besides_null(alternatives));
+            }
+        }
+        if let Some(Value::String(reference)) = of.get("$ref")
+            && followed.insert(reference)
+        {
+            open.extend(referred(root, reference));
+        }
+    }
+    found
+}
+
+/// What a reference leads to.
+fn referred<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
+    root.pointer(reference.strip_prefix('#')?)
+}
+
+/// The one alternative that is not null.
+fn besides_null(alternatives: &[Value]) -> Option<&Value> {
+    let is_null = |one: &&Value| one.get("type").is_some_and(|t| t == "null");
+    let mut others = alternatives.iter().filter(|one| !is_null(one));
+    others.next().filter(|_| others.next().is_none())
 }
 
 /// The type that holds every value, null aside; else what the schema says, for a person.
@@ -44,19 +99,16 @@ pub(super) fn resolve<'a>(
         return Err("a reference that leads far".to_owned());
     };
     if let Some(Value::String(reference)) = of.get("$ref") {
-        let target = reference.strip_prefix('#');
-        return match target.and_then(|pointer| root.pointer(pointer)) {
+        return match referred(root, reference) {
             Some(target) => resolve(root, target, steps),
             None => Err(format!("of what `{reference}` says")),
         };
     }
     for word in ["oneOf", "anyOf"] {
         if let Some(Value::Array(branches)) = of.get(word) {
-            let is_null = |branch: &&Value| branch.get("type").is_some_and(|t| t == "null");
-            let mut others = branches.iter().filter(|branch| !is_null(branch));
-            return match (others.next(), others.next()) {
-                (Some(only), None) => resolve(root, only, steps),
-                _ => Err("of several types".to_owned()),
+            return match besides_null(branches) {
+                Some(only) => resolve(root, only, steps),
+                None => Err("of several types".to_owned()),
             };
         }
     }

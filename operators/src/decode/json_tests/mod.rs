@@ -1,5 +1,6 @@
 //! The JSON decoder against the model, and against cases that everyone gets wrong once.
 
+mod aliases;
 mod bounds;
 mod failures;
 mod generated;
