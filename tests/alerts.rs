@@ -12,7 +12,7 @@ fn the_rules_are_accepted() {
         &["check", "rules", "alerts.yml"],
         "",
     );
-    assert!(said.contains("9 rules found"), "{said}");
+    assert!(said.contains("10 rules found"), "{said}");
 }
 
 #[test]

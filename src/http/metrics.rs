@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use strandline_operators::account::Account;
 use strandline_operators::observed::histogram::Distribution;
 
 use crate::status::board::Published;
@@ -137,18 +138,21 @@ pub(super) fn text(published: &Published, format: Format) -> String {
         ("dropped", account.dropped),
         ("late", account.late),
     ];
+    // Before the table is read there is no account: a nought would be taken for a counter that began anew.
+    let is_known = status.generation.is_some() || *account != Account::default();
     out.head(
         "strandline_records",
         "counter",
         "Records by outcome, as the table's account holds them; late is a part of landed.",
     );
-    for (outcome, count) in records {
+    for (outcome, count) in records.into_iter().filter(|_| is_known) {
         out.sample("strandline_records_total", &[("outcome", outcome)], count);
     }
+    let gaps: &[(&[Label<'_>], u64)] = &[(&[], account.gaps)];
     out.counter(
         "strandline_gaps",
         "Offsets for which Kafka holds no record.",
-        &[(&[], account.gaps)],
+        if is_known { gaps } else { &[] },
     );
     out.counter(
         "strandline_bytes_consumed",
@@ -263,7 +267,6 @@ pub(super) fn text(published: &Published, format: Format) -> String {
 mod tests {
     use super::*;
     use crate::status::job::{JobStatus, PartitionStatus};
-    use strandline_operators::account::Account;
     use strandline_operators::observed::histogram::{Histogram, bounds_of, bucket_of};
 
     fn published() -> Published {
@@ -318,8 +321,41 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "no `{line}` in\n{text}");
         }
+        let unread = super::text(&Published::default(), Format::Text);
+        assert!(!unread.contains("\nstrandline_records_total{"), "{unread}");
         let open = super::text(&published(), Format::OpenMetrics);
         assert!(open.contains("# TYPE strandline_records counter\n") && open.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
+        let text = text(&published(), Format::OpenMetrics);
+        for (file, asks) in [
+            (
+                "strandline.json",
+                include_str!("../../deploy/grafana/strandline.json"),
+            ),
+            (
+                "alerts.yml",
+                include_str!("../../deploy/prometheus/alerts.yml"),
+            ),
+        ] {
+            let words = asks.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let names = words.filter(|w| w.starts_with("strandline_") || w.starts_with("bronze_"));
+            let names: std::collections::BTreeSet<&str> = names.collect();
+            assert!(names.len() > 3, "{file}: {names:?}");
+            for name in names {
+                // What a counter or a histogram is asked by, its family is announced without.
+                let family = ["_total", "_bucket", "_count", "_sum"]
+                    .iter()
+                    .find_map(|suffix| name.strip_suffix(suffix));
+                let announced = |name: &str| text.contains(&format!("# TYPE {name} "));
+                assert!(
+                    announced(name) || family.is_some_and(announced),
+                    "{file} asks for `{name}`"
+                );
+            }
+        }
     }
 
     #[test]

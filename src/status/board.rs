@@ -12,15 +12,15 @@ use strandline_operators::{Error, Result};
 use tokio::sync::watch;
 
 use super::diagnosis::{Diagnosis, Finding, Look};
-use super::facts::{OperatorCounts, ProcessFacts, Stage};
+use super::facts::{CommitFacts, OperatorCounts, ProcessFacts, Stage};
 use super::history::{History, Point};
 use super::job::{
     Commits, DedupStatus, End, JobState, JobStatus, Rates, Restart, RestartsStatus, SettingStatus,
 };
 use super::merge::{Merged, merge};
 use super::shown::{
-    account_of, commits_of, epochs_of, lag_of, letters_of, operators_of, partitions_of, per_second,
-    process_of, tables_behind_of, watermark_of, workers_of,
+    COMMITS_SHOWN, account_of, commits_of, epochs_of, lag_of, letters_of, operators_of,
+    partitions_of, per_second, process_of, tables_behind_of, watermark_of, workers_of,
 };
 use crate::engine::interrupt::Interrupt;
 use crate::engine::notify::Notify;
@@ -58,9 +58,13 @@ pub struct Published {
     pub point: Option<Point>,
 }
 
-/// Counters of runs that have ended: what is shown never goes back.
+/// Of runs that have ended: what is shown never goes back.
 #[derive(Debug, Default)]
 struct Carried {
+    /// What the last of them knew that had claimed a generation.
+    before: Option<Merged>,
+    /// The last commits, the oldest first.
+    commits: Vec<CommitFacts>,
     latency: Distribution,
     commit_duration: Distribution,
     committed: u64,
@@ -168,6 +172,13 @@ impl Board {
     pub fn restarting(&self, cause: &str, ran: Duration) {
         let mut inner = self.lock();
         let processes = std::mem::take(&mut inner.processes);
+        let merged = merge(&processes);
+        let commits = &mut inner.carried.commits;
+        commits.extend(merged.first.commits.iter().cloned());
+        commits.drain(..commits.len().saturating_sub(COMMITS_SHOWN));
+        if merged.first.generation.is_some() {
+            inner.carried.before = Some(merged);
+        }
         for facts in processes.values() {
             let carried = &mut inner.carried;
             carried.latency.add(&facts.latency);
@@ -224,7 +235,11 @@ impl Board {
     fn look(&self, now: Instant) {
         let mut inner = self.lock();
         let merged = merge(&inner.processes);
-        let account = account_of(&merged);
+        // Until the next generation is claimed, the table is as the last one left it.
+        let shown = match &inner.carried.before {
+            Some(before) if merged.first.generation.is_none() => before.left_behind(),
+            _ => merged.clone(),
+        };
         let rates = inner.rates(now, &merged);
         let mut latency = inner.carried.latency.clone();
         latency.add(&merged.latency);
@@ -232,7 +247,7 @@ impl Board {
         commit_duration.add(&merged.first.commit_duration);
         let state = self.state(&inner, &merged);
         let findings = self.findings(&mut inner, now, state, &merged);
-        let lag = lag_of(&merged);
+        let lag = lag_of(&shown);
         let point = Point {
             t: EventTime::now().0 as f64 / 1e6,
             read: rates.read,
@@ -251,22 +266,22 @@ impl Board {
             http: inner.http.clone(),
             ready: first.committed > 0 && inner.end.is_none(),
             generation: first.generation,
-            account,
+            account: account_of(&shown),
             run: first.account,
             rates,
             lag,
-            watermark: watermark_of(&merged),
+            watermark: watermark_of(&shown),
             freshness: inner.history.freshness(&latency),
             epochs: epochs_of(first),
             findings,
             operators: operators_of(&merged, &inner.looks),
             processes: inner.processes.values().map(process_of).collect(),
             workers: inner.processes.values().flat_map(workers_of).collect(),
-            partitions: partitions_of(&merged),
+            partitions: partitions_of(&shown),
             commits: Commits {
                 succeeded: inner.carried.committed + first.committed,
                 failed: inner.carried.failed + first.failed,
-                last: commits_of(first),
+                last: commits_of(inner.carried.commits.iter().chain(&first.commits)),
             },
             tables_behind: tables_behind_of(first),
             dead_letters: letters_of(&inner.processes, &merged),
@@ -319,9 +334,10 @@ impl Board {
         let waits = |why: &'static str| workers.clone().any(|w| w.waits == why).then_some(why);
         let samples = inner.processes.values().flat_map(|p| &p.letter_samples);
         let look = Look {
-            is_running: state == JobState::Running,
+            state,
             read: merged.operators.read,
             consumed: account_of(merged).consumed,
+            account: merged.first.account,
             partitions: &merged.partitions,
             waits: waits("commit").or(waits("memory")),
             committing: merged
@@ -345,6 +361,9 @@ impl Board {
                 .unwrap_or(i64::MAX),
             idle_timeout: settings.watermark.idle_timeout,
             bootstrap_servers: &self.about.bootstrap_servers,
+            dedup_key: settings.dedup.as_ref().map(|dedup| dedup.key.as_str()),
+            commit_interval: settings.commit.interval,
+            is_terminal: settings.sink == strandline_operators::job::Sink::Terminal,
         };
         let findings = inner.diagnosis.look(now, &look);
         let job = self.job();
@@ -402,3 +421,6 @@ pub struct Event<'a> {
     /// The last point of the history, told again until there is another.
     pub point: Option<Point>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,31 @@ pub(crate) struct Merged {
     pub store_trouble: Option<String>,
 }
 
+impl Merged {
+    /// What still holds of it when its processes have ended: the table's account, and how far it is in the topics.
+    pub fn left_behind(&self) -> Merged {
+        let first = ProcessFacts {
+            account_before: self.first.account_before,
+            account: self.first.account,
+            watermark: self.first.watermark,
+            ..ProcessFacts::default()
+        };
+        let partitions = self
+            .partitions
+            .iter()
+            .cloned()
+            .map(|partition| PartitionFacts {
+                worker: None,
+                ..partition
+            });
+        Merged {
+            first,
+            partitions: partitions.collect(),
+            ..Merged::default()
+        }
+    }
+}
+
 /// Puts them together.
 pub(crate) fn merge(processes: &BTreeMap<usize, ProcessFacts>) -> Merged {
     let mut merged = Merged {

@@ -7,7 +7,7 @@ use strandline_operators::account::Account;
 use strandline_operators::time::EventTime;
 
 use super::diagnosis::holder;
-use super::facts::{OperatorCounts, PartitionFacts, ProcessFacts};
+use super::facts::{CommitFacts, OperatorCounts, PartitionFacts, ProcessFacts};
 use super::job::{
     CommitStatus, DeadLetterSample, DeadLetters, Epochs, OperatorStatus, PartitionStatus,
     ProcessStatus, TableBehind, WatermarkStatus, WorkerStatus,
@@ -15,7 +15,7 @@ use super::job::{
 use super::merge::Merged;
 
 /// Commits that the status shows.
-const COMMITS_SHOWN: usize = 30;
+pub(super) const COMMITS_SHOWN: usize = 30;
 /// Records waiting before a stage that are worth a colour: less is a batch on its way.
 const WORTH_A_WORD: u64 = 20_000;
 
@@ -108,8 +108,11 @@ pub(super) fn partitions_of(merged: &Merged) -> Vec<PartitionStatus> {
     status.collect()
 }
 
-pub(super) fn commits_of(first: &ProcessFacts) -> Vec<CommitStatus> {
-    let last = first.commits.iter().rev().take(COMMITS_SHOWN);
+/// The newest first.
+pub(super) fn commits_of<'a>(
+    commits: impl DoubleEndedIterator<Item = &'a CommitFacts>,
+) -> Vec<CommitStatus> {
+    let last = commits.rev().take(COMMITS_SHOWN);
     let status = last.map(|commit| CommitStatus {
         epoch: commit.epoch,
         at: time(commit.at),

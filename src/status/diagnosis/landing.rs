@@ -3,22 +3,34 @@
 
 use strandline_operators::landing::behind::FILES_MAX;
 
+use super::super::job::JobState;
 use super::{Found, Look, STALL_AFTER, Severity};
 
-pub(super) fn store(look: &Look<'_>, found: &mut Vec<Found>) {
+/// All of these. None of them needs a source that reads.
+pub(super) fn landing(look: &Look<'_>, found: &mut Vec<Found>) {
+    store(look, found);
+    commits(look, found);
+    tables(look, found);
+}
+
+fn store(look: &Look<'_>, found: &mut Vec<Found>) {
     let Some(trouble) = look.store_trouble else {
         return;
+    };
+    let what = match look.state {
+        JobState::Starting => "the start cannot go on",
+        _ => "rows cannot be written",
     };
     found.push(Found {
         kind: "store_slow",
         severity: Severity::Stalled,
-        message: format!("rows cannot be written: {trouble}"),
+        message: format!("{what}: {trouble}"),
         hint: "see that it is up and can be reached from here; the job goes on by itself, and nothing is lost"
             .to_owned(),
     });
 }
 
-pub(super) fn commits(look: &Look<'_>, found: &mut Vec<Found>) {
+fn commits(look: &Look<'_>, found: &mut Vec<Found>) {
     let Some((epoch, age)) = look.committing.filter(|(_, age)| *age >= STALL_AFTER) else {
         return;
     };
@@ -36,15 +48,16 @@ pub(super) fn commits(look: &Look<'_>, found: &mut Vec<Found>) {
             "the commit of epoch {epoch} has been under way for {} s: {why}",
             age.as_secs()
         ),
-        hint: match look.awaits_kafka {
-            true => "see that Kafka is up and can be reached from here; the job goes on by itself, and nothing is lost",
-            false => "see that catalog and warehouse are up, writable and fast; nothing is lost meanwhile",
+        hint: match (look.awaits_kafka, look.state) {
+            (true, JobState::Draining) => "see that Kafka is up and can be reached from here; if it is not, the job ends, and its next start reads again what is not committed",
+            (true, _) => "see that Kafka is up and can be reached from here; the job goes on by itself, and nothing is lost",
+            (false, _) => "see that catalog and warehouse are up, writable and fast; nothing is lost meanwhile",
         }
         .to_owned(),
     });
 }
 
-pub(super) fn tables(look: &Look<'_>, found: &mut Vec<Found>) {
+fn tables(look: &Look<'_>, found: &mut Vec<Found>) {
     let Some(first) = look.tables_behind.first() else {
         return;
     };

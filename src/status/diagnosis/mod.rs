@@ -7,6 +7,7 @@ mod landing;
 mod letters;
 mod partitions;
 mod reading;
+mod unlanded;
 mod watermark;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,9 +15,11 @@ use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strandline_operators::account::Account;
 use strandline_operators::landing::behind::BehindFacts;
 
 use super::facts::{LetterFacts, PartitionFacts};
+use super::job::JobState;
 use watermark::Holder;
 pub(crate) use watermark::holder;
 
@@ -55,12 +58,14 @@ pub struct Finding {
 /// What is seen at one look.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Look<'a> {
-    /// Whether it should read.
-    pub is_running: bool,
+    /// The state that the job is in: it reads only while it runs.
+    pub state: JobState,
     /// Records read since the start.
     pub read: u64,
     /// Records consumed since the table first heard of the topics.
     pub consumed: u64,
+    /// What this run has committed.
+    pub account: Account,
     pub partitions: &'a [PartitionFacts],
     /// Why no source reads: `memory` or `commit`, if any does not.
     pub waits: Option<&'static str>,
@@ -93,6 +98,11 @@ pub(crate) struct Look<'a> {
     pub idle_timeout: Duration,
     /// Where `kafka.bootstrap_servers` points.
     pub bootstrap_servers: &'a str,
+    /// The column that ids are judged by, if any are.
+    pub dedup_key: Option<&'a str>,
+    pub commit_interval: Duration,
+    /// Whether rows go to the terminal, where nothing remembers how far it is.
+    pub is_terminal: bool,
 }
 
 /// What earlier looks have seen.
@@ -103,6 +113,8 @@ pub(crate) struct Diagnosis {
     holder: Option<Holder>,
     /// Records decoded and dead letters by kind, of the last minute, the oldest first.
     counts: VecDeque<(Instant, u64, BTreeMap<String, u64>)>,
+    /// What the run had committed each time that grew, since a record has landed; of the last minute, the oldest first.
+    accounts: VecDeque<(Instant, Account)>,
     since: BTreeMap<&'static str, Instant>,
 }
 
@@ -117,25 +129,35 @@ impl Diagnosis {
     /// What is wrong now; the gravest first.
     pub(crate) fn look(&mut self, now: Instant, look: &Look<'_>) -> Vec<Finding> {
         let mut found = Vec::new();
-        if look.is_running {
-            self.reading(now, look, &mut found);
-            self.watermark(now, look, &mut found);
-            landing::store(look, &mut found);
-            landing::commits(look, &mut found);
-            landing::tables(look, &mut found);
-            partitions::partitions(look, &mut found);
-            self.dead_letters(now, look, &mut found);
-            found.extend(look.group_trouble.map(|trouble| Found {
-                kind: "group_refused",
-                severity: Severity::Warning,
-                message: format!(
-                    "{trouble}; nothing is lost, but tools that read the group see no progress"
-                ),
-                hint:
-                    "set `group_id` to a name of the job's own, and grant `Read` on it".to_owned(),
-            }));
-        } else {
-            *self = Diagnosis::default();
+        match look.state {
+            JobState::Running => {
+                self.reading(now, look, &mut found);
+                self.watermark(now, look, &mut found);
+                landing::landing(look, &mut found);
+                partitions::partitions(look, &mut found);
+                self.dead_letters(now, look, &mut found);
+                self.unlanded(now, look, &mut found);
+                found.extend(look.group_trouble.map(|trouble| Found {
+                    kind: "group_refused",
+                    severity: Severity::Warning,
+                    message: format!(
+                        "{trouble}; nothing is lost, but tools that read the group see no progress"
+                    ),
+                    hint: "set `group_id` to a name of the job's own, and grant `Read` on it"
+                        .to_owned(),
+                }));
+            }
+            // Nothing is read, and nothing should be: told of is only who is waited for.
+            JobState::Starting | JobState::Draining => {
+                *self = Diagnosis {
+                    held_back: self.held_back,
+                    since: std::mem::take(&mut self.since),
+                    ..Diagnosis::default()
+                };
+                found.extend(self.registry(now, look));
+                landing::landing(look, &mut found);
+            }
+            JobState::Restarting | JobState::Ended => *self = Diagnosis::default(),
         }
         self.since
             .retain(|kind, _| found.iter().any(|f| f.kind == *kind));

@@ -67,7 +67,12 @@ pub(super) fn partitions(look: &Look<'_>, found: &mut Vec<Found>) {
                 kind: "nothing_new",
                 severity: Severity::Note,
                 message: "no record has come in yet: reading started at the end of the topic".to_owned(),
-                hint: "this is what `starting_offsets` says; `earliest`, before the first start, reads what is there".to_owned(),
+                hint: if look.is_terminal {
+                    "this is what `starting_offsets` says; with `earliest` the next run reads what is there"
+                } else {
+                    "this is what `starting_offsets` said at the first start; what is there is read after `strandline stop JOB`, `strandline offsets reset JOB --to earliest --execute` and a start"
+                }
+                .to_owned(),
             }
         } else {
             Found {

@@ -1,6 +1,6 @@
 //! Nothing is read although records wait: because of the brokers, the registry, memory or commits.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Diagnosis, Found, Look, STALL_AFTER, Severity};
 
@@ -18,10 +18,7 @@ impl Diagnosis {
             _ => *self.read.insert((look.read, now)),
         };
         let stuck = now.duration_since(since);
-        let held = match look.held_back {
-            0 => self.held_back.take().map(|_| Duration::ZERO),
-            _ => Some(now.duration_since(*self.held_back.get_or_insert(now))),
-        };
+        let registry = self.registry(now, look);
         if look.has_lost_brokers && !reads {
             let why = look.complaint.unwrap_or("it does not say why");
             found.push(Found {
@@ -30,18 +27,9 @@ impl Diagnosis {
                 message: format!("no Kafka broker can be reached: {why}"),
                 hint: format!("see that the brokers at `{}` are up and can be reached from here, under the addresses that they advertise; the job goes on by itself", look.bootstrap_servers),
             });
-        } else if let Some(held) = held.filter(|held| *held >= STALL_AFTER) {
+        } else if let Some(registry) = registry {
             // That nothing is read comes of it, once memory is full.
-            found.push(Found {
-                kind: "waits_for_registry",
-                severity: Severity::Stalled,
-                message: format!(
-                    "records have waited for their schema for {} s: {}",
-                    held.as_secs(),
-                    look.registry_trouble.unwrap_or("the schema registry has not answered yet")
-                ),
-                hint: "see that the registry of `schema_registry.url` is up and can be reached from here; nothing is lost, and no record is a dead letter for it".to_owned(),
-            });
+            found.push(registry);
         } else if stuck >= STALL_AFTER {
             found.push(match look.waits {
                 Some("commit") => Found {
@@ -68,5 +56,24 @@ impl Diagnosis {
                 },
             });
         }
+    }
+
+    /// Records wait for a schema.
+    pub(super) fn registry(&mut self, now: Instant, look: &Look<'_>) -> Option<Found> {
+        if look.held_back == 0 {
+            self.held_back = None;
+            return None;
+        }
+        let held = now.duration_since(*self.held_back.get_or_insert(now));
+        (held >= STALL_AFTER).then(|| Found {
+            kind: "waits_for_registry",
+            severity: Severity::Stalled,
+            message: format!(
+                "records have waited for their schema for {} s: {}",
+                held.as_secs(),
+                look.registry_trouble.unwrap_or("the schema registry has not answered yet")
+            ),
+            hint: "see that the registry of `schema_registry.url` is up and can be reached from here; nothing is lost, and no record is a dead letter for it".to_owned(),
+        })
     }
 }

@@ -18,7 +18,7 @@ fn partition(number: i32, next: i64, end: i64) -> PartitionFacts {
 
 fn look(partitions: &[PartitionFacts]) -> Look<'_> {
     Look {
-        is_running: true,
+        state: JobState::Running,
         read: 10,
         consumed: 10,
         partitions,
@@ -70,7 +70,7 @@ fn records_that_wait_unread_are_told_of_with_the_cause() {
     let lost = |look: &mut Look<'_>| look.has_lost_brokers = true;
     assert_eq!(after(0, waiting, lost).0, ["brokers_unreachable"]);
     assert!(
-        after(60, waiting, |look| look.is_running = false)
+        after(60, waiting, |look| look.state = JobState::Starting)
             .0
             .is_empty(),
         "it has not begun"
@@ -173,6 +173,80 @@ fn a_commit_that_takes_long_is_told_of_with_what_it_met() {
 }
 
 #[test]
+fn who_is_waited_for_is_told_of_while_the_job_starts_or_drains_and_that_nothing_is_read_is_not() {
+    let waiting = |_| vec![partition(0, 10, 25)];
+    for state in [JobState::Starting, JobState::Draining] {
+        let idle = |look: &mut Look<'_>| {
+            look.state = state;
+            look.waits = Some("commit");
+            look.has_lost_brokers = true;
+            look.group_trouble = Some("another consumer holds the group");
+        };
+        assert!(after(60, waiting, idle).0.is_empty(), "{state:?}");
+        let held = |look: &mut Look<'_>| {
+            idle(look);
+            look.held_back = 3;
+        };
+        assert!(after(4, waiting, held).0.is_empty(), "{state:?}");
+        assert_eq!(after(5, waiting, held).0, ["waits_for_registry"]);
+        let slow = |look: &mut Look<'_>| {
+            idle(look);
+            look.committing = Some((7, Duration::from_secs(5)));
+        };
+        assert_eq!(after(0, waiting, slow).0, ["commit_slow"]);
+        let (kinds, message) = after(0, waiting, |look| {
+            slow(look);
+            look.store_trouble = Some("bucket `lake` has given no answer for 6 s");
+        });
+        assert_eq!(kinds, ["store_slow"]);
+        let what = match state {
+            JobState::Starting => "the start cannot go on: bucket `lake`",
+            _ => "rows cannot be written: bucket `lake`",
+        };
+        assert!(message.starts_with(what), "{message}");
+    }
+    for state in [JobState::Restarting, JobState::Ended] {
+        let slow = |look: &mut Look<'_>| {
+            look.state = state;
+            look.committing = Some((7, Duration::from_secs(5)));
+        };
+        assert!(after(60, waiting, slow).0.is_empty(), "{state:?}");
+    }
+}
+
+#[test]
+fn what_has_lasted_since_before_the_drain_goes_on_in_it() {
+    let (start, mut diagnosis) = (Instant::now(), Diagnosis::default());
+    let partitions = [partition(0, 10, 10)];
+    let looks = [
+        (0, JobState::Running, 1),
+        (3, JobState::Draining, 1),
+        (5, JobState::Draining, 1),
+        (6, JobState::Draining, 0),
+    ];
+    let told = looks.map(|(second, state, held_back)| {
+        let look = Look {
+            state,
+            held_back,
+            committing: Some((7, Duration::from_secs(5 + second))),
+            ..look(&partitions)
+        };
+        let found = diagnosis.look(start + Duration::from_secs(second), &look);
+        let slow = found.iter().find(|f| f.kind == "commit_slow");
+        let slow = slow.map(|f| f.seconds);
+        let is_held = found.iter().any(|f| f.kind == "waits_for_registry");
+        (slow, is_held)
+    });
+    let expected = [
+        (Some(0), false),
+        (Some(3), false),
+        (Some(5), true),
+        (Some(6), false),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn offsets_that_the_broker_does_not_take_are_told_of() {
     let none = |_| vec![partition(0, 10, 10)];
     let held = "group offsets are not committed: another consumer holds the group";
@@ -215,6 +289,30 @@ fn an_open_transaction_a_wrong_clock_and_an_empty_topic_are_told_apart() {
         after(0, |_| empty(9), |_| {}).0.is_empty(),
         "it has read before"
     );
+}
+
+#[test]
+fn what_is_there_is_read_after_a_reset_and_by_the_terminal_with_another_setting() {
+    let partitions = [PartitionFacts {
+        at_end_ms: Some(0),
+        ..partition(0, 9, 9)
+    }];
+    let hint = |is_terminal| {
+        let look = Look {
+            read: 0,
+            consumed: 0,
+            is_terminal,
+            ..look(&partitions)
+        };
+        let found = Diagnosis::default().look(Instant::now(), &look);
+        found.into_iter().map(|f| f.hint).collect::<String>()
+    };
+    let of_tables = hint(false);
+    let command = "`strandline offsets reset JOB --to earliest --execute`";
+    assert!(of_tables.contains(command), "{of_tables}");
+    assert!(of_tables.contains("`strandline stop JOB`"), "{of_tables}");
+    let of_terminal = hint(true);
+    assert!(!of_terminal.contains("reset"), "{of_terminal}");
 }
 
 /// Looks once a second; `at` says how many records were decoded, and the dead letters of each kind.
@@ -307,4 +405,118 @@ fn dead_letters_are_held_against_the_records_of_the_last_minute() {
     };
     let found = letters(5, restarted, &sample());
     assert!(found[4].is_none() && found[5].is_some(), "{found:?}");
+}
+
+/// Looks once a second at what the run has committed by then; `interval` is the job's between two commits, in seconds.
+fn unlanded(seconds: u64, interval: u64, at: impl Fn(u64) -> Account) -> Vec<Option<Finding>> {
+    let (start, mut diagnosis) = (Instant::now(), Diagnosis::default());
+    let partitions = [partition(0, 10, 10)];
+    let looks = 0..=seconds;
+    let looks = looks.map(|second| {
+        let look = Look {
+            account: at(second),
+            dedup_key: Some("order_id"),
+            commit_interval: Duration::from_secs(interval),
+            ..look(&partitions)
+        };
+        let found = diagnosis.look(start + Duration::from_secs(second), &look);
+        found.into_iter().find(|f| f.kind == "nothing_lands")
+    });
+    looks.collect()
+}
+
+fn committed(landed: u64, duplicates: u64) -> Account {
+    Account {
+        consumed: landed + duplicates,
+        landed,
+        duplicates,
+        ..Account::default()
+    }
+}
+
+#[test]
+fn when_only_duplicates_are_committed_the_key_is_named_after_10_s() {
+    let found = unlanded(11, 1, |second| committed(50, second * 1_000));
+    assert!(found[..11].iter().all(Option::is_none), "{found:?}");
+    let found = found[11].as_ref().expect("a finding");
+    assert_eq!(found.severity, Severity::Warning);
+    assert_eq!(
+        found.message,
+        "of the last 11,000 records that were committed none has landed: 11,000 duplicates"
+    );
+    assert!(
+        found.hint.starts_with("`dedup.key` is `order_id`"),
+        "{}",
+        found.hint
+    );
+}
+
+#[test]
+fn what_most_records_became_is_what_is_explained() {
+    let found = |letters: u64, dropped: u64| {
+        let at = |second: u64| Account {
+            consumed: second * (100 + letters + dropped),
+            duplicates: second * 100,
+            dead_letters: second * letters,
+            dropped: second * dropped,
+            ..Account::default()
+        };
+        unlanded(11, 1, at).remove(11).expect("a finding")
+    };
+    let letters = found(300, 10);
+    assert!(
+        letters
+            .message
+            .ends_with("landed: 1,100 duplicates, 3,300 dead letters, 110 dropped"),
+        "{}",
+        letters.message
+    );
+    assert!(letters.hint.contains("`dead_letters`"), "{}", letters.hint);
+    let dropped = found(10, 300);
+    assert!(
+        dropped.hint.contains("`lateness.too_late: drop`"),
+        "{}",
+        dropped.hint
+    );
+}
+
+#[test]
+fn one_record_that_lands_is_enough() {
+    let now_and_then = unlanded(60, 1, |second| committed(second / 7, second * 1_000));
+    assert!(now_and_then.iter().all(Option::is_none), "{now_and_then:?}");
+    let once = unlanded(26, 1, |second| {
+        committed(u64::from(second >= 15), second * 1_000)
+    });
+    assert!(once[14].is_some());
+    assert!(once[15..26].iter().all(Option::is_none), "{once:?}");
+    assert!(once[26].is_some(), "and it was the only one");
+}
+
+#[test]
+fn a_few_duplicates_are_no_reason_to_say_that_nothing_lands() {
+    let few = unlanded(200, 1, |second| committed(0, second));
+    assert!(few.iter().all(Option::is_none), "{few:?}");
+    let twice_as_many = unlanded(50, 1, |second| committed(0, second * 2));
+    assert!(twice_as_many[49].is_none() && twice_as_many[50].is_some());
+    let at_once = unlanded(60, 1, |second| committed(0, second.min(9) * 1_000));
+    assert!(at_once.iter().all(Option::is_none), "{at_once:?}");
+}
+
+#[test]
+fn that_nothing_lands_is_forgotten_when_nothing_comes_any_more_and_by_a_new_run() {
+    let ends = unlanded(120, 1, |second| committed(0, second.min(20) * 1_000));
+    assert!(ends[20].is_some() && ends[80..].iter().all(Option::is_none));
+    let restarted = unlanded(19, 1, |second| match second {
+        0..8 => committed(0, second * 1_000),
+        _ => committed(0, (second - 8) * 500),
+    });
+    assert!(restarted[..19].iter().all(Option::is_none), "{restarted:?}");
+    assert!(restarted[19].is_some(), "of its own");
+}
+
+#[test]
+fn commits_that_are_minutes_apart_are_looked_at_together() {
+    let found = unlanded(900, 300, |second| committed(0, second / 300 * 1_000));
+    assert!(found[..600].iter().all(Option::is_none));
+    assert!(found[600..].iter().all(Option::is_some));
 }
