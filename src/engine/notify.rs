@@ -8,6 +8,11 @@ use crate::status::job::JobState;
 /// The variable that names the socket, when systemd has started us with `Type=notify`.
 const SOCKET: &str = "NOTIFY_SOCKET";
 
+/// While the job starts, systemd is asked to wait for so much longer, in microseconds: state is read back, and with
+/// `format: auto` the first records are waited for, whatever `TimeoutStartSec` says. Whoever hangs is ended by the job's own
+/// watch.
+const START_EXTENSION_US: u64 = 60_000_000;
+
 /// The line to systemd; says nothing when there is none.
 #[derive(Debug, Default)]
 pub(crate) struct Notify {
@@ -39,6 +44,9 @@ impl Notify {
                 JobState::Draining | JobState::Ended => "STOPPING=1\n",
                 JobState::Starting | JobState::Restarting => "",
             });
+        }
+        if matches!(state, JobState::Starting | JobState::Restarting) {
+            text.push_str(&format!("EXTEND_TIMEOUT_USEC={START_EXTENSION_US}\n"));
         }
         // systemd is gone only when all is over.
         let _ = line.send_to_addr(text.as_bytes(), to);
@@ -72,7 +80,14 @@ mod tests {
             let length = systemd.recv(&mut buffer).expect("a message");
             String::from_utf8_lossy(&buffer[..length]).into_owned()
         };
-        assert_eq!(heard(JobState::Starting), "WATCHDOG=1\nSTATUS=starting\n");
+        assert_eq!(
+            heard(JobState::Starting),
+            "WATCHDOG=1\nSTATUS=starting\nEXTEND_TIMEOUT_USEC=60000000\n"
+        );
+        assert_eq!(
+            heard(JobState::Starting),
+            "WATCHDOG=1\nEXTEND_TIMEOUT_USEC=60000000\n"
+        );
         assert_eq!(
             heard(JobState::Running),
             "WATCHDOG=1\nSTATUS=running\nREADY=1\n"

@@ -1,8 +1,16 @@
 //! `cargo xtask ci`: everything that must hold before a change lands.
 
+use std::process::Command;
+
 use crate::cargo::{announce_build, cargo};
-use crate::command::{run as run_command, say};
+use crate::command::{output_of, run as run_command, say};
 use crate::{Result, instructions, machine, test};
+
+/// Rounds of each decoder: two to three minutes on two cores, for all of them. The tests have a few thousand.
+const FUZZ_ROUNDS: &str = "150000";
+
+/// So many seeds lie between commits a second apart.
+const SEEDS_A_SECOND: u64 = 1000;
 
 /// Runs the checks, the cheap ones first, up to the first that fails.
 pub fn run() -> Result {
@@ -47,6 +55,32 @@ pub fn run() -> Result {
     say("instructions a record");
     instructions::run(&[])?;
 
+    say("decoders, fed records that are changed at random");
+    let fuzz = [
+        "test",
+        "--release",
+        "--locked",
+        "--lib",
+        "survives_any_change",
+    ];
+    run_command(
+        cargo()?
+            .args(fuzz)
+            .args(test::packages(&[]))
+            .env("STRANDLINE_FUZZ_ROUNDS", FUZZ_ROUNDS)
+            .env("STRANDLINE_FUZZ_SEED", fuzz_seed()),
+    )?;
+
     say("tests");
     test::run(&[])
+}
+
+/// Where the random changes begin: elsewhere with each commit, and at the same place when it is checked again.
+fn fuzz_seed() -> String {
+    let committed_at = output_of(Command::new("git").args(["log", "-1", "--format=%ct"]));
+    // Without git it is always the same place.
+    let seconds = committed_at
+        .ok()
+        .and_then(|at| at.trim().parse::<u64>().ok());
+    (seconds.unwrap_or(0) * SEEDS_A_SECOND).to_string()
 }

@@ -67,6 +67,13 @@ pub const TO_RUN_THE_STACK: &[Requirement] = &[
     },
 ];
 
+/// What reads the systemd unit that is shipped.
+pub const TO_READ_UNITS: &[Requirement] = &[Requirement {
+    name: "systemd-analyze",
+    packages: &["systemd"],
+    is_met: || succeeds("systemd-analyze", &["--version"]),
+}];
+
 /// What counts instructions.
 pub const TO_COUNT_INSTRUCTIONS: &[Requirement] = &[Requirement {
     name: "Valgrind",

@@ -18,6 +18,7 @@ pub fn run(args: &[String]) -> Result {
         machine::TO_BUILD,
         machine::TO_RUN_THE_STACK,
         machine::TO_JUDGE,
+        machine::TO_READ_UNITS,
     ])?;
     let repository = places::repository()?;
     let python = python::environment(&repository, &python::JUDGE)?;
@@ -75,7 +76,7 @@ fn run_tests(
 
 /// The whole workspace, unless the arguments choose packages themselves.
 /// With failpoints, which do nothing unless a test asks for it.
-fn packages(args: &[String]) -> &'static [&'static str] {
+pub fn packages(args: &[String]) -> &'static [&'static str] {
     let choose = |arg: &String| {
         let long = ["--package", "--manifest-path"];
         arg.starts_with("-p") || long.iter().any(|option| arg.starts_with(option))
