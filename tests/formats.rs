@@ -112,6 +112,8 @@ fn each_job_lands_what_confluents_serializers_wrote() {
         "crypto-kraken",
         "crypto-trades-typed",
         "business-events",
+        "user-events",
+        "bid-events",
     ] {
         setting.lands_what_was_sent(job);
     }

@@ -152,8 +152,9 @@ fn a_cancelled_run_ends_at_once_and_loses_nothing() {
     for command in ["run", "launch"] {
         let running = job.spawn(&[command, "roman-numerals"]);
         wait_until_consumed(&job, 5_000);
-        job.run(&["cancel", "roman-numerals"], DEADLINE)
-            .expect_exit(0);
+        let cancelled = job.run(&["cancel", "roman-numerals", "--json"], DEADLINE);
+        let account = &cancelled.expect_exit(0).json()["account"];
+        assert_eq!(account["consumed"], 5_000, "{account}");
         running.wait(Duration::from_secs(10)).expect_exit(0);
     }
     job.run_until_caught_up(&[], DEADLINE);

@@ -14,7 +14,7 @@ use strandline_operators::schema::ColumnType::{Boolean, Decimal, String, Timesta
 
 /// What a trade says. 18 digits behind the point are as many as any exchange quotes.
 const COLUMNS: &[Column] = &[
-    Column::required("message_id", String),
+    Column::required("event_id", String).aliases(&["message_id"]),
     Column::required("event_time", Timestamptz),
     Column::optional("exchange", String),
     Column::required("symbol", String).aliases(&["pair"]),
@@ -41,7 +41,7 @@ pub const CRYPTO_TRADES_TYPED: Job = Job {
     format: Format::AvroSr,
     columns: COLUMNS,
     dedup: Some(strandline_operators::job::DedupPolicy {
-        key: "message_id",
+        key: "event_id",
         ttl: std::time::Duration::from_secs(24 * 60 * 60),
     }),
     table: "bronze.crypto_trades",

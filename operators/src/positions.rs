@@ -75,7 +75,7 @@ pub struct Position {
 /// # Errors
 /// - refused (exit status 4): another cluster, a topic created again, a partition that is gone, a committed
 ///   position below the log start (unless `on_gap` says to record the loss) or behind the end;
-/// - configuration: an explicit offset that the broker does not hold, or for a partition that is not there.
+/// - configuration: an explicit offset beyond the partition's end, or for a partition that is not there.
 pub fn decide(
     cluster_id: Option<&str>,
     topics: &[TopicMetadata],
@@ -295,20 +295,8 @@ fn from_setting(
         ),
         StartingOffsets::Group => match fact.group {
             Some(group) => {
-                let by = "where the consumer group stands (`starting_offsets: group`)".to_owned();
-                let (read_from, lost) = held_from(fact, group, &by, on_gap)?;
-                let reason = match lost {
-                    None => format!(
-                        "{source}: from {}, {by}; new to the table",
-                        grouped_signed(group)
-                    ),
-                    Some(lost) => format!(
-                        "{source}: from {}, {lost}; {} is {by}; new to the table",
-                        grouped_signed(read_from),
-                        grouped_signed(group)
-                    ),
-                };
-                return Ok(position(fact, group, read_from, None, None, reason));
+                let by = "where the consumer group stands (`starting_offsets: group`)";
+                return from_offset(fact, group, by, on_gap);
             }
             None => earliest("the consumer group has no position there"),
         },
@@ -332,7 +320,7 @@ fn from_setting(
                 .get(&*source.topic)
                 .and_then(|partitions| partitions.get(&source.partition))
             {
-                Some(&offset) if offset < fact.log_start || offset > fact.end => {
+                Some(&offset) if offset < 0 || offset > fact.end => {
                     return Err(Error::configuration(format!(
                         "`starting_offsets.explicit` starts {source} at offset {}, the broker holds {} to {}",
                         grouped_signed(offset),
@@ -341,7 +329,10 @@ fn from_setting(
                     ))
                     .hint("use an offset in that range, or `earliest`"));
                 }
-                Some(&offset) => (offset, "as `starting_offsets.explicit` says".to_owned()),
+                Some(&offset) => {
+                    let by = "as `starting_offsets.explicit` says";
+                    return from_offset(fact, offset, by, on_gap);
+                }
                 None => earliest("`starting_offsets.explicit` does not name it"),
             }
         }
@@ -353,6 +344,24 @@ fn from_setting(
         grouped_signed(start)
     );
     Ok(position(fact, start, start, None, None, reason))
+}
+
+/// From an offset that somebody has named, of a partition that is new to the table.
+fn from_offset(fact: &PartitionFacts, offset: i64, by: &str, on_gap: OnGap) -> Result<Position> {
+    let source = &fact.source;
+    let (read_from, lost) = held_from(fact, offset, by, on_gap)?;
+    let reason = match lost {
+        None => format!(
+            "{source}: from {}, {by}; new to the table",
+            grouped_signed(offset)
+        ),
+        Some(lost) => format!(
+            "{source}: from {}, {lost}; {} is {by}; new to the table",
+            grouped_signed(read_from),
+            grouped_signed(offset)
+        ),
+    };
+    Ok(position(fact, offset, read_from, None, None, reason))
 }
 
 /// Where to read from so that `next` is what comes next, and what is lost when the broker holds it no more.

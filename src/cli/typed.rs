@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::connectors::kafka::peek::MAX_RECORDS;
+
 /// Most workers of one process; timely's own limit is far above, memory is not.
 const MAX_WORKERS: i64 = 256;
 
@@ -268,8 +270,8 @@ pub struct TypedPeek {
     /// A topic, without a job
     #[arg(long, value_name = "T")]
     pub topic: Option<String>,
-    /// How many records
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    /// How many records, up to 10,000
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=MAX_RECORDS as u64))]
     pub number: u64,
     /// Where to start: earliest, latest, or an offset
     #[arg(

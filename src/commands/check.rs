@@ -1,12 +1,13 @@
 //! `check JOB`: the doctor. Looks at everything a run needs, in the order a run needs it, and touches
 //! nothing that a run would: no generation, no group offsets, no table.
 
+mod sample;
+
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use serde::Serialize;
-use strandline_operators::decode;
-use strandline_operators::job::{Format, JobSettings, Sink};
+use strandline_operators::job::{JobSettings, Sink};
 use strandline_operators::numbers::grouped;
 use strandline_operators::positions::{self, PartitionFacts, TopicMetadata};
 use strandline_operators::progress::Progress;
@@ -21,16 +22,8 @@ use crate::config::{Config, without_password};
 use crate::connectors::iceberg::IcebergConnector;
 use crate::connectors::kafka::client::KafkaSettings;
 use crate::connectors::kafka::metadata::Cluster;
-use crate::connectors::kafka::peek::{PeekFrom, records};
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::engine::lock;
-use crate::engine::recognise;
-
-/// Records decoded as a sample.
-const SAMPLE_RECORDS: usize = 100;
-
-/// How long they are waited for.
-const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -157,8 +150,7 @@ fn check_tables(
     settings: &JobSettings,
 ) -> Option<Option<Progress>> {
     findings.add(Verdict::Ok, "catalog", "answers");
-    let mut progress = None;
-    let mut is_read = false;
+    let mut are_read = true;
     let secondaries = settings.secondary_tables();
     let secondaries = secondaries.iter().map(|secondary| {
         let what = match secondary.route {
@@ -179,20 +171,13 @@ fn check_tables(
                         grouped(facts.files)
                     ),
                 );
-                if name == settings.table {
-                    is_read = true;
-                    progress = facts.progress.get(&settings.name).cloned();
-                }
             }
-            Some(None) => {
-                is_read |= name == settings.table;
-                findings.add(
-                    Verdict::Ok,
-                    what,
-                    format!("`{name}` does not exist yet and will be created"),
-                );
-            }
-            None => {}
+            Some(None) => findings.add(
+                Verdict::Ok,
+                what,
+                format!("`{name}` does not exist yet and will be created"),
+            ),
+            None => are_read = false,
         }
     }
     match findings.look("warehouse", iceberg.probe_warehouse(&settings.table)) {
@@ -208,7 +193,20 @@ fn check_tables(
         ),
         None => {}
     }
-    is_read.then_some(progress)
+    if !are_read {
+        return None;
+    }
+    let progress = findings.look("progress", iceberg.examine(settings))?;
+    let found = match &progress {
+        None => "none of this job: it begins anew".to_owned(),
+        Some(progress) => format!(
+            "generation {}, {} records consumed",
+            progress.generation(),
+            grouped(progress.account().consumed)
+        ),
+    };
+    findings.add(Verdict::Ok, "progress", found);
+    Some(progress)
 }
 
 /// Whether the schema registry takes our credentials; that it answers is seen when the sample is decoded.
@@ -287,7 +285,7 @@ fn check_kafka(
     let Some(facts) = findings.look("offsets", facts) else {
         return;
     };
-    match progress {
+    let starts = match progress {
         Some(progress) => check_positions(
             findings,
             &cluster,
@@ -296,14 +294,17 @@ fn check_kafka(
             settings,
             progress.as_ref(),
         ),
-        None => findings.add(
-            Verdict::Warn,
-            "start",
-            "unknown: where reading starts is in the table, which could not be read",
-        ),
-    }
+        None => {
+            findings.add(
+                Verdict::Warn,
+                "start",
+                "unknown: where reading starts is in the table, which could not be read",
+            );
+            Starts::default()
+        }
+    };
     check_group(findings, &cluster, &topics, &settings.group_id);
-    check_sample(findings, kafka, &topics, settings, registry);
+    sample::check(findings, kafka, &starts, &topics, settings, registry);
 }
 
 /// Whether the group may be used, and is ours alone. Its offsets are for people: a job reads on from its table.
@@ -345,6 +346,9 @@ fn check_state_dir(findings: &mut Findings, dir: &Path) {
     }
 }
 
+/// Where there is something to read, by topic and partition.
+type Starts = BTreeMap<String, BTreeMap<i32, i64>>;
+
 /// Where reading would start.
 fn check_positions(
     findings: &mut Findings,
@@ -353,7 +357,8 @@ fn check_positions(
     facts: &[PartitionFacts],
     settings: &JobSettings,
     progress: Option<&Progress>,
-) {
+) -> Starts {
+    let mut starts = Starts::default();
     let unknown = Progress::new(&settings.name, "", 0, "");
     let decided = positions::decide(
         Some(cluster.id()),
@@ -364,12 +369,17 @@ fn check_positions(
         settings.on_gap,
     );
     let Some(decided) = findings.look("start", decided) else {
-        return;
+        return starts;
     };
     let mut waiting = 0;
     for position in decided {
         let behind = (position.assigned.end_at_start - position.read_from).max(0) as u64;
         waiting += behind;
+        if behind > 0 {
+            let source = &position.assigned.source;
+            let of_topic = starts.entry(source.topic.to_string()).or_default();
+            of_topic.insert(source.partition, position.read_from);
+        }
         findings.add(
             Verdict::Ok,
             "start",
@@ -380,96 +390,8 @@ fn check_positions(
         findings.add(
             Verdict::Warn,
             "start",
-            "there is nothing to read: every partition starts at its end",
+            "there is nothing to read: every partition starts at its end\n  hint: see that the producer writes to these topics; what is there already is read by a table that is new to it with `starting_offsets: earliest`, and by this one after `strandline offsets reset`",
         );
     }
-}
-
-fn check_sample(
-    findings: &mut Findings,
-    kafka: &KafkaSettings,
-    topics: &[TopicMetadata],
-    settings: &JobSettings,
-    registry: Option<&SchemaRegistry>,
-) {
-    if settings.format == Format::Auto {
-        let empty = recognise::empty_topics(settings, kafka);
-        let Some(empty) = findings.look("format", empty) else {
-            return;
-        };
-        if !empty.is_empty() {
-            let topics = empty.join("`, `");
-            let found = format!(
-                "topic `{topics}` is empty: a run waits for the first records, to tell their format"
-            );
-            findings.add(Verdict::Warn, "format", found);
-            return;
-        }
-    }
-    let recognised = recognise::with_format(settings, kafka, registry);
-    let Some((settings, said)) = findings.look("format", recognised) else {
-        return;
-    };
-    for line in said {
-        findings.add(Verdict::Ok, "format", line);
-    }
-    let decoder = decode::decoder(&settings, registry.is_some());
-    let Some(mut decoder) = findings.look("sample", decoder) else {
-        return;
-    };
-    for topic in topics {
-        let read = records(
-            kafka,
-            &topic.name,
-            None,
-            PeekFrom::Earliest,
-            SAMPLE_RECORDS,
-            SAMPLE_TIMEOUT,
-        );
-        let Some(sample) = findings.look("sample", read) else {
-            continue;
-        };
-        if sample.is_empty() {
-            findings.add(
-                Verdict::Warn,
-                "sample",
-                format!("topic `{}` is empty", topic.name),
-            );
-            continue;
-        }
-        let batch = peek::batch(&topic.name, &sample);
-        let learned = peek::learn_schemas(&mut *decoder, registry, &batch);
-        if findings.look("sample", learned).is_none() {
-            continue;
-        }
-        let decoded = decoder.decode(&batch);
-        let found = format!(
-            "{} of {} records of `{}` decode as {}",
-            decoded.rows.len(),
-            sample.len(),
-            topic.name,
-            settings.format.name()
-        );
-        match decoded.failures.first() {
-            None => findings.add(Verdict::Ok, "sample", found),
-            Some(failure) => {
-                let status = if decoded.rows.is_empty() {
-                    Verdict::Fail
-                } else {
-                    Verdict::Warn
-                };
-                let found = format!(
-                    "{found}; the first that does not: {}, {}",
-                    failure.error_type.name(),
-                    failure.message
-                );
-                if status == Verdict::Fail {
-                    findings
-                        .worst
-                        .get_or_insert_with(|| Error::configuration(found.clone()));
-                }
-                findings.add(status, "sample", found);
-            }
-        }
-    }
+    starts
 }

@@ -134,14 +134,12 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     if !args.json {
         let iceberg = IcebergConnector::open(&run.catalog)?;
         print(&format!(
-            "{}\n\n",
-            rows(&iceberg.sample(&run.settings.table, ROWS)?)?
+            "{}\n\neverything is kept in {}\n\n",
+            rows(&iceberg.sample(&run.settings.table, ROWS)?)?,
+            dir.display()
         ))?;
     }
     print_report(&report, args.json)?;
-    if !args.json {
-        print(&format!("  everything is kept in {}\n", dir.display()))?;
-    }
     context.ended_with(interrupt.exit_code());
     Ok(())
 }

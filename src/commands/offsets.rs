@@ -284,8 +284,15 @@ impl Asked<'_> {
             progress.claimed_by = Some(by.clone());
             Ok(())
         })?;
-        self.kafka.set_group_offsets(&targets, &settings.group_id)?;
-        self.tell(&made, Some(progress.generation()))
+        self.tell(&made, Some(progress.generation()))?;
+        // The table says where the job goes on, and it says so now. The group is for people who look at lag.
+        if let Err(error) = self.kafka.set_group_offsets(&targets, &settings.group_id) {
+            tracing::warn!(
+                group = settings.group_id,
+                "the offsets are reset, but the consumer group still shows the former ones: {error}"
+            );
+        }
+        Ok(())
     }
 
     /// Prints what was done, or without a generation what would be.

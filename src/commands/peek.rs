@@ -16,6 +16,7 @@ use crate::cli::arguments::{PeekArgs, PeekFrom, PeekSource};
 use crate::cli::output::{print, print_json};
 use crate::commands::run::{kafka_settings, registry_settings};
 use crate::config::Config;
+use crate::connectors::json_row::object;
 use crate::connectors::kafka::peek::{self, PeekedRecord};
 use crate::connectors::schema_registry::SchemaRegistry;
 use crate::engine::recognise;
@@ -39,9 +40,18 @@ struct Shown {
     schema_id: Option<u32>,
     /// The value: JSON when it is JSON, text when it is text, else `hex:` and its bytes; null when null.
     value: Value,
-    /// What the job's format says of it; absent without a job.
+    #[serde(flatten)]
+    verdict: Option<Verdict>,
+}
+
+/// What a job's format makes of a record.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    /// `ok`, `dropped`, or why the record cannot land.
+    decodes: String,
+    /// The job's columns that are not null, of a record that decodes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    decodes: Option<String>,
+    decoded: Option<Value>,
 }
 
 /// Runs the command.
@@ -72,11 +82,12 @@ pub fn run(context: &Context, args: &PeekArgs) -> Result<()> {
             let (settings, _) = recognise::with_format(settings, &kafka, registry.as_ref())?;
             let mut decoder = decode::decoder(&settings, registry.is_some())?;
             for topic in &settings.topics {
-                for record in peek::records(&kafka, topic, None, from, count, TIMEOUT)? {
+                let records = peek::records(&kafka, topic, None, from.clone(), count, TIMEOUT)?;
+                for record in records {
                     let batch = batch(topic, std::slice::from_ref(&record));
                     learn_schemas(&mut *decoder, registry.as_ref(), &batch)?;
-                    let decodes = decodes(&batch, &mut *decoder);
-                    shown.push(show(topic, record, Some(decodes)));
+                    let verdict = verdict(&batch, &mut *decoder);
+                    shown.push(show(topic, record, Some(verdict)));
                 }
             }
             shown.truncate(count);
@@ -123,12 +134,18 @@ pub(super) fn learn_schemas(
     Ok(())
 }
 
-/// What the decoder says of one record.
-fn decodes(batch: &RawBatch, decoder: &mut dyn Decode) -> String {
+/// What the decoder makes of a batch of one record.
+fn verdict(batch: &RawBatch, decoder: &mut dyn Decode) -> Verdict {
     let decoded = decoder.decode(batch);
-    match decoded.failures.first() {
-        None => "ok".to_owned(),
+    let decodes = match decoded.failures.first() {
         Some(failure) => format!("{}: {}", failure.error_type.name(), failure.message),
+        None if decoded.rows.is_empty() => "dropped".to_owned(),
+        None => "ok".to_owned(),
+    };
+    let has_row = !decoded.rows.is_empty();
+    Verdict {
+        decodes,
+        decoded: has_row.then(|| Value::Object(object(&decoded.columns, 0, &[]))),
     }
 }
 
@@ -175,7 +192,7 @@ pub(super) fn batch(topic: &str, records: &[PeekedRecord]) -> RawBatch {
     }
 }
 
-fn show(topic: &str, record: PeekedRecord, decodes: Option<String>) -> Shown {
+fn show(topic: &str, record: PeekedRecord, verdict: Option<Verdict>) -> Shown {
     let schema_id = record.schema_id();
     Shown {
         topic: topic.to_owned(),
@@ -197,7 +214,7 @@ fn show(topic: &str, record: PeekedRecord, decodes: Option<String>) -> Shown {
                 serde_json::from_slice(bytes).unwrap_or_else(|_| Value::String(text_or_hex(bytes)))
             }
         },
-        decodes,
+        verdict,
     }
 }
 
@@ -222,7 +239,9 @@ fn text_or_hex(bytes: &[u8]) -> String {
 }
 
 fn line(record: &Shown) -> String {
-    let value = match &record.value {
+    let verdict = record.verdict.as_ref();
+    let decoded = verdict.and_then(|verdict| verdict.decoded.as_ref());
+    let value = match decoded.unwrap_or(&record.value) {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
@@ -247,8 +266,10 @@ fn line(record: &Shown) -> String {
             value.as_deref().unwrap_or("null")
         ));
     }
-    if let Some(decodes) = record.decodes.as_deref().filter(|&d| d != "ok") {
-        text.push_str(&format!("  CANNOT LAND: {decodes}"));
+    match verdict.map(|verdict| verdict.decodes.as_str()) {
+        None | Some("ok") => {}
+        Some("dropped") => text.push_str("  carries no row, by the format's rules"),
+        Some(decodes) => text.push_str(&format!("  CANNOT LAND: {decodes}")),
     }
     format!("{text}\n  {shown}{more}\n")
 }

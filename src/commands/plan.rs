@@ -84,7 +84,10 @@ fn tables(settings: &JobSettings) -> Vec<(&str, String)> {
     }
     let mut tables = vec![(
         settings.table.as_str(),
-        "primary: its commit is the commit point; partitioned by day(event_time)".to_owned(),
+        format!(
+            "primary: its commit is the commit point; partitioned by day({})",
+            settings.event_time
+        ),
     )];
     for secondary in settings.secondary_tables() {
         let role = match secondary.route {

@@ -38,6 +38,7 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result<()> {
                     "JOB",
                     "STATE",
                     "LAG",
+                    "WATERMARK",
                     "EVENTS/S",
                     "P99",
                     "RESTARTS",
@@ -112,6 +113,11 @@ fn row(status: &JobStatus) -> Vec<String> {
         status.job.clone(),
         status.state.name().to_owned(),
         grouped(status.lag),
+        status
+            .watermark
+            .time
+            .clone()
+            .unwrap_or_else(|| "none yet".to_owned()),
         grouped(status.rates.read as u64),
         milliseconds(status.freshness.p99_ms),
         status.restarts.total.to_string(),

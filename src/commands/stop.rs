@@ -6,15 +6,19 @@ use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
+use strandline_operators::job::Sink;
 use strandline_operators::{Error, ErrorKind, Result};
 
-use super::run::print_report;
-use super::status::not_running;
+use super::run::{catalog_settings, print_report};
+use super::status::{self, not_running};
 use crate::cli::arguments::StopArgs;
 use crate::cli::{Context, output};
+use crate::connectors::iceberg::IcebergConnector;
 use crate::engine::lock;
+use crate::engine::report::RunReport;
+use crate::engine::sink::reports;
 use crate::http::socket;
-use crate::status::job::End;
+use crate::status::job::{End, JobStatus};
 
 /// One question for the end; the job answers it earlier, and is asked again.
 const END_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,6 +35,7 @@ pub fn stop(context: &Context, args: &StopArgs) -> Result<()> {
     context.job(&args.job)?;
     let draft = context.draft(None, &[])?;
     let folder = draft.engine.job_dir(&args.job);
+    let status = status::ask(&draft, &args.job)?;
     command(&folder, &args.job, "stop")?.ok_or_else(|| not_running(&draft, &args.job))?;
     let end = wait_for_end(&folder, &args.job)?;
     wait_until_gone(&folder)?;
@@ -46,13 +51,13 @@ pub fn stop(context: &Context, args: &StopArgs) -> Result<()> {
             format!("the job {} failed while it drained: {error}", args.job),
         ));
     }
-    match end.report {
+    // It has none when it was between two lives, or had not begun to read.
+    match end.report.or_else(|| from_table(context, status.as_ref())) {
         Some(report) => print_report(&report, args.json),
-        // It had not begun to read.
         None if args.json => output::print_json(&json!({ "job": args.job, "account": null })),
         None => output::print(&format!(
-            "{} had not begun to read; it has ended\n",
-            args.job
+            "{} has ended; no account of it is known here: `strandline audit {}` reads the table's\n",
+            args.job, args.job
         )),
     }
 }
@@ -65,16 +70,51 @@ pub fn cancel(context: &Context, args: &StopArgs) -> Result<()> {
     context.job(&args.job)?;
     let draft = context.draft(None, &[])?;
     let folder = draft.engine.job_dir(&args.job);
+    let status = status::ask(&draft, &args.job)?;
     command(&folder, &args.job, "cancel")?.ok_or_else(|| not_running(&draft, &args.job))?;
     wait_until_gone(&folder)?;
-    if args.json {
-        output::print_json(&json!({ "job": args.job, "state": "ended" }))
-    } else {
+    let report = from_table(context, status.as_ref());
+    if !args.json {
         output::print(&format!(
             "{} has ended; it goes on from its table when it is started again\n",
             args.job
-        ))
+        ))?;
     }
+    match report {
+        Some(report) => print_report(&report, args.json),
+        None if args.json => output::print_json(&json!({ "job": args.job, "account": null })),
+        None => Ok(()),
+    }
+}
+
+/// The account as the table holds it, of a job that ended without a report. `None` when the table cannot be read, or
+/// when it is not the one that this job wrote to: it may have been started with other settings than those here.
+fn from_table(context: &Context, status: Option<&JobStatus>) -> Option<RunReport> {
+    let status = status?;
+    let config = context.config_for(&status.job, &[]).ok()?;
+    let settings = config.engine.jobs.get(&status.job)?;
+    if settings.sink != Sink::Tables {
+        return None;
+    }
+    let iceberg = IcebergConnector::open(&catalog_settings(&config)).ok()?;
+    let progress = iceberg
+        .view(&settings.table)
+        .ok()??
+        .progress(settings)
+        .ok()??;
+    let generation = progress.generation();
+    if status.generation.is_some_and(|known| known != generation) {
+        return None;
+    }
+    let time = |text: &str| chrono::DateTime::parse_from_rfc3339(text).ok();
+    let ran = time(&status.at)?.signed_duration_since(time(&status.started_at)?);
+    Some(RunReport::new(
+        &status.job,
+        progress.account(),
+        status.run,
+        reports(&iceberg, settings).ok()?,
+        ran.to_std().unwrap_or_default(),
+    ))
 }
 
 /// Gives a command; `None` when nobody is there to take it.

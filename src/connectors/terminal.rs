@@ -7,19 +7,18 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-use strandline_operators::arrow_array::cast::AsArray;
-use strandline_operators::arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
-use strandline_operators::arrow_array::{Array, RecordBatch, StructArray};
-use strandline_operators::arrow_schema::{DataType, SchemaRef};
+use serde_json::Value;
+use strandline_operators::arrow_array::RecordBatch;
+use strandline_operators::arrow_schema::SchemaRef;
 use strandline_operators::io::{
     Committed, DataFileWriter, FileKey, Files, Table, TableIndex, WrittenFile,
 };
 use strandline_operators::job::JobSettings;
 use strandline_operators::progress::EpochCommit;
 use strandline_operators::schema::{bronze_schema, dead_letter_schema};
-use strandline_operators::time::EventTime;
 use strandline_operators::{Error, Result};
+
+use super::json_row::object;
 
 /// Columns that say something only of a row in a table.
 const OF_TABLES: [&str; 6] = [
@@ -76,7 +75,7 @@ impl DataFileWriter for Printing {
     fn write(&mut self, rows: &RecordBatch) -> Result<()> {
         let mut text = String::new();
         for row in 0..rows.num_rows() {
-            text.push_str(&Value::Object(object(rows, row)).to_string());
+            text.push_str(&Value::Object(object(rows, row, &OF_TABLES)).to_string());
             text.push('\n');
         }
         let mut out = std::io::stdout().lock();
@@ -108,62 +107,6 @@ impl DataFileWriter for Printing {
     }
 }
 
-/// A row without what only a table needs, and without what is null.
-fn object(rows: &RecordBatch, row: usize) -> Map<String, Value> {
-    let mut object = Map::new();
-    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
-        let name = field.name().as_str();
-        if !OF_TABLES.contains(&name) && column.is_valid(row) {
-            object.insert(name.to_owned(), value(column, row));
-        }
-    }
-    object
-}
-
-fn value(column: &dyn Array, row: usize) -> Value {
-    match column.data_type() {
-        DataType::Utf8 => Value::from(column.as_string::<i32>().value(row)),
-        DataType::Int32 => Value::from(column.as_primitive::<Int32Type>().value(row)),
-        DataType::Int64 => Value::from(column.as_primitive::<Int64Type>().value(row)),
-        DataType::Timestamp(..) => {
-            let micros = column.as_primitive::<TimestampMicrosecondType>().value(row);
-            Value::from(EventTime(micros).to_string())
-        }
-        DataType::Binary => bytes(column.as_binary::<i32>().value(row)),
-        DataType::Map(..) => Value::Object(headers(&column.as_map().value(row))),
-        other => Value::from(format!("a {other}")),
-    }
-}
-
-fn headers(entries: &StructArray) -> Map<String, Value> {
-    let [names, values] = entries.columns() else {
-        return Map::new();
-    };
-    let (names, values) = (names.as_string::<i32>(), values.as_binary::<i32>());
-    let value = |i| match values.is_valid(i) {
-        true => bytes(values.value(i)),
-        false => Value::Null,
-    };
-    let entries = (0..names.len()).map(|i| (names.value(i).to_owned(), value(i)));
-    entries.collect()
-}
-
-/// The JSON that it is, else the text that it is, else `hex:` and the bytes.
-fn bytes(bytes: &[u8]) -> Value {
-    if let Ok(json @ (Value::Object(_) | Value::Array(_))) = serde_json::from_slice(bytes) {
-        return json;
-    }
-    let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.contains(is_control) => Value::from(text),
-        _ => {
-            let mut text = "hex:".to_owned();
-            text.extend(bytes.iter().map(|byte| format!("{byte:02x}")));
-            Value::from(text)
-        }
-    }
-}
-
 /// The port [`Table`] of a job that lands nothing: what was printed is durable.
 #[derive(Debug)]
 pub struct TerminalTable;
@@ -182,31 +125,5 @@ impl Table for TerminalTable {
 
     fn settle(&mut self) -> Result<()> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn bytes_are_shown_as_what_they_are() {
-        assert_eq!(bytes(br#"{"a": [1]}"#), json!({"a": [1]}));
-        assert_eq!(bytes("Grüße\n".as_bytes()), json!("Grüße\n"));
-        // A number alone may be the text of a longer one.
-        assert_eq!(
-            bytes(b"12345678901234567890123"),
-            json!("12345678901234567890123")
-        );
-        assert_eq!(bytes(b""), json!(""));
-        assert_eq!(bytes(b"\x00\x00\x01\x86\xba"), json!("hex:00000186ba"));
-        assert_eq!(bytes(b"\xff"), json!("hex:ff"));
-        assert_eq!(
-            bytes(b"\x1b[2J"),
-            json!("hex:1b5b324a"),
-            "no orders to the terminal"
-        );
     }
 }

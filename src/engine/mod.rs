@@ -19,7 +19,7 @@ pub mod report;
 pub mod restarts;
 pub mod run;
 mod silence;
-mod sink;
+pub(crate) mod sink;
 pub mod start;
 pub mod state;
 pub mod supervise;

@@ -99,23 +99,34 @@ impl OpenSink {
 
     /// The tables as they are at the end.
     pub fn reports(&self, settings: &JobSettings) -> Result<Vec<TableReport>> {
-        let OpenSink::Tables(iceberg) = self else {
-            return Ok(Vec::new());
-        };
-        let secondaries = settings.secondary_tables();
-        let secondaries = secondaries.iter().map(|secondary| secondary.name);
-        let mut reports = Vec::new();
-        for name in std::iter::once(settings.table.as_str()).chain(secondaries) {
-            if let Some(facts) = inspect(iceberg, name)? {
-                reports.push(TableReport {
-                    name: name.to_owned(),
-                    metadata_location: facts.metadata_location,
-                    rows: facts.rows,
-                });
-            }
+        match self {
+            OpenSink::Tables(iceberg) => reports(iceberg, settings),
+            OpenSink::Terminal => Ok(Vec::new()),
         }
-        Ok(reports)
     }
+}
+
+/// The tables of a job as they are now, the primary first.
+///
+/// # Errors
+/// The catalog cannot be reached for half a minute.
+pub(crate) fn reports(
+    iceberg: &IcebergConnector,
+    settings: &JobSettings,
+) -> Result<Vec<TableReport>> {
+    let secondaries = settings.secondary_tables();
+    let secondaries = secondaries.iter().map(|secondary| secondary.name);
+    let mut reports = Vec::new();
+    for name in std::iter::once(settings.table.as_str()).chain(secondaries) {
+        if let Some(facts) = inspect(iceberg, name)? {
+            reports.push(TableReport {
+                name: name.to_owned(),
+                metadata_location: facts.metadata_location,
+                rows: facts.rows,
+            });
+        }
+    }
+    Ok(reports)
 }
 
 impl Prepared {

@@ -31,6 +31,24 @@ pub struct Claimant<'a> {
     pub options: ClaimOptions,
 }
 
+/// Refuses deduplication state that no longer means the same: the progress in `table` was made under another fingerprint.
+///
+/// # Errors
+/// `Refused`.
+pub fn check_fingerprint(progress: &Progress, fingerprint: &str, table: &str) -> Result<()> {
+    if progress.fingerprint == fingerprint {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "job `{}` no longer judges duplicates and lateness as table `{table}` was filled: \
+         it was `{}`, it is `{fingerprint}`",
+        progress.job, progress.fingerprint
+    ))
+    .hint(
+        "restore the settings, or run once with `--accept-new-fingerprint` if the change is meant",
+    ))
+}
+
 /// Takes the primary table over. What an earlier generation left pending is still to be rolled forward.
 ///
 /// The claim is an empty snapshot that carries the progress: a commit of properties alone would leave the
@@ -76,17 +94,10 @@ pub fn claim<T: VersionedTable>(
                 progress
             }
         };
-        if progress.fingerprint != fingerprint {
-            if !claimant.options.accept_new_fingerprint {
-                return Err(Error::refused(format!(
-                    "job `{job}` no longer judges duplicates and lateness as table `{name}` was filled: \
-                     it was `{}`, it is `{fingerprint}`",
-                    progress.fingerprint
-                ))
-                .hint("restore the settings, or run once with `--accept-new-fingerprint` if the change is meant"));
-            }
-            fingerprint.clone_into(&mut progress.fingerprint);
+        if !claimant.options.accept_new_fingerprint {
+            check_fingerprint(&progress, fingerprint, &name)?;
         }
+        fingerprint.clone_into(&mut progress.fingerprint);
         examine(&mut progress)?;
         progress.claim();
         progress.sequence_number = version.next_sequence_number();

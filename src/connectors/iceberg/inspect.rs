@@ -6,15 +6,19 @@ use iceberg::spec::ManifestContentType;
 use iceberg::table::Table;
 use serde::Serialize;
 use strandline_operators::arrow_array::RecordBatch;
+use strandline_operators::job::JobSettings;
+use strandline_operators::landing::claim::check_fingerprint;
+use strandline_operators::landing::fence::read_progress;
 use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 use uuid::Uuid;
 
-use super::IcebergConnector;
-use super::catalog::CatalogKind;
+use super::catalog::{CatalogKind, OpenCatalog};
 use super::readback;
 use super::store::{Patience, Store};
 use super::tables;
+use super::version::TableVersion;
+use super::{IcebergConnector, primary_shape, refuse_rows_without_progress, secondary_shape};
 
 /// What a table is and holds now.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,21 +52,29 @@ pub struct SnapshotFacts {
     pub summary: BTreeMap<String, String>,
 }
 
-impl IcebergConnector {
-    /// What the table holds now, `None` when it does not exist.
-    pub fn inspect(&self, table: &str) -> Result<Option<TableFacts>> {
-        let Some(loaded) = self.catalog.load_if_there(&tables::ident(table)?)? else {
-            return Ok(None);
-        };
-        let metadata = loaded.metadata();
-        let (rows, files) = self.count(&loaded)?;
+/// A table as it was read at one moment: what is asked of it is of that version, whatever is committed meanwhile.
+pub struct TableView<'a> {
+    catalog: &'a OpenCatalog,
+    table: Table,
+    name: String,
+}
+
+impl TableView<'_> {
+    /// What the table holds.
+    ///
+    /// # Errors
+    /// A manifest list that cannot be read; progress that cannot be parsed.
+    pub fn facts(&self) -> Result<TableFacts> {
+        let name = &self.name;
+        let metadata = self.table.metadata();
+        let (rows, files) = self.count()?;
         let mut progress = BTreeMap::new();
         let prefix = Progress::property("");
-        for (name, value) in metadata.properties() {
-            if let Some(job) = name.strip_prefix(&prefix) {
+        for (property, value) in metadata.properties() {
+            if let Some(job) = property.strip_prefix(&prefix) {
                 progress.insert(
                     job.to_owned(),
-                    Progress::parse(value).map_err(|e| e.context(format!("table {table}")))?,
+                    Progress::parse(value).map_err(|e| e.context(format!("table {name}")))?,
                 );
             }
         }
@@ -81,18 +93,47 @@ impl IcebergConnector {
             })
             .collect();
         snapshots.sort_by_key(|s| std::cmp::Reverse(s.sequence_number));
-        Ok(Some(TableFacts {
-            name: table.to_owned(),
+        let location = self.table.metadata_location();
+        Ok(TableFacts {
+            name: name.clone(),
             location: metadata.location().to_owned(),
-            metadata_location: loaded.metadata_location().unwrap_or_default().to_owned(),
+            metadata_location: location.unwrap_or_default().to_owned(),
             rows,
             files,
             progress,
             snapshots,
-        }))
+        })
     }
 
-    fn count(&self, table: &Table) -> Result<(u64, u64)> {
+    /// The progress that a run of the job would go on from, `None` when it would begin anew.
+    ///
+    /// # Errors
+    /// Refuses what a run refuses of a table's history: no progress where there should be some, progress of another
+    /// table, a table that was rolled back, rows of the job's topics without progress.
+    pub fn progress(&self, settings: &JobSettings) -> Result<Option<Progress>> {
+        let version = TableVersion::of(&self.table);
+        let progress = read_progress(&version, &settings.name)?;
+        if progress.is_none() {
+            refuse_rows_without_progress(&self.catalog.blocking, &self.table, settings)?;
+        }
+        Ok(progress)
+    }
+
+    /// Streams the named columns (all when `None`) of the rows to `visit`.
+    ///
+    /// # Errors
+    /// A file that cannot be read; what `visit` says.
+    pub fn scan(
+        &self,
+        columns: Option<&[&str]>,
+        visit: &mut dyn FnMut(&RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let (blocking, table) = (&self.catalog.blocking, &self.table);
+        readback::scan(blocking, table, &self.name, columns, None, visit)
+    }
+
+    fn count(&self) -> Result<(u64, u64)> {
+        let table = &self.table;
         let Some(snapshot) = table.metadata().current_snapshot() else {
             return Ok((0, 0));
         };
@@ -113,16 +154,54 @@ impl IcebergConnector {
         }
         Ok(totals)
     }
+}
 
-    /// Streams the named columns (all when `None`) of the table's current rows to `visit`.
-    pub fn scan(
-        &self,
-        table: &str,
-        columns: Option<&[&str]>,
-        visit: &mut dyn FnMut(&RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        let loaded = self.catalog.load(&tables::ident(table)?)?;
-        readback::scan(&self.catalog.blocking, &loaded, table, columns, None, visit)
+impl IcebergConnector {
+    /// The table as it is now, `None` when it does not exist.
+    ///
+    /// # Errors
+    /// `Unreachable` when the catalog does not answer.
+    pub fn view(&self, table: &str) -> Result<Option<TableView<'_>>> {
+        let loaded = self.catalog.load_if_there(&tables::ident(table)?)?;
+        Ok(loaded.map(|loaded| TableView {
+            catalog: &self.catalog,
+            table: loaded,
+            name: table.to_owned(),
+        }))
+    }
+
+    /// What the table holds now, `None` when it does not exist.
+    ///
+    /// # Errors
+    /// As [`IcebergConnector::view`] and [`TableView::facts`].
+    pub fn inspect(&self, table: &str) -> Result<Option<TableFacts>> {
+        self.view(table)?.map(|view| view.facts()).transpose()
+    }
+
+    /// What a run of the job would find, before it writes anything: the progress that it would go on from, `None` when it
+    /// would begin anew.
+    ///
+    /// # Errors
+    /// What a run refuses: see [`TableView::progress`]; also a table with other columns or another partitioning than
+    /// the job's, and deduplication state that no longer means the same.
+    pub fn examine(&self, settings: &JobSettings) -> Result<Option<Progress>> {
+        let mut settings = settings.clone();
+        settings.add_columns(&self.added_columns(&settings)?);
+        let secondaries = settings.secondary_tables();
+        let secondaries = secondaries.iter().map(|s| secondary_shape(&settings, s));
+        for shape in std::iter::once(primary_shape(&settings)).chain(secondaries) {
+            if let Some(view) = self.view(&shape.name)? {
+                tables::verify(&view.table, &shape)?;
+            }
+        }
+        let Some(view) = self.view(&settings.table)? else {
+            return Ok(None);
+        };
+        let progress = view.progress(&settings)?;
+        if let Some(progress) = &progress {
+            check_fingerprint(progress, &settings.fingerprint(), &settings.table)?;
+        }
+        Ok(progress)
     }
 
     /// Up to `rows` rows of the table, in no particular order.
@@ -131,7 +210,10 @@ impl IcebergConnector {
         let mut left = rows;
         // Ends the scan early; never leaves this function.
         let enough = || Error::internal("enough rows");
-        let outcome = self.scan(table, None, &mut |batch| {
+        let Some(view) = self.view(table)? else {
+            return Ok(batches);
+        };
+        let outcome = view.scan(None, &mut |batch| {
             let taken = batch.num_rows().min(left);
             batches.push(batch.slice(0, taken));
             left -= taken;

@@ -56,7 +56,7 @@ use strandline_operators::landing::claim::{ClaimOptions, Claimant, claim};
 use strandline_operators::landing::committer::{Committer, Secondary};
 use strandline_operators::landing::fence::read_progress;
 use strandline_operators::landing::pending::{Marks, roll_forward};
-use strandline_operators::landing::table::{Version, VersionedTable};
+use strandline_operators::landing::table::VersionedTable;
 use strandline_operators::landing::trouble::CommitTrouble;
 use strandline_operators::progress::Progress;
 use strandline_operators::schema::{AddedColumn, bronze_schema, dead_letter_schema};
@@ -74,6 +74,7 @@ pub use savepoint::{
 };
 pub use store::store_trouble;
 
+use blocking::Blocking;
 use catalog::OpenCatalog;
 use open_table::OpenTable;
 use pending::PendingFolder;
@@ -124,11 +125,7 @@ impl IcebergConnector {
         let mut settings = settings.clone();
         settings.add_columns(&added);
         let settings = &settings;
-        let shape = TableShape {
-            name: settings.table.clone(),
-            columns: bronze_schema(&settings.columns),
-            day_of: settings.event_time.clone(),
-        };
+        let shape = primary_shape(settings);
         let (name, catalog, host) = (&settings.name, &self.catalog, &*self.host);
         let open = |shape: &TableShape| {
             let table = tables::ensure(catalog, shape).map_err(in_job)?;
@@ -140,14 +137,9 @@ impl IcebergConnector {
         }
         let mut secondaries = Vec::new();
         let mut shapes = Vec::new();
-        for SecondaryTable { index, route, name } in settings.secondary_tables() {
-            let shape = match route {
-                Some(_) => TableShape {
-                    name: name.to_owned(),
-                    ..shape.clone()
-                },
-                None => dead_letter_shape(name),
-            };
+        for secondary in settings.secondary_tables() {
+            let shape = secondary_shape(settings, &secondary);
+            let SecondaryTable { index, route, name } = secondary;
             secondaries.push(Secondary {
                 index,
                 route: route.map(str::to_owned),
@@ -156,8 +148,13 @@ impl IcebergConnector {
             });
             shapes.push(shape);
         }
-        self.refuse_rows_without_progress(&primary, settings)
-            .map_err(in_job)?;
+        if read_progress(primary.version(), name)
+            .map_err(in_job)?
+            .is_none()
+        {
+            refuse_rows_without_progress(&catalog.blocking, primary.table(), settings)
+                .map_err(in_job)?;
+        }
         let versions = secondaries.iter().map(|s| s.table.version());
         let marks = Marks::read(versions, name).map_err(in_job)?;
         let claimant = Claimant {
@@ -221,42 +218,54 @@ impl IcebergConnector {
             .load_if_there(&tables::ident(&settings.table)?)?;
         Ok(table.map_or_else(Vec::new, |table| columns::beyond(&table, settings)))
     }
+}
 
-    /// Refuses a table without progress of the job that already holds rows of its topics: they would land a
-    /// second time. The job's own snapshots would say so too, but they expire.
-    fn refuse_rows_without_progress(
-        &self,
-        primary: &OpenTable,
-        settings: &JobSettings,
-    ) -> Result<()> {
-        let table = primary.table();
-        let name = primary.version().name();
-        if read_progress(primary.version(), &settings.name)?.is_some()
-            || !readback::holds_rows_of(&self.catalog.blocking, table, &name, &settings.topics)?
-        {
-            return Ok(());
-        }
-        Err(Error::refused(format!(
-            "table `{name}` holds rows of topic `{}`, but no progress of job `{}`: they would land again",
-            settings.topics.join("`, `"),
-            settings.name
-        ))
-        .hint(format!(
-            "restore the property `{}` from the newest metadata file that has it; if the rows are of another \
-             job, or the job was renamed, let it write to a new table",
-            Progress::property(&settings.name)
-        )))
+/// Refuses a table without progress of the job that already holds rows of its topics: they would land a
+/// second time. The job's own snapshots would say so too, but they expire.
+fn refuse_rows_without_progress(
+    blocking: &Blocking,
+    primary: &iceberg::table::Table,
+    settings: &JobSettings,
+) -> Result<()> {
+    let name = primary.identifier().to_string();
+    if !readback::holds_rows_of(blocking, primary, &name, &settings.topics)? {
+        return Ok(());
     }
+    Err(Error::refused(format!(
+        "table `{name}` holds rows of topic `{}`, but no progress of job `{}`: they would land again",
+        settings.topics.join("`, `"),
+        settings.name
+    ))
+    .hint(format!(
+        "restore the property `{}` from the newest metadata file that has it; if the rows are of another \
+         job, or the job was renamed, let it write to a new table",
+        Progress::property(&settings.name)
+    )))
 }
 
 /// The column whose day partitions a dead-letter table.
 const DEAD_LETTER_DAY: &str = "failed_at";
 
-fn dead_letter_shape(name: &str) -> TableShape {
+fn primary_shape(settings: &JobSettings) -> TableShape {
     TableShape {
-        name: name.to_owned(),
-        columns: dead_letter_schema(),
-        day_of: DEAD_LETTER_DAY.to_owned(),
+        name: settings.table.clone(),
+        columns: bronze_schema(&settings.columns),
+        day_of: settings.event_time.clone(),
+    }
+}
+
+fn secondary_shape(settings: &JobSettings, secondary: &SecondaryTable<'_>) -> TableShape {
+    let name = secondary.name.to_owned();
+    match secondary.route {
+        Some(_) => TableShape {
+            name,
+            ..primary_shape(settings)
+        },
+        None => TableShape {
+            name,
+            columns: dead_letter_schema(),
+            day_of: DEAD_LETTER_DAY.to_owned(),
+        },
     }
 }
 

@@ -297,7 +297,10 @@ fn write(files: &dyn Files, key: FileKey, columns: Vec<ArrayRef>) -> WrittenFile
 fn offsets(connector: &IcebergConnector, table: &str) -> Vec<i64> {
     let mut found = Vec::new();
     connector
-        .scan(table, Some(&["kafka_offset"]), &mut |batch| {
+        .view(table)
+        .expect("view")
+        .expect("a table")
+        .scan(Some(&["kafka_offset"]), &mut |batch| {
             found.extend(
                 batch
                     .column(0)

@@ -9,7 +9,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use strandline_operators::record::TopicPartition;
 use strandline_operators::{Error, Result};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::client::{Context, Diagnosis, KafkaSettings, unreachable};
@@ -27,7 +27,7 @@ const GROUP: &str = "strandline-peek";
 const QUEUE_BYTES: u64 = 8 << 20;
 
 /// Where to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeekFrom {
     /// The oldest records.
     Earliest,
@@ -35,6 +35,8 @@ pub enum PeekFrom {
     Latest,
     /// The records from this offset on, in every partition looked at.
     Offset(i64),
+    /// The records from these offsets on, by partition; of a partition that is not named, none.
+    Offsets(BTreeMap<i32, i64>),
 }
 
 /// A record as it is on the broker.
@@ -103,10 +105,14 @@ pub fn records(
     for source in &sources {
         let start = starts.get(source).copied().unwrap_or(0);
         let end = ends.get(source).copied().unwrap_or(start);
-        let first = match from {
+        let from_offset = |offset: i64| offset.clamp(start, end.max(start));
+        let first = match &from {
             PeekFrom::Earliest => start,
             PeekFrom::Latest => (end - count as i64).max(start),
-            PeekFrom::Offset(offset) => offset.clamp(start, end.max(start)),
+            PeekFrom::Offset(offset) => from_offset(*offset),
+            PeekFrom::Offsets(offsets) => offsets
+                .get(&source.partition)
+                .map_or(end, |&offset| from_offset(offset)),
         };
         if first < end {
             open.insert(source.partition);
@@ -131,7 +137,7 @@ pub fn records(
     consumer
         .assign(&list)
         .map_err(|e| Error::internal(format!("cannot assign partitions: {e}")))?;
-    let mut taken = std::collections::BTreeMap::<i32, usize>::new();
+    let mut taken = BTreeMap::<i32, usize>::new();
     while !open.is_empty() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -144,7 +144,10 @@ fn write_noted(
 fn notes(connector: &IcebergConnector, table: &str) -> BTreeMap<i64, Option<String>> {
     let mut found = BTreeMap::new();
     connector
-        .scan(table, Some(&["kafka_offset", "note"]), &mut |batch| {
+        .view(table)
+        .expect("view")
+        .expect("a table")
+        .scan(Some(&["kafka_offset", "note"]), &mut |batch| {
             let offsets = batch.column(0).as_primitive::<Int64Type>();
             let notes = batch.column(1).as_string::<i32>();
             for (offset, note) in offsets.values().iter().zip(notes) {
