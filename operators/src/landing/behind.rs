@@ -233,6 +233,7 @@ mod tests {
         Owed {
             epoch: Epoch(epoch),
             files: vec![file; files],
+            summary: BTreeMap::new(),
         }
     }
 

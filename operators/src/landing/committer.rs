@@ -324,6 +324,7 @@ impl<T: VersionedTable + 'static> Table for Committer<T> {
         let mut next = self.progress.clone();
         next.advance(epoch)?;
         self.count_routed(epoch, &mut next);
+        pending.describe(summary::of(&next, &epoch.account()));
         let done = next.pending.take();
         let tables = pending.tables();
         let last = |owed: &Vec<Owed>| owed.last().map(|last| last.epoch);

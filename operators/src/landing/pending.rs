@@ -196,6 +196,9 @@ pub struct Owed {
     pub epoch: Epoch,
     /// The files.
     pub files: Vec<WrittenFile>,
+    /// What the primary table's snapshot of the epoch says; empty when an older build wrote it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub summary: BTreeMap<String, String>,
 }
 
 /// The data files of the secondaries, by the table's name: those of one epoch, and for tables that are
@@ -208,6 +211,9 @@ pub struct Pending {
     /// The epoch.
     pub epoch: Epoch,
     tables: BTreeMap<String, Vec<WrittenFile>>,
+    /// What the primary table's snapshot of the epoch says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    summary: BTreeMap<String, String>,
     /// What tables have not got of earlier epochs, the oldest first.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     behind: BTreeMap<String, Vec<Owed>>,
@@ -221,14 +227,27 @@ impl Pending {
             job: job.to_owned(),
             epoch,
             tables: BTreeMap::new(),
+            summary: BTreeMap::new(),
             behind: BTreeMap::new(),
         }
+    }
+
+    /// Takes in what the primary table's snapshot of the epoch will say.
+    pub(super) fn describe(&mut self, summary: BTreeMap<String, String>) {
+        self.summary = summary;
     }
 
     /// Takes in what a table has not got of earlier epochs.
     pub(super) fn carry(&mut self, table: &str, owed: &[Owed]) {
         self.version = VERSION_BEHIND;
-        self.behind.insert(table.to_owned(), owed.to_vec());
+        let mut owed = owed.to_vec();
+        // Of all but the last only the counts are of use, and there may be thousands.
+        if let Some((_, earlier)) = owed.split_last_mut() {
+            for owed in earlier {
+                summary::keep_counts(&mut owed.summary);
+            }
+        }
+        self.behind.insert(table.to_owned(), owed);
     }
 
     pub(super) fn add(&mut self, table: &str, file: WrittenFile) {
@@ -249,6 +268,7 @@ impl Pending {
             tables.entry(name).or_default().push(Owed {
                 epoch: self.epoch,
                 files: files.clone(),
+                summary: self.summary.clone(),
             });
         }
         tables.retain(|_, owed| !owed.is_empty());
@@ -322,7 +342,7 @@ pub fn commit_secondary<T: VersionedTable>(
                 .hint("another process runs this job now; stop one of the two"));
             }
         }
-        let mut files = Vec::new();
+        let (mut files, mut summaries) = (Vec::new(), Vec::new());
         for owed in owed {
             let is_there = match mark {
                 Some(mark) => owed.epoch <= mark.epoch,
@@ -331,24 +351,24 @@ pub fn commit_secondary<T: VersionedTable>(
             };
             if !is_there {
                 files.extend_from_slice(&owed.files);
+                summaries.push(&owed.summary);
             }
         }
         if files.is_empty() {
             return Ok(Verdict::Done);
         }
         let json = Mark::new(generation, epoch).to_json()?;
-        let summary = [
+        let mut summary = summary::together(summaries.into_iter());
+        let own = [
             (summary::JOB, job.clone()),
             (summary::GENERATION, generation.to_string()),
             (summary::EPOCH, epoch.0.to_string()),
         ];
+        summary.extend(own.map(|(key, value)| (key.to_owned(), value)));
         Ok(Verdict::Append(Append {
             job: job.clone(),
             files,
-            summary: summary
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect(),
+            summary,
             properties: [(property.clone(), json)].into(),
         }))
     })?;

@@ -39,22 +39,54 @@ pub fn resets(progress: &Progress) -> String {
 /// Offsets are written for up to so many partitions; more would swell every snapshot.
 const OFFSETS_PARTITIONS_MAX: usize = 64;
 
+/// What a summary says of an epoch's records.
+fn counts(account: &Account) -> [(&'static str, u64); 7] {
+    [
+        ("strandline.consumed", account.consumed),
+        ("strandline.landed", account.landed),
+        ("strandline.late", account.late),
+        ("strandline.duplicates", account.duplicates),
+        ("strandline.dead-letters", account.dead_letters),
+        ("strandline.dropped", account.dropped),
+        ("strandline.gaps", account.gaps),
+    ]
+}
+
+/// Leaves of a summary what [`together`] counts.
+pub fn keep_counts(summary: &mut BTreeMap<String, String>) {
+    let counts = counts(&Account::default());
+    summary.retain(|key, _| counts.iter().any(|(counted, _)| key == counted));
+}
+
+/// The summary of one commit for the epochs of several, the oldest first: where the last of them leaves the job, and
+/// what they count together.
+pub fn together<'a>(
+    summaries: impl Iterator<Item = &'a BTreeMap<String, String>>,
+) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    for summary in summaries {
+        let before = std::mem::replace(&mut all, summary.clone());
+        for (key, _) in counts(&Account::default()) {
+            let number = |of: &BTreeMap<String, String>| of.get(key)?.parse::<u64>().ok();
+            if let (Some(before), Some(more)) = (number(&before), number(&all)) {
+                all.insert(key.to_owned(), (before + more).to_string());
+            }
+        }
+    }
+    all
+}
+
 /// The summary of a commit that brings the table to `progress` and adds `account`.
 pub fn of(progress: &Progress, account: &Account) -> BTreeMap<String, String> {
     let mut summary = BTreeMap::from(
         [
             (JOB, progress.job.clone()),
             (GENERATION, progress.generation().to_string()),
-            ("strandline.consumed", account.consumed.to_string()),
-            ("strandline.landed", account.landed.to_string()),
-            ("strandline.late", account.late.to_string()),
-            ("strandline.duplicates", account.duplicates.to_string()),
-            ("strandline.dead-letters", account.dead_letters.to_string()),
-            ("strandline.dropped", account.dropped.to_string()),
-            ("strandline.gaps", account.gaps.to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value)),
     );
+    let counts = counts(account);
+    summary.extend(counts.map(|(key, count)| (key.to_owned(), count.to_string())));
     if let Some(epoch) = progress.epoch {
         summary.insert(EPOCH.to_owned(), epoch.0.to_string());
     }
@@ -85,4 +117,37 @@ pub fn of(progress: &Progress, account: &Account) -> BTreeMap<String, String> {
         }
     }
     summary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_together_say_where_the_last_leaves_the_job_and_what_all_count() {
+        let summary = |consumed: u64, watermark: &str| {
+            let mut progress = Progress::new("job", "uuid", 1, "fingerprint");
+            progress.claim();
+            let account = Account {
+                consumed,
+                landed: consumed,
+                ..Account::default()
+            };
+            let mut summary = of(&progress, &account);
+            summary.insert("strandline.watermark".to_owned(), watermark.to_owned());
+            summary
+        };
+        let mut first = summary(5, "1");
+        keep_counts(&mut first);
+        assert!(!first.contains_key("strandline.watermark") && !first.contains_key(JOB));
+        let all = [first, summary(7, "2")];
+        let all = together(all.iter());
+        assert_eq!(all["strandline.consumed"], "12");
+        assert_eq!(all["strandline.gaps"], "0");
+        assert_eq!((&*all["strandline.watermark"], &*all[JOB]), ("2", "job"));
+        // What an older build left behind says nothing.
+        let unsaid = [BTreeMap::new(), summary(7, "2")];
+        assert_eq!(together(unsaid.iter())["strandline.consumed"], "7");
+        assert!(together(std::iter::empty()).is_empty());
+    }
 }

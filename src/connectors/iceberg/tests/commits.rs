@@ -31,6 +31,18 @@ fn what_is_committed_is_read_back_with_its_account() {
         r#"{"clicks":{"0":13}}"#
     );
     assert_eq!(facts.snapshots[0].summary["total-records"], "15");
+    // The table beside it says the same of the epoch.
+    let letters = JOB.dead_letter_table.expect("a table of dead letters");
+    let letters = place.connector.inspect(letters).expect("inspect");
+    let letters = &letters.expect("a table").snapshots[0].summary;
+    let ours = |summary: &BTreeMap<String, String>| -> Vec<(String, String)> {
+        let own = summary
+            .iter()
+            .filter(|(key, _)| key.starts_with("strandline."));
+        own.map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    assert_eq!(ours(letters), ours(&snapshot.summary));
 }
 
 #[test]
