@@ -96,6 +96,14 @@ fn processes_without_a_launcher_find_each_other() {
         loaded += 5_000;
         let mut processes = run_two(&job);
         wait_until_consumed(&job, loaded);
+        wait_until("process 0 to show both processes", DEADLINE, || {
+            let status = job.run(&["status", "roman-numerals", "--json"], DEADLINE);
+            let status = serde_json::from_str::<serde_json::Value>(&status.stdout).ok()?;
+            let workers = status["workers"].as_array()?.len();
+            let partitions = status["partitions"].as_array()?;
+            let read = partitions.iter().filter(|of| of["worker"].is_u64()).count();
+            ((workers, read) == (2, PARTITIONS as usize)).then_some(())
+        });
 
         let hanging = processes.remove(hangs);
         let other = processes.remove(0);

@@ -15,8 +15,11 @@ use strandline_operators::context::OnFailure;
 use strandline_operators::observed::Observed;
 use strandline_operators::{Error, Result};
 
+use super::shared_facts::{Documents, END, SharedFacts};
 use super::silence::Silence;
 
+/// Read from a peer at a time.
+const READ_BYTES: usize = 16 << 10;
 /// How often a process says that it is there.
 pub(crate) const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Silence after which a process hangs. With the pause between two beats it is found within 10 s; eight
@@ -77,24 +80,27 @@ pub struct Heartbeats {
     on_failure: OnFailure,
     observed: Arc<Observed>,
     peers_held_back: PeersHeldBack,
+    facts: SharedFacts,
     ending: Arc<AtomicBool>,
     sockets: Vec<TcpStream>,
 }
 
 impl Heartbeats {
     /// None yet. `on_failure` is called, from a thread, for a peer that hangs or is gone. Peers hear what
-    /// `observed` says of batches held back, and `peers_held_back` what they say.
-    pub fn new(
+    /// `observed` says of batches held back, and `peers_held_back` what they say; `facts` go from them to process 0.
+    pub(crate) fn new(
         job: &str,
         on_failure: OnFailure,
         observed: Arc<Observed>,
         peers_held_back: PeersHeldBack,
+        facts: SharedFacts,
     ) -> Heartbeats {
         Heartbeats {
             job: job.to_owned(),
             on_failure,
             observed,
             peers_held_back,
+            facts,
             ending: Arc::default(),
             sockets: Vec::new(),
         }
@@ -123,6 +129,7 @@ impl Heartbeats {
             socket,
             ending: Arc::clone(&self.ending),
             observed: Arc::clone(&self.observed),
+            facts: self.facts.clone(),
             held_back: Counted {
                 count: self.peers_held_back.clone(),
                 is_in: false,
@@ -146,7 +153,8 @@ impl Drop for Heartbeats {
         self.ending.store(true, Ordering::Relaxed);
         for socket in &mut self.sockets {
             // A peer that is gone needs no goodbye.
-            let _ = socket.write_all(&[BYE]);
+            // What may just be sent ends with it.
+            let _ = socket.write_all(&[END, BYE]);
             let _ = socket.shutdown(Shutdown::Write);
         }
     }
@@ -158,6 +166,7 @@ struct Connection {
     socket: TcpStream,
     ending: Arc<AtomicBool>,
     observed: Arc<Observed>,
+    facts: SharedFacts,
     held_back: Counted,
 }
 
@@ -168,6 +177,7 @@ impl Connection {
         let mut silence = Silence::new(next_beat, SILENCE_LIMIT);
         let mut gone: Option<Instant> = None;
         let mut has_spoken = false;
+        let mut documents = Documents::default();
         loop {
             if Instant::now() >= next_beat && gone.is_none() {
                 next_beat = Instant::now() + BEAT_INTERVAL;
@@ -176,18 +186,29 @@ impl Connection {
                     0 => BEAT,
                     _ => HELD_BACK,
                 };
-                let _ = self.socket.write_all(&[beat]);
+                if let Some(document) = self.facts.document() {
+                    let _ = self.socket.write_all(&document);
+                }
+                // Of a document that could not be sent in time this is the end.
+                let _ = self.socket.write_all(&[END, beat]);
             }
             let mut heard = false;
-            let mut buffer = [0; 64];
+            let mut buffer = [0; READ_BYTES];
             match gone {
                 Some(_) => std::thread::sleep(LOOK_INTERVAL),
                 None => match self.socket.read(&mut buffer) {
                     Ok(0) => gone = Some(Instant::now()),
-                    Ok(length) if buffer[..length].contains(&BYE) => return None,
                     Ok(length) => {
                         heard = true;
-                        self.held_back.set(buffer[..length].ends_with(&[HELD_BACK]));
+                        let (facts, peer) = (&self.facts, self.peer);
+                        let hear = |document: &[u8]| facts.hear(peer, document);
+                        let beats = documents.take_out(&buffer[..length], hear);
+                        if beats.contains(&BYE) {
+                            return None;
+                        }
+                        if let Some(last) = beats.last() {
+                            self.held_back.set(*last == HELD_BACK);
+                        }
                     }
                     Err(e)
                         if matches!(
@@ -227,6 +248,8 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::collect::Tell;
+    use crate::status::facts::ProcessFacts;
     use std::net::TcpListener;
     use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
@@ -237,15 +260,63 @@ mod tests {
         (one, listener.accept().expect("accept").0)
     }
 
-    fn watching(socket: TcpStream) -> (Heartbeats, Receiver<Error>) {
+    fn sharing(socket: TcpStream, facts: SharedFacts) -> (Heartbeats, Receiver<Error>) {
         let (failed, failures) = channel();
         let on_failure: OnFailure = Arc::new(move |error| {
             let _ = failed.send(error);
         });
-        let mut heartbeats =
-            Heartbeats::new("job", on_failure, Arc::default(), PeersHeldBack::default());
+        let mut heartbeats = Heartbeats::new(
+            "job",
+            on_failure,
+            Arc::default(),
+            PeersHeldBack::default(),
+            facts,
+        );
         heartbeats.exchange(1, socket).expect("exchange");
         (heartbeats, failures)
+    }
+
+    fn watching(socket: TcpStream) -> (Heartbeats, Receiver<Error>) {
+        sharing(socket, SharedFacts::No)
+    }
+
+    #[test]
+    fn process_0_hears_the_facts_of_a_peer_and_still_its_beats() {
+        let (one, other) = pair();
+        let (told, heard) = channel();
+        let tell: Tell = Arc::new(move |facts| {
+            let _ = told.send(facts);
+        });
+        let (hears, _tell) = SharedFacts::of(0, false, tell);
+        let (first, failures) = sharing(one, hears);
+        let (tells, tell) = SharedFacts::of(1, false, Arc::new(|_| {}));
+        let (second, _others) = sharing(other, tells);
+        for pid in [17, 18] {
+            let facts = ProcessFacts {
+                process: 1,
+                pid,
+                complaint: Some("says h.! and\n{ ".to_owned()),
+                ..ProcessFacts::default()
+            };
+            tell(facts.clone());
+            let said = heard.recv_timeout(Duration::from_secs(60)).expect("facts");
+            assert_eq!(said, facts);
+        }
+        // Those of another process than the peer are nobody's.
+        tell(ProcessFacts::default());
+        second.observed.held_back.store(1, Ordering::Relaxed);
+        let begin = Instant::now();
+        while first.peers_held_back.count() == 0 {
+            assert!(begin.elapsed() < Duration::from_secs(60), "no beat");
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+        assert!(heard.try_recv().is_err());
+        drop(second);
+        assert!(
+            failures.recv_timeout(GONE_PATIENCE * 2).is_err(),
+            "in order"
+        );
+        drop(first);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod recognise;
 pub mod report;
 pub mod restarts;
 pub mod run;
+pub(crate) mod shared_facts;
 mod silence;
 pub(crate) mod sink;
 pub mod start;

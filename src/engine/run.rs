@@ -16,8 +16,10 @@ use crate::engine::failpoints;
 use crate::engine::heartbeat::Heartbeats;
 use crate::engine::interrupt::Interrupt;
 use crate::engine::report::RunReport;
+use crate::engine::shared_facts::SharedFacts;
 use crate::engine::sink::OpenSink;
 use crate::engine::state::{self, FILTER_SHARE};
+use crate::engine::supervised;
 use crate::engine::turns::Turns;
 use crate::engine::watch::{Causes, Watch};
 use crate::engine::workers::{RECORDS_SHARE, WorkerParts, work};
@@ -45,6 +47,8 @@ pub fn run(
         Arc::clone(&causes),
         interrupt.flag(),
     ));
+    let has_launcher = supervised::has_launcher();
+    let (facts, tell) = SharedFacts::of(run.shape.process, has_launcher, tell);
     let teller = Teller::start(Arc::clone(&sources), tell)?;
     let registry = schema_registry(run)?;
     if let Some(registry) = &registry {
@@ -70,6 +74,7 @@ pub fn run(
         Arc::clone(&on_failure),
         Arc::clone(&observed),
         sources.peers_held_back.clone(),
+        facts,
     );
     let formed = Cluster::form::<StartingPoint>(
         &run.shape,

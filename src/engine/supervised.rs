@@ -67,6 +67,11 @@ pub fn last_words(error: &Error) {
     send(format!("\n{}\n", &line[..end]).as_bytes());
 }
 
+/// Whether there is a launcher, which shows the job.
+pub fn has_launcher() -> bool {
+    LINE.get().is_some()
+}
+
 /// Tells the launcher, if there is one, what this process knows.
 pub fn tell(facts: &ProcessFacts) {
     let mut line = vec![FACTS];

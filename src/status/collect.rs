@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use strandline_operators::credit::Budget;
 use strandline_operators::decode::recognise;
 use strandline_operators::dedup::metrics::DedupMetrics;
@@ -27,8 +28,6 @@ use crate::engine::watch::Causes;
 
 /// How often facts are told. Twice this is the age of what people see, at most.
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
-/// How often the end of the run is looked for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// What a client complained of this long ago may still be the cause of what goes wrong now.
 const COMPLAINT_AGE: Duration = Duration::from_secs(30);
 
@@ -346,7 +345,8 @@ fn resident_bytes() -> u64 {
 
 /// Tells until dropped, and then once more.
 pub(crate) struct Teller {
-    done: Arc<AtomicBool>,
+    /// Closed at the end of the run.
+    runs: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -356,24 +356,19 @@ impl Teller {
     /// # Errors
     /// No thread can be started.
     pub(crate) fn start(sources: Arc<Sources>, tell: Tell) -> Result<Teller> {
-        let done = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&done);
+        let (runs, ends) = bounded(0);
         let thread = std::thread::Builder::new()
             .name("facts".to_owned())
             .spawn(move || {
-                let mut next = Instant::now();
-                while !flag.load(Ordering::Relaxed) {
-                    if Instant::now() >= next {
-                        next = Instant::now() + TELL_INTERVAL;
-                        tell(sources.facts());
-                    }
-                    std::thread::sleep(LOOK_INTERVAL);
+                tell(sources.facts());
+                while ends.recv_timeout(TELL_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    tell(sources.facts());
                 }
                 tell(sources.facts());
             })
             .map_err(|e| Error::internal(format!("cannot start the thread for facts: {e}")))?;
         Ok(Teller {
-            done,
+            runs: Some(runs),
             thread: Some(thread),
         })
     }
@@ -381,7 +376,7 @@ impl Teller {
 
 impl Drop for Teller {
     fn drop(&mut self) {
-        self.done.store(true, Ordering::Relaxed);
+        self.runs = None;
         if let Some(thread) = self.thread.take() {
             // Only people miss what a panicked one would have told.
             let _ = thread.join();

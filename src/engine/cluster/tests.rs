@@ -2,6 +2,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::engine::shared_facts::SharedFacts;
 
 fn free_addresses(n: usize) -> Vec<String> {
     let ports = crate::engine::ports::free(n).expect("ports");
@@ -23,7 +24,13 @@ fn agreement(configuration: &str) -> Agreement {
 
 fn heartbeats() -> Heartbeats {
     let none = std::sync::Arc::new(|_| {});
-    Heartbeats::new("job", none, Default::default(), Default::default())
+    Heartbeats::new(
+        "job",
+        none,
+        Default::default(),
+        Default::default(),
+        SharedFacts::No,
+    )
 }
 
 /// Forms process `process` of a cluster; says what it heard and how many peers it has.
