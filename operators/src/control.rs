@@ -27,7 +27,7 @@ const LOOK_MIN: Duration = Duration::from_millis(1);
 const LOOK_MAX: Duration = Duration::from_millis(10);
 
 /// The longest time between two looks of the clock; a report wakes it too.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// When the clock is to look again.
 fn look_in(due_in: Duration, interval: Duration) -> Duration {

@@ -29,7 +29,7 @@ use crate::io::StoredId;
 use crate::time::{Epoch, EventTime, IngestTime};
 
 /// How often the durable frontier is looked at while an epoch is open.
-const DURABLE_POLL: Duration = Duration::from_millis(50);
+const DURABLE_POLL: Duration = Duration::from_millis(100);
 
 /// How often the age of the recent tier is looked at.
 const AGE_POLL: Duration = Duration::from_secs(1);
