@@ -3,6 +3,7 @@
 //!
 //! The faults are caused in one file a subject; `table` and `compare` know the runbook.
 
+mod brokers;
 mod catalogs;
 mod compare;
 mod disks;
@@ -21,7 +22,8 @@ use std::time::Duration;
 use support::{DEADLINE, Running};
 
 /// The files that cause faults, in which every fault of the table must be found.
-const WALKS: [&str; 8] = [
+const WALKS: [&str; 9] = [
+    include_str!("brokers.rs"),
     include_str!("catalogs.rs"),
     include_str!("disks.rs"),
     include_str!("registry.rs"),

@@ -46,6 +46,46 @@ fn wrong_format() {
 }
 
 #[test]
+fn wrong_format_running() {
+    let job = served(1);
+    let with_header = events(200, 1, 1).map(|message| Message {
+        value: message
+            .value
+            .map(|json| [&[0, 0, 0, 0, 7][..], &json[..]].concat()),
+        ..message
+    });
+    job.topic.produce(with_header);
+    let running = job.spawn(&["run", JOB]);
+    let found = compare_finding("wrong_format_running", &job, "dead_letters");
+    let hint = found["hint"].as_str().unwrap_or_default();
+    assert!(hint.contains("`format: json_sr` would fit"), "{hint}");
+    end(running);
+}
+
+#[test]
+fn same_key() {
+    let job = served(1);
+    let same = |_| Message {
+        value: Some(br#"{"event_id": "e", "event_time": "2026-01-01T00:00:00Z"}"#.to_vec()),
+        ..Message::default()
+    };
+    let running = job.spawn(&["run", JOB]);
+    let mut sent = 0;
+    wait_until("nothing_lands", DEADLINE, || {
+        job.topic.produce((0..20).map(same));
+        sent += 20;
+        let status = wait_until_consumed(&job, sent);
+        let findings = status["findings"].as_array()?;
+        let is_named = findings.iter().any(|of| of["kind"] == "nothing_lands");
+        is_named.then_some(())
+    });
+    let found = compare_finding("same_key", &job, "nothing_lands");
+    let hint = found["hint"].as_str().unwrap_or_default();
+    assert!(hint.contains("`dedup.key` is `event_id`"), "{hint}");
+    end(running);
+}
+
+#[test]
 fn open_transaction() {
     let job = served(1);
     load(&job, 1, 0, 100, 1);
