@@ -40,6 +40,22 @@ impl Account {
     }
 }
 
+impl Account {
+    /// What was counted since the account stood at `earlier`; nought where it stands below that.
+    #[must_use]
+    pub fn since(&self, earlier: &Account) -> Account {
+        Account {
+            consumed: self.consumed.saturating_sub(earlier.consumed),
+            landed: self.landed.saturating_sub(earlier.landed),
+            late: self.late.saturating_sub(earlier.late),
+            duplicates: self.duplicates.saturating_sub(earlier.duplicates),
+            dead_letters: self.dead_letters.saturating_sub(earlier.dead_letters),
+            dropped: self.dropped.saturating_sub(earlier.dropped),
+            gaps: self.gaps.saturating_sub(earlier.gaps),
+        }
+    }
+}
+
 impl AddAssign for Account {
     fn add_assign(&mut self, other: Self) {
         self.consumed += other.consumed;

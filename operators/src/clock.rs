@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::job::CommitPolicy;
+use crate::source::pace;
 use crate::time::{Epoch, EventTime, IngestTime};
 
 /// Epochs that are closed but not yet durable, at most: one being committed, one waiting with its files
@@ -88,6 +89,8 @@ pub struct Clock {
     start: Epoch,
     now: IngestTime,
     opened_at: Instant,
+    /// Whether the open epoch was empty when it was last looked at.
+    was_empty: bool,
     reports: Vec<Option<Report>>,
     closed: VecDeque<(Epoch, Option<EventTime>)>,
     until_caught_up: bool,
@@ -108,6 +111,7 @@ impl Clock {
             start: start.epoch,
             now: start,
             opened_at: now,
+            was_empty: false,
             reports: vec![None; workers],
             closed: VecDeque::new(),
             until_caught_up,
@@ -198,6 +202,12 @@ impl Clock {
             self.close(now, watermark);
             return Some(Tick::Drain(self.now));
         }
+        if offsets > 0 && std::mem::take(&mut self.was_empty) {
+            // An epoch counts from its first record, so that after a pause the first one waits no longer
+            // than one interval, and not shorter either. It was read within the last pace of a source.
+            let first = now.checked_sub(pace(self.policy.interval)).unwrap_or(now);
+            self.opened_at = self.opened_at.max(first);
+        }
         let due =
             now.duration_since(self.opened_at) >= self.interval() || bytes >= self.policy.max_bytes;
         if due && offsets > 0 && self.closed.len() < MAX_CLOSED_EPOCHS {
@@ -205,8 +215,7 @@ impl Clock {
             return Some(Tick::Advance(self.now));
         }
         if offsets == 0 {
-            // An epoch counts from its first record, so that after a pause the first one waits no longer
-            // than one interval, and not shorter either.
+            self.was_empty = true;
             self.opened_at = now;
         }
         None
@@ -220,6 +229,7 @@ impl Clock {
         self.closed.push_back((self.now.epoch, watermark_of(next)));
         self.now = next;
         self.opened_at = now;
+        self.was_empty = false;
     }
 
     /// The watermark with which a closed epoch ended; `None` when the clock has not closed it. Only what
@@ -231,10 +241,10 @@ impl Clock {
             .map(|(_, watermark)| *watermark)
     }
 
-    /// How long from `now` until the open epoch is due by time.
-    pub fn due_in(&self, now: Instant) -> Duration {
-        self.interval()
-            .saturating_sub(now.duration_since(self.opened_at))
+    /// How long from `now` until the open epoch is due by time; `None` when none is closed any more.
+    pub fn due_in(&self, now: Instant) -> Option<Duration> {
+        let open_for = now.duration_since(self.opened_at);
+        (!self.draining).then(|| self.interval().saturating_sub(open_for))
     }
 
     /// How long the open epoch may be open.
@@ -284,6 +294,27 @@ mod tests {
     }
 
     #[test]
+    fn after_a_pause_an_epoch_lasts_from_its_first_record_however_seldom_the_clock_looks() {
+        let start = Instant::now();
+        let mut clock = clock(1, start);
+        let interval = Job::BRONZE.commit.interval;
+        let ms = interval.as_millis() as u64;
+        clock.report(report(0, START.epoch, Held::Free, 1));
+        let first = clock.tick(start + interval, |_| true).expect("a tick");
+        let epoch = first.time().epoch;
+        clock.report(report(0, epoch, Held::Free, 0));
+        assert_eq!(clock.tick(after(start, 2 * ms), |_| true), None);
+        // It looks again when a record was read, nearly an interval later.
+        clock.report(report(0, epoch, Held::Free, 5));
+        let read = after(start, 3 * ms - 10);
+        assert_eq!(clock.tick(read, |_| true), None);
+        let due_in = clock.due_in(read).expect("an open epoch");
+        assert_eq!(due_in, interval - pace(interval));
+        assert_eq!(clock.tick(after(start, 3 * ms), |_| true), None);
+        assert!(clock.tick(read + due_in, |_| true).is_some());
+    }
+
+    #[test]
     fn an_epoch_without_records_is_not_closed() {
         let start = Instant::now();
         let mut clock = clock(1, start);
@@ -312,12 +343,14 @@ mod tests {
         clock.report(report(0, START.epoch, Held::Unknown, 0));
         assert_eq!(clock.tick(after(start, 9000), |_| false), None);
         clock.report(report(0, START.epoch, Held::Unknown, 10));
-        assert_eq!(clock.due_in(after(start, 9000)), FIRST_EPOCH_MAX);
-        assert_eq!(clock.tick(after(start, 9099), |_| false), None);
+        assert_eq!(clock.due_in(after(start, 9000)), Some(FIRST_EPOCH_MAX));
+        for early in [9001, 9099] {
+            assert_eq!(clock.tick(after(start, early), |_| false), None);
+        }
         assert!(clock.tick(after(start, 9100), |_| false).is_some());
         assert_eq!(
             clock.due_in(after(start, 9100)),
-            Job::BRONZE.commit.interval
+            Some(Job::BRONZE.commit.interval)
         );
     }
 

@@ -30,11 +30,11 @@ const LOOK_MAX: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// When the clock is to look again.
-fn look_in(due_in: Duration, interval: Duration) -> Duration {
-    let shortest = (interval / LOOKS_IN_AN_INTERVAL).clamp(LOOK_MIN, LOOK_MAX);
-    match due_in.is_zero() {
-        true => shortest,
-        false => due_in.clamp(LOOK_MIN, PATIENCE),
+fn look_in(due_in: Option<Duration>, interval: Duration) -> Duration {
+    match due_in {
+        None => PATIENCE,
+        Some(Duration::ZERO) => (interval / LOOKS_IN_AN_INTERVAL).clamp(LOOK_MIN, LOOK_MAX),
+        Some(due_in) => due_in.clamp(LOOK_MIN, PATIENCE),
     }
 }
 

@@ -52,6 +52,11 @@ const LOOKS_IN_AN_INTERVAL: u32 = 20;
 const PACE_MIN: Duration = Duration::from_millis(1);
 const PACE_MAX: Duration = Duration::from_millis(50);
 
+/// The time between two looks when there is little to read.
+pub(crate) fn pace(interval: Duration) -> Duration {
+    (interval / LOOKS_IN_AN_INTERVAL).clamp(PACE_MIN, PACE_MAX)
+}
+
 /// Reading stops when the open epoch holds this many times what should have closed it.
 const OPEN_EPOCH_OVERRUN: u64 = 2;
 
@@ -126,9 +131,8 @@ impl Source {
         context: Context,
         capability: Option<Capability<IngestTime>>,
     ) -> Source {
-        let interval = context.settings.commit.interval;
         let now = context.host.now();
-        let pace = (interval / LOOKS_IN_AN_INTERVAL).clamp(PACE_MIN, PACE_MAX);
+        let pace = pace(context.settings.commit.interval);
         let mut source = Source {
             log,
             context,

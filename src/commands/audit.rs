@@ -42,12 +42,14 @@ struct Audit {
     /// Rows of topics and partitions that the job has never heard of.
     rows_out_of_range: u64,
     problems: Vec<String>,
+    /// Tables besides the primary that have not followed it yet.
+    behind: Vec<String>,
     /// How long the audit took.
     seconds: f64,
     /// Records that the account was proved of, in a second of it.
     events_per_second: f64,
-    /// Why the broker could not be asked, if it could not.
-    #[serde(skip)]
+    /// Why the broker could not be asked, if it could not: then the table alone was judged.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "message_of")]
     unanswered: Option<Error>,
 }
 
@@ -63,6 +65,13 @@ struct PartitionAudit {
     lag: Option<i64>,
     rows: u64,
     account: Account,
+}
+
+fn message_of<S: serde::Serializer>(
+    error: &Option<Error>,
+    to: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    to.serialize_some(&error.as_ref().map(Error::message))
 }
 
 /// Runs the command.
@@ -118,6 +127,14 @@ fn examine(
     let view = iceberg.view(&settings.table)?.ok_or_else(missing)?;
     let progress = &view.progress(settings)?.ok_or_else(missing)?;
     let facts = view.facts()?;
+    // Now, not after the scan: a job that runs goes on meanwhile.
+    let mut secondaries = Vec::new();
+    for secondary in settings.secondary_tables() {
+        if let Some(view) = iceberg.view(secondary.name)? {
+            let is_behind = view.is_behind(progress)?;
+            secondaries.push((secondary, view.facts()?, is_behind));
+        }
+    }
     let mut rows = Rows::default();
     let key = settings.dedup.as_ref().map(|dedup| dedup.key.as_str());
     let mut columns = vec![
@@ -214,12 +231,12 @@ fn examine(
         metadata_location: facts.metadata_location.clone(),
         rows: facts.rows,
     }];
-    for SecondaryTable { name, route, .. } in settings.secondary_tables() {
-        let Some(secondary) = iceberg.inspect(name)? else {
-            continue;
-        };
+    let mut behind = Vec::new();
+    for (SecondaryTable { name, route, .. }, secondary, is_behind) in secondaries {
         let known = progress.rows_of(route);
-        if secondary.rows != known {
+        if is_behind {
+            behind.push(name.to_owned());
+        } else if secondary.rows != known {
             let what = route.map_or("dead letters".to_owned(), |route| {
                 format!("were routed there by `{route}`")
             });
@@ -244,6 +261,7 @@ fn examine(
         duplicate_ids,
         rows_out_of_range,
         problems,
+        behind,
         seconds,
         events_per_second: account.consumed as f64 / seconds,
         unanswered,
@@ -414,6 +432,11 @@ fn text(audit: &Audit) -> String {
         "  {} duplicate coordinates, {} duplicate ids, {} rows of others\n",
         audit.duplicate_coordinates, audit.duplicate_ids, audit.rows_out_of_range
     ));
+    for table in &audit.behind {
+        text.push_str(&format!(
+            "  table {table} is not where the primary is; the job brings it there when it runs\n"
+        ));
+    }
     if audit.problems.is_empty() {
         text.push_str(match audit.unanswered {
             None => "  the account is proved\n",

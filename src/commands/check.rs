@@ -387,10 +387,18 @@ fn check_positions(
         );
     }
     if waiting == 0 {
+        let past = match settings.sink {
+            Sink::Tables => {
+                "what is there already is read by a table that is new to it with `starting_offsets: earliest`, and by this one after `strandline offsets reset`"
+            }
+            Sink::Terminal => "`starting_offsets: earliest` reads what is there already",
+        };
         findings.add(
             Verdict::Warn,
             "start",
-            "there is nothing to read: every partition starts at its end\n  hint: see that the producer writes to these topics; what is there already is read by a table that is new to it with `starting_offsets: earliest`, and by this one after `strandline offsets reset`",
+            format!(
+                "there is nothing to read: every partition starts at its end\n  hint: see that the producer writes to these topics; {past}"
+            ),
         );
     }
     starts

@@ -13,6 +13,7 @@ use super::run::{catalog_settings, print_report};
 use super::status::{self, not_running};
 use crate::cli::arguments::StopArgs;
 use crate::cli::{Context, output};
+use crate::config::Draft;
 use crate::connectors::iceberg::IcebergConnector;
 use crate::engine::lock;
 use crate::engine::report::RunReport;
@@ -35,7 +36,7 @@ pub fn stop(context: &Context, args: &StopArgs) -> Result<()> {
     context.job(&args.job)?;
     let draft = context.draft(None, &[])?;
     let folder = draft.engine.job_dir(&args.job);
-    let status = status::ask(&draft, &args.job)?;
+    let status = known(&draft, &args.job);
     command(&folder, &args.job, "stop")?.ok_or_else(|| not_running(&draft, &args.job))?;
     let end = wait_for_end(&folder, &args.job)?;
     wait_until_gone(&folder)?;
@@ -56,8 +57,8 @@ pub fn stop(context: &Context, args: &StopArgs) -> Result<()> {
         Some(report) => print_report(&report, args.json),
         None if args.json => output::print_json(&json!({ "job": args.job, "account": null })),
         None => output::print(&format!(
-            "{} has ended; no account of it is known here: `strandline audit {}` reads the table's\n",
-            args.job, args.job
+            "{} has ended; it had not begun to read, or nothing is known here of what it has read\n",
+            args.job
         )),
     }
 }
@@ -70,7 +71,7 @@ pub fn cancel(context: &Context, args: &StopArgs) -> Result<()> {
     context.job(&args.job)?;
     let draft = context.draft(None, &[])?;
     let folder = draft.engine.job_dir(&args.job);
-    let status = status::ask(&draft, &args.job)?;
+    let status = known(&draft, &args.job);
     command(&folder, &args.job, "cancel")?.ok_or_else(|| not_running(&draft, &args.job))?;
     wait_until_gone(&folder)?;
     let report = from_table(context, status.as_ref());
@@ -85,6 +86,12 @@ pub fn cancel(context: &Context, args: &StopArgs) -> Result<()> {
         None if args.json => output::print_json(&json!({ "job": args.job, "account": null })),
         None => Ok(()),
     }
+}
+
+/// What a job says of itself before it is told to end, for its report. One of another release may say it in words that
+/// are not understood here, and is told to end all the same.
+fn known(draft: &Draft, job: &str) -> Option<JobStatus> {
+    status::ask(draft, job).ok().flatten()
 }
 
 /// The account as the table holds it, of a job that ended without a report. `None` when the table cannot be read, or
@@ -106,12 +113,17 @@ fn from_table(context: &Context, status: Option<&JobStatus>) -> Option<RunReport
     if status.generation.is_some_and(|known| known != generation) {
         return None;
     }
-    let time = |text: &str| chrono::DateTime::parse_from_rfc3339(text).ok();
-    let ran = time(&status.at)?.signed_duration_since(time(&status.started_at)?);
+    // Of its last life: the ones before are in the account that the status had at its begin.
+    let began = status.restarts.last.first();
+    let began = began.map_or(&status.started_at, |restart| &restart.at);
+    let began = chrono::DateTime::parse_from_rfc3339(began).ok()?;
+    let ran = chrono::Utc::now().signed_duration_since(began);
+    let account = progress.account();
+    let before = status.account.since(&status.run);
     Some(RunReport::new(
         &status.job,
-        progress.account(),
-        status.run,
+        account,
+        account.since(&before),
         reports(&iceberg, settings).ok()?,
         ran.to_std().unwrap_or_default(),
     ))

@@ -98,13 +98,11 @@ pub(super) fn new_carried_fields(settings: &JobSettings, schema: &Value) -> NewF
 
 /// Those of a schema's fields that the job has no column for.
 fn without_column(settings: &JobSettings, fields: &[Field]) -> NewFields {
-    let has = |name: &str| fields.iter().any(|field| field.name == name);
-    // By its first name that the schema has.
-    let taken_by = |column: &Column| {
-        let mut names = std::iter::once(column.name).chain(column.aliases.iter().copied());
-        names.find(|name| has(name))
+    // By any of its names: a record may have another of them than the next.
+    let is_taken = |name: &str| {
+        let mut columns = settings.columns.iter();
+        columns.any(|column| column.name == name || column.aliases.contains(&name))
     };
-    let taken: Vec<&str> = settings.columns.iter().filter_map(taken_by).collect();
     let mut found = NewFields::default();
     // A record of which a column takes a part.
     let is_entered = |name: &str| {
@@ -117,10 +115,7 @@ fn without_column(settings: &JobSettings, fields: &[Field]) -> NewFields {
     };
     for field in fields {
         let name = field.name.as_str();
-        if is_entered(name)
-            || taken.contains(&name)
-            || settings.columns.iter().any(|c| c.name == name)
-        {
+        if is_entered(name) || is_taken(name) {
             continue;
         }
         let column_type = field.column_type.clone();
@@ -279,7 +274,6 @@ mod tests {
                 ("d", ColumnType::Date),
                 ("e", ColumnType::String),
                 ("f", ColumnType::Timestamptz),
-                ("id", ColumnType::String),
             ]
         );
         assert_eq!(found.left_out.len(), 4, "{found:?}");
@@ -446,5 +440,9 @@ mod tests {
         let schema = r#"{"properties":{"id":{"type":"string"},"a":{"type":"integer"}}}"#;
         let found = found(Format::JsonSr, SchemaKind::Json, schema);
         assert_eq!(columns(&found), [("a", ColumnType::Long)]);
+        // One record may have the name, and the next the alias.
+        let both = r#"{"properties":{"event_id":{"type":"string"},"id":{"type":"string"}}}"#;
+        let found = self::found(Format::JsonSr, SchemaKind::Json, both);
+        assert!(found.columns.is_empty(), "{found:?}");
     }
 }

@@ -172,7 +172,7 @@ fn dead_letters_that_are_not_waited_for_are_found() {
 fn a_store_that_is_not_asked_whether_a_file_is_there_is_found() {
     assert_is_found(
         Mutation::StoreNotAsked,
-        &["which is not stored", "rows, expected"],
+        &["which is not stored", "rows, expected", "dead letters"],
     );
 }
 

@@ -9,6 +9,7 @@ use strandline_operators::arrow_array::RecordBatch;
 use strandline_operators::job::JobSettings;
 use strandline_operators::landing::claim::check_fingerprint;
 use strandline_operators::landing::fence::read_progress;
+use strandline_operators::landing::pending::Mark;
 use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 use uuid::Uuid;
@@ -117,6 +118,25 @@ impl TableView<'_> {
             refuse_rows_without_progress(&self.catalog.blocking, &self.table, settings)?;
         }
         Ok(progress)
+    }
+
+    /// Whether it is a table besides the primary that lacks, or has more than, what `progress` says was brought to it:
+    /// the job runs and has not followed yet, has followed further since the progress was read, or the table could not
+    /// be committed to.
+    ///
+    /// # Errors
+    /// A mark that cannot be understood.
+    pub fn is_behind(&self, progress: &Progress) -> Result<bool> {
+        let version = TableVersion::of(&self.table);
+        let mark = Mark::read(&version, &progress.job, &progress.table_uuid)?;
+        let expected = progress.pending_tables.get(&self.name);
+        Ok(match (mark, expected) {
+            (Some(mark), Some(expected)) => mark.epoch != *expected,
+            (None, Some(_)) => true,
+            // What was owed before is paid; only what the job has done since is not in the progress.
+            (Some(mark), None) => Some(mark.epoch) > progress.epoch,
+            (None, None) => false,
+        })
     }
 
     /// Streams the named columns (all when `None`) of the rows to `visit`.
