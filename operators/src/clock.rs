@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::job::CommitPolicy;
-use crate::source::pace;
 use crate::time::{Epoch, EventTime, IngestTime};
+use crate::wake::pace;
 
 /// Epochs that are closed but not yet durable, at most: one being committed, one waiting with its files
 /// written. Beyond that the open epoch grows instead.

@@ -34,28 +34,13 @@ use crate::observed::WORKER_INTERVAL;
 use crate::observed::seen::{PartitionSeen, Waits, WorkerSeen};
 use crate::record::{RawBatch, RawRecord, TopicPartition};
 use crate::time::{Epoch, IngestTime};
-use crate::wake::Alarm;
+use crate::wake::{Alarm, pace};
 
 /// Records taken from the log at a time.
 pub const BATCH_RECORDS: usize = 4096;
 
 /// How long the source reads before it lets the operators behind it run.
 const READ_SLICE: Duration = Duration::from_millis(4);
-
-/// The part of a commit interval after which the source looks again once it has read everything. Records
-/// that trickle in are then read together: a look whenever some arrive costs many times the work, in
-/// batches of a few records, and improves freshness by 5 % of the interval at most. So nothing wakes the worker for them. At 5,000 records/s and a commit a
-/// second 50 looks took 14.6 us of CPU a record, more than half of it for waking up.
-const LOOKS_IN_AN_INTERVAL: u32 = 20;
-
-/// Bounds of the time between two looks. Ticks are followed at once.
-const PACE_MIN: Duration = Duration::from_millis(1);
-const PACE_MAX: Duration = Duration::from_millis(50);
-
-/// The time between two looks when there is little to read.
-pub(crate) fn pace(interval: Duration) -> Duration {
-    (interval / LOOKS_IN_AN_INTERVAL).clamp(PACE_MIN, PACE_MAX)
-}
 
 /// Reading stops when the open epoch holds this many times what should have closed it.
 const OPEN_EPOCH_OVERRUN: u64 = 2;

@@ -15,6 +15,21 @@ use timely::scheduling::Activator;
 /// A timer that rings so much later than it is asked to will do.
 const SLACK: Duration = Duration::from_millis(1);
 
+/// The part of a commit interval after which a source looks again once it has read everything. Records
+/// that trickle in are then read together: a look whenever some arrive costs many times the work, in
+/// batches of a few records, and improves freshness by 5 % of the interval at most. So nothing wakes the worker for them.
+/// At 5,000 records/s and a commit a second 50 looks took 14.6 us of CPU a record, more than half of it for waking up.
+const LOOKS_IN_AN_INTERVAL: u32 = 20;
+
+/// Bounds of the time between two looks. Ticks are followed at once.
+const PACE_MIN: Duration = Duration::from_millis(1);
+const PACE_MAX: Duration = Duration::from_millis(50);
+
+/// The time between two looks of a source when there is little to read.
+pub fn pace(interval: Duration) -> Duration {
+    (interval / LOOKS_IN_AN_INTERVAL).clamp(PACE_MIN, PACE_MAX)
+}
+
 /// What one operator of a worker leaves for another, which may be of another dataflow.
 #[derive(Default)]
 pub struct Mailbox<T> {

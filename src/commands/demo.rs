@@ -29,7 +29,7 @@ use crate::engine::run::run as run_process;
 use crate::engine::{self, JobRun};
 use crate::generator::producer::{Throttle, produce};
 use crate::generator::{Generator, GeneratorConfig};
-use crate::status::collect::Tell;
+use crate::status::facts::Tell;
 
 /// The job that is shown.
 const JOB: &str = "roman-numerals";

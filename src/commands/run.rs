@@ -21,7 +21,7 @@ use crate::engine::report::RunReport;
 use crate::engine::run::run as run_process;
 use crate::engine::supervised;
 use crate::engine::{self, JobRun};
-use crate::status::collect::Tell;
+use crate::status::facts::Tell;
 
 /// The port of process 0 when no host file is given; the others follow. timely's own.
 const FIRST_PORT: usize = 2101;

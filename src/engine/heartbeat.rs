@@ -248,8 +248,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::collect::Tell;
-    use crate::status::facts::ProcessFacts;
+    use crate::status::facts::{ProcessFacts, Tell};
     use std::net::TcpListener;
     use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 

@@ -24,7 +24,8 @@ use crate::engine::turns::Turns;
 use crate::engine::watch::{Causes, Watch};
 use crate::engine::workers::{RECORDS_SHARE, WorkerParts, work};
 use crate::engine::{JobRun, lock, lock::Lock, recognise, start::StartingPoint};
-use crate::status::collect::{Sources, Tell, Teller};
+use crate::status::collect::{Sources, Teller};
+use crate::status::facts::Tell;
 
 /// Runs the job in this process until it has drained: caught up if so asked, or by a signal. Process 0
 /// returns the report, the others `None`, as it does when a signal came before its peers were there. What the

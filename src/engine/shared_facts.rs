@@ -5,8 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::status::collect::Tell;
-use crate::status::facts::ProcessFacts;
+use crate::status::facts::{ProcessFacts, Tell};
 
 /// Of a longer document the rest is not kept: it cannot be read then.
 const MAX_DOCUMENT_BYTES: usize = 4 << 20;

@@ -17,7 +17,8 @@ use strandline_operators::progress::Progress;
 use strandline_operators::{Error, Result};
 
 use super::facts::{
-    CommitFacts, LetterFacts, OperatorCounts, PartitionFacts, ProcessFacts, Stage, WorkerFacts,
+    CommitFacts, LetterFacts, OperatorCounts, PartitionFacts, ProcessFacts, Stage, Tell,
+    WorkerFacts,
 };
 use crate::connectors::iceberg::store_trouble;
 use crate::connectors::kafka::commits;
@@ -30,9 +31,6 @@ use crate::engine::watch::Causes;
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
 /// What a client complained of this long ago may still be the cause of what goes wrong now.
 const COMPLAINT_AGE: Duration = Duration::from_secs(30);
-
-/// Where the facts of this process go.
-pub type Tell = Arc<dyn Fn(ProcessFacts) + Send + Sync>;
 
 /// What is known only once the run has come so far.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! What one process knows of its job, as it crosses to the process that shows it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use strandline_operators::account::Account;
@@ -21,6 +22,9 @@ pub enum Stage {
     /// It commits what it has read, and then ends.
     Draining,
 }
+
+/// Where the facts of a process go.
+pub type Tell = Arc<dyn Fn(ProcessFacts) + Send + Sync>;
 
 /// What one process knows. Counters count since the process started; times are microseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

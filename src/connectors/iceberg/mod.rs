@@ -65,7 +65,7 @@ use strandline_operators::{Error, Result};
 pub use catalog::{CatalogKind, CatalogSettings};
 pub use description::{TableDescription, TablesDescription};
 pub use files::{ParquetFiles, open_files};
-pub use inspect::{SnapshotFacts, TableFacts};
+pub use inspect::{SnapshotFacts, TableFacts, TableView};
 pub use readback::{Visitor, read_back};
 pub use restore::FromSavepoint;
 pub use savepoint::{
