@@ -6,7 +6,7 @@ use crate::cargo::{announce_build, cargo};
 use crate::command::{output_of, run as run_command, say};
 use crate::{Result, instructions, machine, test};
 
-/// Rounds of each decoder: two to three minutes on two cores, for all of them. The tests have a few thousand.
+/// Rounds of each decoder: a minute or two on two cores, for all of them. The tests have a few thousand.
 const FUZZ_ROUNDS: &str = "150000";
 
 /// So many seeds lie between commits a second apart.
