@@ -117,6 +117,16 @@ fn each_job_lands_what_confluents_serializers_wrote() {
     ] {
         setting.lands_what_was_sent(job);
     }
+    let peek = ["peek", "crypto-trades-typed", "-n", "1", "--json"];
+    let shown = spawn(setting.path(), &peek)
+        .wait(DEADLINE)
+        .expect_exit(0)
+        .json();
+    let decoded = &shown[0]["decoded"];
+    assert!(
+        decoded["event_id"].is_string() && decoded["price"].is_string(),
+        "{shown}"
+    );
 }
 
 /// Two messages of one schema, one of them inside of another, with a reference, imports that need none, and a

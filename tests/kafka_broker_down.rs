@@ -68,6 +68,12 @@ fn a_job_that_is_to_end_without_its_broker_leaves_the_rest_to_the_next_start() {
     let said = "is read again at the next start";
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
 
+    // What the table holds is right as far as it can tell alone, and to be asked again.
+    let audit = job.run(&["audit", "roman-numerals", "--json"], DEADLINE);
+    let audit = audit.expect_exit(3).json();
+    assert_eq!(audit["problems"], serde_json::json!([]), "{audit}");
+    assert!(audit["unanswered"].is_string(), "{audit}");
+
     stack.start("kafka");
     let printed = job.run_until_caught_up(&[], DEADLINE);
     assert_eq!(printed["account"]["consumed"], 2100, "{printed}");

@@ -113,6 +113,10 @@ impl Job {
             .job
             .run(&["run", "roman-numerals", "--until-caught-up"], DEADLINE);
         says(&finished.expect_exit(4), with);
+        // Whoever asks beforehand hears the same.
+        let check = self.job.run(&["check", "roman-numerals"], DEADLINE);
+        let found = &check.expect_exit(4).stdout;
+        assert!(found.contains(with), "no `{with}` in:\n{found}");
     }
 
     /// While the job runs and is fed, others do this to one of its tables; it must stop.
@@ -254,6 +258,20 @@ fn ids_of_rows_of_others_are_not_known() {
     it.job.delete_state();
     it.job.topic.produce(ahead);
     it.run_and_judge(&[]);
+}
+
+#[test]
+fn a_row_of_the_jobs_partitions_that_it_never_read_is_found_by_audit() {
+    let it = Job::that_has_run();
+    it.job.expect_audit(DEADLINE);
+    it.others(&[&format!("append-as={}@1000000", it.job.topic.name)]);
+    let audit = it.job.run(&["audit", "roman-numerals", "--json"], DEADLINE);
+    let audit = audit.expect_exit(1).json();
+    let problems = audit["problems"].to_string();
+    assert!(
+        problems.contains("1 rows have offsets outside of 0.."),
+        "{problems}"
+    );
 }
 
 #[test]

@@ -76,6 +76,19 @@ class Others:
         ids = ids.split(",")
         self.append(len(ids), ids)
 
+    def append_as(self, where):
+        """A row that says it is of TOPIC@OFFSET, partition 0."""
+        topic, offset = where.split("@")
+
+        def change(table):
+            row = self.rows_of_others(table, 1)
+            for name, value in (("kafka_topic", topic), ("kafka_offset", int(offset))):
+                place = row.schema.get_field_index(name)
+                row = row.set_column(place, row.schema.field(place), pa.array([value], row.schema.field(place).type))
+            table.append(row)
+
+        self.persistently(change)
+
     def rows_of_others(self, table, count, ids=None):
         schema = table.schema().as_arrow()
         columns = []

@@ -42,7 +42,23 @@ fn wrong_format() {
         ..Message::default()
     };
     job.topic.produce((0..20).map(with_header));
-    compare_end("wrong_format", &job.run(&["check", JOB], DEADLINE));
+    let check = job.run(&["check", JOB], DEADLINE);
+    compare_end("wrong_format", &check);
+    let fits = "for which `format: avro_sr` or `format: protobuf_sr` would fit";
+    assert!(check.stdout.contains(fits), "{}", check.stdout);
+}
+
+#[test]
+fn check_tells_of_seconds_where_milliseconds_are_meant() {
+    let job = served(1);
+    let seconds = |i: u64| Message {
+        value: Some(format!(r#"{{"event_id": "{i}", "event_time": 1767225600}}"#).into_bytes()),
+        ..Message::default()
+    };
+    job.topic.produce((0..20).map(seconds));
+    let check = job.run(&["check", JOB], DEADLINE).expect_exit(0);
+    let told = "warn  event time: 20 of 20 event times in `event_time` are before the year 2000";
+    assert!(check.stdout.contains(told), "{}", check.stdout);
 }
 
 #[test]
