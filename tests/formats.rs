@@ -39,6 +39,10 @@ impl Setting {
 
     /// With these settings of the job `crypto-trades-typed`.
     fn configure_trades(&self, registry_url: &str, settings: &str) {
+        self.configure_job(registry_url, "crypto-trades-typed", settings);
+    }
+
+    fn configure_job(&self, registry_url: &str, job: &str, settings: &str) {
         let Stack {
             bootstrap_servers, ..
         } = self.stack.description();
@@ -47,7 +51,7 @@ impl Setting {
              schema_registry: {{ url: '{registry_url}' }}\n\
              catalog: {{ type: sql, uri: 'sqlite://./catalog.db', warehouse: ./warehouse }}\n\
              http: off\n\
-             jobs: {{ crypto-trades-typed: {{ {settings} }} }}\n"
+             jobs: {{ {job}: {{ {settings} }} }}\n"
         );
         fs::write(self.path().join("strandline.yaml"), config).expect("write the configuration");
     }
@@ -145,6 +149,16 @@ fn protobuf_of_confluents_serializer_is_recognised_and_lands() {
         shown.contains("ok    format: the format of `typed.protobuf` is `protobuf_sr`: "),
         "{shown}"
     );
+}
+
+/// What violates its schema, or one that it refers to, is a dead letter, though every field fits its column.
+#[test]
+fn records_are_held_against_their_registered_json_schema() {
+    let setting = Setting::new();
+    let Stack { registry_url, .. } = setting.stack.description();
+    let settings = "topics: [typed.json], format: json_sr";
+    setting.configure_job(&registry_url, "user-events", settings);
+    setting.lands("json_schema", "user-events");
 }
 
 /// As Python's csv module writes it: delimiters, line breaks and quotes in quotes.

@@ -56,6 +56,10 @@ fn one_of<T>(words: &[(&str, T)]) -> Schema {
     or_variable(json!({ "enum": words }))
 }
 
+pub(crate) fn boolean(_: &mut SchemaGenerator) -> Schema {
+    or_variable(json!({ "type": "boolean" }))
+}
+
 pub(crate) fn text(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "minLength": 1 })
 }

@@ -23,12 +23,13 @@ const TOP_KEYS: [&str; 10] = [
 ];
 
 /// The keys of a job.
-const JOB_KEYS: [&str; 21] = [
+const JOB_KEYS: [&str; 22] = [
     "topics",
     "group_id",
     "starting_offsets",
     "format",
     "avro_schema",
+    "json_fail_invalid_schema",
     "peek",
     "debezium",
     "csv",

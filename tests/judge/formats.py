@@ -449,38 +449,80 @@ def produce_business(bootstrap, url):
     return sent
 
 
-def produce_json(bootstrap, name, members):
-    """Events in JSON; `members` says what the event of a number has besides id and time, and what lands of it."""
-    topic, sent = Topic(bootstrap, name), Sent()
+def in_json(record):
+    return json.dumps(record).encode()
+
+
+def send_events(topic, members, serialize=in_json):
+    """Events that land; `members` says what the event of a number has besides id and time, and what lands of it."""
+    sent = Sent()
     for i in range(RECORDS):
         us, id = now_us() // 1000 * 1000, str(uuid.uuid4())
         event_time = datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(microseconds=us)
         elsewhere = event_time.astimezone(datetime.timezone(datetime.timedelta(hours=-5)))
         written = [event_time.isoformat(), us // 1000, elsewhere.isoformat()][i % 3]
         has, lands = members(i)
-        value = json.dumps({"event_id": id, "event_time": written} | has).encode()
+        value = serialize({"event_id": id, "event_time": written} | has)
         topic.send(value)
         if i % 20 == 7:
             topic.send(value)
             sent.duplicates += 1
         sent.landed.append({"event_id": id, "event_time": event_time} | lands)
+    return sent
+
+
+def produce_json(bootstrap, name, members):
+    topic = Topic(bootstrap, name)
+    sent = send_events(topic, members)
     sent.dead_letter(topic, "malformed", b"{")
-    sent.dead_letter(topic, "missing_event_id", json.dumps({"event_time": us // 1000}).encode())
+    sent.dead_letter(topic, "missing_event_id", in_json({"event_time": now_us() // 1000}))
     sent.dead_letter(topic, "missing_event_time", b'{"event_id": "a"}')
     topic.flush()
     return sent
 
 
-def produce_user(bootstrap, _url):
+def user_event(i):
     devices = {"iPhone 17": True, "Macintosh": False, "Tablet (Samsung)": True, "ANDROID": True, "tv": False, None: None}
+    device = list(devices)[i % len(devices)]
+    has = {"event_type": "click", "user_id": f"u{i}", "page": "/\u00fc?a=b", "referrer": None, "device": device, "country": "DE"}
+    # What the site itself says of it does not count.
+    return has | {"is_mobile": i % 2 == 0}, has | {"is_mobile": devices[device], "session_id": None}
 
-    def members(i):
-        device = list(devices)[i % len(devices)]
-        has = {"event_type": "click", "user_id": f"u{i}", "page": "/\u00fc?a=b", "referrer": None, "device": device, "country": "DE"}
-        # What the site itself says of it does not count.
-        return has | {"is_mobile": i % 2 == 0}, has | {"is_mobile": devices[device], "session_id": None}
 
-    return produce_json(bootstrap, "user-events", members)
+def produce_user(bootstrap, _url):
+    return produce_json(bootstrap, "user-events", user_event)
+
+
+def produce_json_schema(bootstrap, url):
+    """Events whose registered JSON Schema refers to another one, and such as their own serializer would refuse."""
+    from confluent_kafka.schema_registry import Schema, SchemaReference
+    from confluent_kafka.schema_registry.json_schema import JSONSerializer
+    from confluent_kafka.serialization import MessageField, SerializationContext
+
+    draft = {"$schema": "http://json-schema.org/draft-07/schema#"}
+    client, topic = registry(url), Topic(bootstrap, "typed.json")
+    device = draft | {"title": "Device", "type": ["string", "null"], "maxLength": 20}
+    client.register_schema("device", Schema(json.dumps(device), "JSON"))
+    event = draft | {
+        "title": "UserEvent",
+        "type": "object",
+        "properties": {"event_type": {"enum": ["click", "view"]}, "page": {"type": "string"}, "device": {"$ref": "device.json"}},
+        "required": ["event_id", "page"],
+    }
+    serializer = JSONSerializer(Schema(json.dumps(event), "JSON", [SchemaReference("device.json", "device", 1)]), client)
+    context = SerializationContext(topic.name, MessageField.VALUE)
+    serialize = lambda record: serializer(record, context)  # noqa: E731
+    sent = send_events(topic, user_event, serialize)
+    good = {"event_id": "bad", "event_time": now_us() // 1000} | user_event(0)[0]
+    header = serialize(good)[:5]
+    for violation in [{"event_type": "buy"}, {"device": "x" * 21}, {"page": None}]:
+        sent.dead_letter(topic, "schema_mismatch", header + in_json(good | violation))
+    del good["page"]
+    sent.dead_letter(topic, "schema_mismatch", header + in_json(good))
+    sent.dead_letter(topic, "malformed", header + b"{")
+    sent.dead_letter(topic, "malformed", in_json(good))
+    topic.flush()
+    return sent
 
 
 def produce_bid(bootstrap, _url):
@@ -501,6 +543,7 @@ JOBS = {
     "user-events": produce_user,
     "bid-events": produce_bid,
     "protobuf": produce_protobuf,
+    "json_schema": produce_json_schema,
     "csv": produce_csv,
 }
 

@@ -28,12 +28,15 @@ mod fuzz_tests;
 mod growth;
 mod held;
 pub mod json;
+mod json_failures;
 #[cfg(test)]
 mod json_model;
+mod json_rows;
 #[cfg(test)]
 mod json_suite_tests;
 #[cfg(test)]
 mod json_tests;
+mod json_validation;
 mod json_value;
 mod message;
 pub mod operator;
@@ -196,7 +199,11 @@ fn make(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Decode>> {
         }
         Format::Json => Box::new(JsonDecoder::new(columns, id, time, limit)?),
         Format::JsonSr => {
-            Box::new(JsonDecoder::new(columns, id, time, limit)?.framed(has_registry))
+            let framed = JsonDecoder::new(columns, id, time, limit)?.framed(has_registry);
+            Box::new(match settings.json_fail_invalid_schema {
+                true => framed.validating(),
+                false => framed,
+            })
         }
         Format::AvroSr => Box::new(AvroDecoder::registered(columns, id, time, limit)?),
         Format::ProtobufSr => Box::new(ProtobufDecoder::new(columns, id, time, limit)?),

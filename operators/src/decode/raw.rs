@@ -22,7 +22,7 @@ use super::avro::AvroRows;
 use super::columns::ColumnBuilder;
 use super::each::{NullValue, Outcome, for_each_record};
 use super::frame::{self, KnownSchemas};
-use super::json::JsonRows;
+use super::json_rows::JsonRows;
 use super::message::{Failure, excerpt};
 use super::target::Target;
 use super::{Decode, Decoded, SchemaIds, timestamp};

@@ -54,6 +54,9 @@ pub struct Job {
     pub format: Format,
     /// The schema of `format: avro`, as JSON.
     pub avro_schema: Option<&'static str>,
+    /// Whether a record of `format: json_sr` that violates its registered JSON Schema is a dead letter. The name is that
+    /// of Confluent's deserializer.
+    pub json_fail_invalid_schema: bool,
     /// What becomes of fields that the job has no column for.
     pub schema_evolution: SchemaEvolution,
     /// Where `format: raw` finds event id and event time.
@@ -107,6 +110,7 @@ impl Job {
         topics: &[],
         format: Format::Json,
         avro_schema: None,
+        json_fail_invalid_schema: true,
         schema_evolution: SchemaEvolution::Off,
         peek: None,
         debezium: DebeziumPolicy {
@@ -253,6 +257,7 @@ impl Job {
             starting_offsets: StartingOffsets::Earliest,
             format: self.format,
             avro_schema: self.avro_schema.map(str::to_owned),
+            json_fail_invalid_schema: self.json_fail_invalid_schema,
             schema_evolution: self.schema_evolution,
             peek: self.peek.map(|peek| Peek {
                 format: peek.format,

@@ -24,6 +24,9 @@ pub struct JobSettings {
     pub format: Format,
     /// The schema of `format: avro`, as JSON.
     pub avro_schema: Option<String>,
+    /// Whether a record of `format: json_sr` that violates its registered JSON Schema is a dead letter. The name is that
+    /// of Confluent's deserializer.
+    pub json_fail_invalid_schema: bool,
     /// What becomes of fields that the job has no column for.
     pub schema_evolution: SchemaEvolution,
     /// Where `format: raw` finds event id and event time.

@@ -59,6 +59,7 @@ pub(crate) const SCHEMA_EVOLUTIONS: [(&str, SchemaEvolution); 2] = [
     ("off", SchemaEvolution::Off),
     ("add_columns", SchemaEvolution::AddColumns),
 ];
+pub(crate) const BOOLEANS: [(&str, bool); 2] = [("true", true), ("false", false)];
 pub(crate) const ON_GAP: [(&str, OnGap); 2] = [("stop", OnGap::Stop), ("record", OnGap::Record)];
 
 /// The kinds of Iceberg catalog.
@@ -207,6 +208,9 @@ pub(crate) struct JobSection {
     /// The schema of `format: avro`, as JSON; `${file:PATH}` reads it from a file.
     #[schemars(schema_with = "schema::text", default)]
     pub avro_schema: Option<At<String>>,
+    /// Whether a record of `format: json_sr` that violates its registered JSON Schema is a dead letter. Default: true.
+    #[schemars(schema_with = "schema::boolean", default)]
+    pub json_fail_invalid_schema: Option<At<bool>>,
     /// Where `format: raw` finds event id and event time.
     pub peek: Option<PeekSection>,
     /// How Debezium was told to write; for its formats.

@@ -11,7 +11,7 @@ use super::values::{
     read_topics, table, topic,
 };
 use super::{
-    CATALOG_TYPES, CatalogSection, CatalogType, CommitSection, ConfigFile, CsvSection,
+    BOOLEANS, CATALOG_TYPES, CatalogSection, CatalogType, CommitSection, ConfigFile, CsvSection,
     DeadLettersSection, DebeziumSection, FORMATS, INTEGER_TIMESTAMPS, JobSection, KafkaSection,
     LatenessSection, ON_GAP, PEEK_FORMATS, PeekSection, QUOTED_DECIMALS, RestartSection,
     SCHEMA_EVOLUTIONS, SchemaRegistrySection, Switch, TOO_LATE, WatermarkSection,
@@ -193,6 +193,11 @@ impl JobSection {
             starting_offsets: read_starting_offsets(&mut section, problems),
             format: section.choice("format", &FORMATS, problems),
             avro_schema: section.text("avro_schema", "an Avro schema as JSON", problems),
+            json_fail_invalid_schema: section.choice(
+                "json_fail_invalid_schema",
+                &BOOLEANS,
+                problems,
+            ),
             peek: section
                 .section("peek", problems)
                 .map(|s| PeekSection::read(s, problems)),

@@ -75,6 +75,13 @@ pub(super) fn resolve(
             }
             None => ours.avro_schema,
         },
+        json_fail_invalid_schema: at.pick(
+            "json_fail_invalid_schema",
+            said.json_fail_invalid_schema,
+            ours.json_fail_invalid_schema,
+            whence(ours.json_fail_invalid_schema != bronze.json_fail_invalid_schema),
+            |yes| json!(yes),
+        ),
         schema_evolution: at.pick(
             "schema_evolution",
             said.schema_evolution,

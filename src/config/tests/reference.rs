@@ -96,6 +96,7 @@ jobs:
     starting_offsets: latest
     format: csv
     avro_schema: '\"string\"'
+    json_fail_invalid_schema: false
     peek: { format: json, event_id: key, event_time: timestamp }
     debezium: { timestamps: millis, decimals: digits }
     csv: { columns: [event_id], delimiter: ';' }

@@ -55,7 +55,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::columns::{ColumnBuilder, Reading, Unit, Values};
 use super::each::{NullValue, Outcome, for_each_record};
 use super::framing::Framing;
-use super::json::{JsonRows, not_json, not_utf8};
+use super::json_failures::{not_json, not_utf8};
+use super::json_rows::JsonRows;
 use super::message::{Failure, excerpt};
 use super::scan::Scanner;
 use super::{Decode, Decoded, SchemaIds};
@@ -533,7 +534,7 @@ impl Decode for DebeziumDecoder {
             change, framing, ..
         } = self;
         let each = for_each_record(batch, self.max_record_bytes, NullValue::Drop, |_, value| {
-            change.decode(framing.payload(value)?)
+            change.decode(framing.open(value)?.json)
         });
         each.into_decoded(change.finish())
     }

@@ -6,6 +6,7 @@ mod failures;
 mod generated;
 mod grammar;
 mod prediction;
+mod registered;
 mod seldom_types;
 mod settings;
 
