@@ -75,6 +75,7 @@ const PEER_LOST: &str = "timely communication error:";
 fn end_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        cli::screen::leave();
         let text = panic.payload_as_str().unwrap_or_default();
         if text.starts_with(PEER_LOST) {
             let lost = Error::unreachable(format!("another process of the job is gone: {text}"))
@@ -84,8 +85,16 @@ fn end_on_panic() {
             exit_now(lost.kind().exit_code());
         }
         report(panic);
-        engine::supervised::last_words(&Error::internal(format!("a thread panicked: {text}")));
-        engine::crash::report(&format!("a thread panicked: {panic}"));
+        let mut error = Error::internal(format!("a thread panicked: {text}"));
+        engine::supervised::last_words(&error);
+        if let Some(path) = engine::crash::report(&format!("a thread panicked: {panic}")) {
+            // Last, and whatever `RUST_LOG` says: it is what is looked for first.
+            error = error.hint(format!(
+                "this is a defect of strandline, and a report of it is at {}; started again, the job goes on from its table",
+                path.display()
+            ));
+        }
+        cli::output::print_error(&error);
         exit_now(ErrorKind::Internal.exit_code());
     }));
 }

@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{
-    DEADLINE, RomanNumerals, Transaction, Transactions, address, events, http, in_repository, load,
-    promtool, served, status, wait_for_status, wait_until, wait_until_consumed,
+    DEADLINE, Transaction, Transactions, address, assert_named_in_time, events, http,
+    in_repository, load, named, promtool, served, status, wait_for_status, wait_until_consumed,
+    wait_until_it_reads,
 };
 
 const PARTITIONS: i32 = 4;
-/// What is promised for the name of a stall.
-const NAMED_WITHIN: Duration = Duration::from_secs(10);
 
 fn sample(metrics: &str, start: &str) -> f64 {
     let line = metrics.lines().find(|line| line.starts_with(start));
@@ -191,33 +190,21 @@ fn a_port_in_use_is_an_error_only_when_it_was_asked_for() {
     running.wait(DEADLINE).expect_exit(143);
 }
 
-/// Waits until the job names this; how long that took.
-fn named(job: &RomanNumerals, kind: &str) -> (Value, Duration) {
-    let since = Instant::now();
-    let found = wait_until(kind, DEADLINE, || {
-        let status = status(job)?;
-        let findings = status["findings"].as_array()?;
-        findings.iter().find(|f| f["kind"] == kind).cloned()
-    });
-    (found, since.elapsed())
-}
-
 #[test]
 fn an_empty_topic_and_an_open_transaction_are_named() {
     let job = served(2);
     let running = job.spawn(&["run", "roman-numerals"]);
-    wait_for_status(&job, "it reads", |status| status["state"] == "running");
-    let (empty, took) = named(&job, "topic_empty");
-    eprintln!("after {took:?}: {empty}");
-    assert!(took < NAMED_WITHIN, "{took:?}");
+    let reads = wait_until_it_reads(&job);
+    named(&job, "topic_empty");
+    assert_named_in_time("topic_empty", reads);
 
     load(&job, 2, 0, 1_000, 1);
     wait_until_consumed(&job, 1_000);
     let transactions = Transactions::to(&job.topic);
+    let caused = Instant::now();
     transactions.write(events(50, 2, 2), Transaction::Open);
-    let (held, took) = named(&job, "open_transaction");
-    eprintln!("after {took:?}: {held}");
-    assert!(took < NAMED_WITHIN, "{took:?}");
+    named(&job, "open_transaction");
+    assert_named_in_time("open_transaction", caused);
     assert!(
         running
             .stderr()

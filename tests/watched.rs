@@ -17,7 +17,7 @@ use support::{
 const RECORDS: u64 = 1_000_000;
 const PARTITIONS: i32 = 4;
 /// The threads that look, tell and serve.
-const WATCHERS: [&str; 3] = ["http", "status", "facts"];
+const WATCHERS: [&str; 4] = ["http", "status", "facts", "last-seen"];
 /// Promised is a hundredth of the throughput. Processor time does not depend on what else the machine does.
 const SHARE: f64 = 0.01;
 

@@ -1,7 +1,7 @@
 //! Places in an epoch's life where a test may make something go wrong.
 //!
 //! They are there only with the feature `failpoints`; without it [`reached`] is nothing at all. What happens
-//! at a place is up to the [`Host`]: a test of the real binary kills, fails, delays or hangs there, a
+//! at a place is up to the [`Host`]: a test of the real binary kills, fails, delays, hangs or panics there, a
 //! simulation decides by its seed.
 
 use crate::error::Result;

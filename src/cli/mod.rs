@@ -1,9 +1,10 @@
 //! The command line: what was typed ([`typed`]), what each command is asked to do ([`arguments`]), what
-//! they share ([`context`]), and how they answer ([`output`]).
+//! they share ([`context`]), how they answer ([`output`]), and the terminal that one of them has for itself ([`screen`]).
 
 pub mod arguments;
 pub mod context;
 pub mod output;
+pub mod screen;
 pub mod typed;
 
 use std::ffi::OsString;

@@ -62,6 +62,11 @@ pub fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Lines, two spaces to the right.
+pub fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,4 +15,5 @@ pub mod run;
 pub mod savepoint;
 pub mod status;
 pub mod stop;
+mod stopped;
 pub mod top;

@@ -47,6 +47,7 @@ impl Shown {
             settings: of.settings.clone(),
             in_force: in_force(engine, &of.settings.name),
             bootstrap_servers: of.kafka.bootstrap_servers.clone(),
+            folder: of.state_dir.join(&of.settings.name),
         };
         let board = Board::new(about, interrupt);
         board.keep()?;
@@ -59,7 +60,7 @@ impl Shown {
                 .any(|setting| is_http(&setting.path) && setting.origin.is_said()),
             token: engine.http_token.clone(),
             tls: engine.http_tls.clone(),
-            socket: Some(of.state_dir.join(&of.settings.name).join(socket::NAME)),
+            socket: Some(board.about().folder.join(socket::NAME)),
         };
         let neighbours = of.jobs.iter().filter_map(|job| {
             let settings = engine.jobs.get(job.name)?;
@@ -75,8 +76,12 @@ impl Shown {
             savepoint: super::savepoint::action(of.catalog, of.settings),
             jobs: neighbours.collect(),
         };
-        let server = Arc::new(Server::start(&board, &listen, actions)?);
-        Ok(Shown { board, server })
+        let server = Server::start(&board, &listen, actions)
+            .inspect_err(|error| board.ended(Some(error), error.kind().exit_code()))?;
+        Ok(Shown {
+            board,
+            server: Arc::new(server),
+        })
     }
 
     /// Shows how it ended to those who wait for that.

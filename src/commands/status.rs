@@ -1,10 +1,13 @@
 //! `status [JOB]`: how the jobs of this host are, from another shell.
 
+use std::time::Duration;
+
 use axum::http::Method;
 use serde_json::{Value, json};
 use strandline_operators::numbers::grouped;
 use strandline_operators::{Error, Result};
 
+use super::stopped;
 use crate::cli::arguments::StatusArgs;
 use crate::cli::{Context, output};
 use crate::config::Draft;
@@ -22,9 +25,9 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result<()> {
             context.job(job)?;
             let Some(status) = ask(&draft, job)? else {
                 if args.json {
-                    output::print_json(&json!({ "job": job, "state": "stopped" }))?;
+                    output::print_json(&stopped::document(&draft, job))?;
                 }
-                return Err(not_running(&draft, job));
+                return Err(stopped::not_running(&draft, job));
             };
             if args.json {
                 output::print_json(&status)
@@ -56,8 +59,11 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result<()> {
                         documents.push(serde_json::to_value(&status).unwrap_or_default());
                     }
                     Ok(None) => {
-                        documents.push(json!({ "job": job.name, "state": "stopped" }));
-                        rows.push(vec![job.name.to_owned(), "stopped".to_owned()]);
+                        documents.push(stopped::document(&draft, job.name));
+                        let mut row = vec![job.name.to_owned(), "stopped".to_owned()];
+                        row.resize(rows[0].len() - 1, String::new());
+                        row.extend(stopped::committed_at(&draft, job.name));
+                        rows.push(row);
                     }
                     Err(error) => {
                         documents.push(json!({ "job": job.name, "state": "unknown", "error": error.message() }));
@@ -79,8 +85,17 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result<()> {
 /// # Errors
 /// It runs and does not answer.
 pub(crate) fn ask(draft: &Draft, job: &str) -> Result<Option<JobStatus>> {
+    ask_within(draft, job, socket::TIMEOUT)
+}
+
+/// As [`ask`], with a limit of its own.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn ask_within(draft: &Draft, job: &str, limit: Duration) -> Result<Option<JobStatus>> {
     let folder = draft.engine.job_dir(job);
-    let answer = socket::ask(&folder, Method::GET, &format!("/api/v1/jobs/{job}"))?;
+    let path = format!("/api/v1/jobs/{job}");
+    let answer = socket::ask_within(&folder, Method::GET, &path, limit)?;
     let Some((_, body)) = answer else {
         return Ok(None);
     };
@@ -90,18 +105,6 @@ pub(crate) fn ask(draft: &Draft, job: &str) -> Result<Option<JobStatus>> {
         ))
         .hint("another release of strandline runs it; ask with that one")
     })
-}
-
-/// What is said of a job that does not run here.
-pub(crate) fn not_running(draft: &Draft, job: &str) -> Error {
-    Error::unreachable(format!("the job {job} does not run on this host"))
-        .hint(format!(
-            "`strandline run {job}` starts it; `strandline list` shows what runs here"
-        ))
-        .context(format!(
-            "nobody listens at {}",
-            draft.engine.job_dir(job).join(socket::NAME).display()
-        ))
 }
 
 fn milliseconds(ms: Option<f64>) -> String {
@@ -130,7 +133,12 @@ fn row(status: &JobStatus) -> Vec<String> {
 }
 
 /// The status, for people.
-pub(crate) fn text(status: &JobStatus) -> String {
+fn text(status: &JobStatus) -> String {
+    format!("{}{}", summary(status), partitions(status))
+}
+
+/// The job as a whole, for people.
+pub(crate) fn summary(status: &JobStatus) -> String {
     let mut text = format!("{} is {}", status.job, status.state.name());
     if let Some(generation) = status.generation {
         text.push_str(&format!(", generation {generation}"));
@@ -217,6 +225,11 @@ pub(crate) fn text(status: &JobStatus) -> String {
     for (name, value) in lines {
         text.push_str(&format!("  {name:<18} {value}\n"));
     }
+    text
+}
+
+/// Its partitions, for people.
+pub(crate) fn partitions(status: &JobStatus) -> String {
     let mut rows = vec![
         ["PARTITION", "COMMITTED", "END", "LAG", "WATERMARK", ""]
             .map(str::to_owned)
@@ -241,8 +254,5 @@ pub(crate) fn text(status: &JobStatus) -> String {
             remark.to_owned(),
         ]);
     }
-    for line in output::table(&rows).lines() {
-        text.push_str(&format!("  {line}\n"));
-    }
-    text
+    output::indented(&output::table(&rows))
 }

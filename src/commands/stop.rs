@@ -10,7 +10,8 @@ use strandline_operators::job::Sink;
 use strandline_operators::{Error, ErrorKind, Result};
 
 use super::run::{catalog_settings, print_report};
-use super::status::{self, not_running};
+use super::status;
+use super::stopped::not_running;
 use crate::cli::arguments::StopArgs;
 use crate::cli::{Context, output};
 use crate::config::Draft;

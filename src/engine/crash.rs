@@ -5,6 +5,7 @@ use std::backtrace::Backtrace;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use strandline_operators::observed::Observed;
 
@@ -35,15 +36,14 @@ pub fn prepare(folder: &Path, job: &str, settings: String, observed: &Arc<Observ
     });
 }
 
-/// Writes a report, and says where it is. Nothing that fails here hides what it reports.
-pub fn report(cause: &str) {
-    let Some(situation) = SITUATION.get() else {
-        return;
-    };
+/// Writes a report, says where it is, and returns that. Nothing that fails here hides what it reports.
+pub fn report(cause: &str) -> Option<PathBuf> {
+    let situation = SITUATION.get()?;
     let backtrace = Backtrace::force_capture().to_string();
     let now = chrono::Utc::now().format("%Y%m%dT%H%M%S%.3fZ");
     let path = situation.folder.join(format!("{PREFIX}{now}.txt"));
-    match std::fs::write(&path, text(situation, cause, &backtrace)) {
+    let written = std::fs::write(&path, text(situation, cause, &backtrace));
+    match &written {
         Ok(()) => tracing::error!(
             job = situation.job,
             "a report of the crash is at {}",
@@ -52,6 +52,7 @@ pub fn report(cause: &str) {
         Err(e) => tracing::error!(job = situation.job, "cannot write {}: {e}", path.display()),
     }
     prune(&situation.folder);
+    written.is_ok().then_some(path)
 }
 
 fn text(situation: &Situation, cause: &str, backtrace: &str) -> String {
@@ -90,9 +91,17 @@ fn text(situation: &Situation, cause: &str, backtrace: &str) -> String {
     text
 }
 
-fn prune(folder: &Path) {
+/// The newest report in a folder, and when it was written.
+pub fn newest(folder: &Path) -> Option<(PathBuf, SystemTime)> {
+    let path = reports(folder).pop()?;
+    let written = path.metadata().and_then(|of| of.modified()).ok()?;
+    Some((path, written))
+}
+
+/// The reports in a folder, the oldest first.
+fn reports(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else {
-        return;
+        return Vec::new();
     };
     let is_report = |path: &PathBuf| {
         path.file_name()
@@ -105,6 +114,11 @@ fn prune(folder: &Path) {
         .collect();
     // Their names begin with the time.
     reports.sort();
+    reports
+}
+
+fn prune(folder: &Path) {
+    let reports = reports(folder);
     let too_many = reports.len().saturating_sub(REPORTS_KEPT);
     for report in &reports[..too_many] {
         let _ = std::fs::remove_file(report);
@@ -128,7 +142,7 @@ mod tests {
         for i in 0..REPORTS_KEPT + 3 {
             std::fs::write(folder.path().join(format!("crash-2000{i:02}.txt")), "").expect("write");
         }
-        report("a thread panicked: on purpose");
+        let written = report("a thread panicked: on purpose");
         let mut reports: Vec<PathBuf> = std::fs::read_dir(folder.path())
             .expect("read")
             .flatten()
@@ -136,6 +150,7 @@ mod tests {
             .collect();
         reports.sort();
         assert_eq!(reports.len(), REPORTS_KEPT);
+        assert_eq!(written.as_ref(), reports.last());
         let newest = std::fs::read_to_string(reports.last().expect("one")).expect("read");
         for said in [
             "on purpose",

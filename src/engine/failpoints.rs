@@ -10,6 +10,7 @@
 //! | `error` | the step fails, as something outside would |
 //! | `delay` | the step takes a second longer |
 //! | `hang` | the step never ends |
+//! | `panic` | the step panics, as a defect of ours would |
 //!
 //! Each happens once, at the first passage or, after `@`, at that one.
 
@@ -71,6 +72,7 @@ mod on {
         Error,
         Delay,
         Hang,
+        Panic,
     }
 
     #[derive(Debug)]
@@ -113,6 +115,7 @@ mod on {
                 "error" => Action::Error,
                 "delay" => Action::Delay,
                 "hang" => Action::Hang,
+                "panic" => Action::Panic,
                 _ => return None,
             },
             left: AtomicU64::new(passage.parse().ok().filter(|n| *n > 0)?),
@@ -159,6 +162,7 @@ mod on {
                     Action::Hang => loop {
                         std::thread::park();
                     },
+                    Action::Panic => panic!("failpoint {}", point.name()),
                 }
             }
             Ok(())

@@ -1,7 +1,7 @@
 //! The engine around the dataflow: from settings to a running cluster and its account.
 //!
 //! `start` decides where a generation begins, `cluster` brings the processes together, `workers` runs the
-//! dataflow on the real ports, `watch` tells people how it goes, `heartbeat` and `turns` find who hangs,
+//! dataflow on the real ports, `watch` and `summary` tell people how it goes, `heartbeat` and `turns` find who hangs,
 //! `supervise` starts it all again.
 
 pub mod cluster;
@@ -23,6 +23,7 @@ mod silence;
 pub(crate) mod sink;
 pub mod start;
 pub mod state;
+mod summary;
 pub mod supervise;
 pub mod supervised;
 mod turns;

@@ -41,6 +41,14 @@ pub fn run(
     on_failure: OnFailure,
 ) -> Result<Option<RunReport>> {
     let started = Instant::now();
+    tracing::info!(
+        job = run.settings.name,
+        version = env!("CARGO_PKG_VERSION"),
+        process = run.shape.process,
+        processes = run.shape.processes(),
+        workers = run.shape.workers,
+        "starting"
+    );
     let causes = Causes::default();
     let sources = Arc::new(Sources::new(
         run.shape.process,

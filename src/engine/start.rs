@@ -310,7 +310,15 @@ fn assign(
                 ))
             })?;
         let worker = positions::worker_of(topic, source.partition, peers);
-        tracing::info!(job = run.settings.name, worker, "{}", position.reason);
+        tracing::info!(
+            job = run.settings.name,
+            topic = %source.topic,
+            partition = source.partition,
+            offset = position.read_from,
+            worker,
+            "{}",
+            position.reason
+        );
         partitions.push(StartingPosition {
             assigned: position.assigned,
             read_from: position.read_from,

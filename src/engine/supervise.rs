@@ -94,6 +94,7 @@ pub fn supervise(launch: &Launch, interrupt: &Interrupt, board: &Board) -> Resul
         board.restarting(&failure, started.elapsed());
         let at = (chrono::Utc::now() + delay).format("%Y-%m-%dT%H:%M:%SZ");
         tracing::warn!(
+            job = launch.job,
             restart,
             of,
             "{failure}; trying again from the table at {at}, in {} s: restart {restart} of {of}",

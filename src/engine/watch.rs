@@ -1,13 +1,11 @@
-//! Watching a run: rate, lag and watermark while it goes on, and an end to a run that hangs.
+//! Watching a run: its summary while it goes on, and an end to a run that hangs.
 
-use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use strandline_operators::context::OnFailure;
-use strandline_operators::numbers::grouped;
 use strandline_operators::observed::Observed;
 use strandline_operators::{Error, Result};
 
@@ -15,11 +13,8 @@ use crate::connectors::kafka::client::Diagnosis;
 use crate::engine::heartbeat::PeersHeldBack;
 use crate::engine::outage::{Outage, Turn};
 use crate::engine::silence::Silence;
+use crate::engine::summary::Summary;
 
-/// How often a terminal is told.
-const TERMINAL_INTERVAL: Duration = Duration::from_millis(500);
-/// How often the log is told.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the watch looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Records read but nothing durable for this long, and for the commit interval of the job, means a run that hangs: timely
@@ -105,12 +100,6 @@ fn losses(causes: &Causes) -> u64 {
     causes.iter().map(|diagnosis| diagnosis.losses()).sum()
 }
 
-/// How far a run was at some moment.
-struct Mark {
-    at: Instant,
-    read: u64,
-}
-
 fn watch(
     job: &str,
     hang_timeout: Duration,
@@ -121,16 +110,7 @@ fn watch(
     done: &AtomicBool,
 ) {
     let mut outage = Outage::new(Instant::now());
-    let terminal = std::io::stderr().is_terminal();
-    let interval = if terminal {
-        TERMINAL_INTERVAL
-    } else {
-        LOG_INTERVAL
-    };
-    let mut said = Mark {
-        at: Instant::now(),
-        read: 0,
-    };
+    let mut summary = Summary::new(job, Instant::now());
     // Since durable progress last moved, or nothing waited to become durable.
     let mut hang = Silence::new(Instant::now(), hang_timeout);
     let mut durable = None;
@@ -139,7 +119,6 @@ fn watch(
         let now = Instant::now();
         let read = observed.records_read.load(Ordering::Relaxed);
         let view = observed.committed_view();
-        let lag = observed.lag.load(Ordering::Relaxed);
         match outage.look(now, losses(causes), read) {
             Some(Turn::Lost) => tracing::warn!(
                 job,
@@ -173,41 +152,7 @@ fn watch(
             );
             return;
         }
-        if now.duration_since(said.at) < interval {
-            continue;
-        }
-        let rate = (read - said.read) as f64 / now.duration_since(said.at).as_secs_f64();
-        said = Mark { at: now, read };
-        let watermark = observed
-            .watermark()
-            .map_or_else(|| "none".to_owned(), |w| w.to_string());
-        if terminal {
-            // Nobody reads a terminal that is gone.
-            let _ = write!(
-                std::io::stderr(),
-                "\r\x1b[K{job}: {} events/s, {} consumed, {} landed, lag {}, watermark {watermark}",
-                grouped(rate as u64),
-                grouped(view.account.consumed),
-                grouped(view.account.landed),
-                grouped(lag)
-            );
-        } else {
-            let epoch = view
-                .epoch
-                .map_or_else(|| "none".to_owned(), |e| e.to_string());
-            tracing::info!(
-                job,
-                events_per_second = rate as u64,
-                consumed = view.account.consumed,
-                landed = view.account.landed,
-                lag,
-                watermark,
-                epoch,
-                "running"
-            );
-        }
+        summary.look(now, observed, &view);
     }
-    if terminal {
-        let _ = write!(std::io::stderr(), "\r\x1b[K");
-    }
+    summary.end(Instant::now(), observed);
 }

@@ -440,7 +440,7 @@ async fn stop(State(shared): Ask, Path(_job): Path<String>) -> Response {
 
 async fn cancel(State(shared): Ask, Path(_job): Path<String>) -> Response {
     tracing::info!(job = shared.board.job(), "asked to cancel");
-    shared.board.interrupt().cancel();
+    shared.board.cancel();
     accepted(&shared, "ended")
 }
 

@@ -22,7 +22,7 @@ pub const NAME: &str = "api.sock";
 const MAX_PATH: usize = 107;
 
 /// How long an answer may take, unless it is waited for.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest answer that is read; a job of ten thousand partitions has 3 MB.
 const MAX_ANSWER_BYTES: usize = 64 << 20;

@@ -1,7 +1,9 @@
 //! The one place where a job is shown: facts of its processes come in, its status goes out.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -17,6 +19,7 @@ use super::history::{History, Point};
 use super::job::{
     Commits, DedupStatus, End, JobState, JobStatus, Rates, Restart, RestartsStatus, SettingStatus,
 };
+use super::last_seen::{KEEP_INTERVAL, Keeper, Kept, LastSeen};
 use super::merge::{Merged, merge};
 use super::shown::{
     COMMITS_SHOWN, account_of, commits_of, epochs_of, lag_of, letters_of, operators_of,
@@ -43,6 +46,8 @@ pub struct About {
     pub in_force: Vec<SettingStatus>,
     /// `kafka.bootstrap_servers`.
     pub bootstrap_servers: String,
+    /// The folder of its state.
+    pub folder: PathBuf,
 }
 
 /// What a status is published as.
@@ -93,6 +98,8 @@ pub struct Board {
     started_at: EventTime,
     inner: Mutex<Inner>,
     published: watch::Sender<Arc<Published>>,
+    /// Once the status is kept.
+    keeper: OnceLock<Keeper>,
 }
 
 impl Board {
@@ -116,29 +123,52 @@ impl Board {
                 said: BTreeMap::new(),
             }),
             published: watch::Sender::default(),
+            keeper: OnceLock::new(),
         })
     }
 
-    /// Makes the status anew, twice a second, as long as the board is there.
+    /// Makes the status anew, twice a second, as long as the board is there, and leaves it in the folder of the state
+    /// now and then.
     ///
     /// # Errors
     /// No thread can be started.
     pub fn keep(self: &Arc<Board>) -> Result<()> {
+        let cannot =
+            |e: io::Error| Error::internal(format!("cannot start the thread of the status: {e}"));
         let board = Arc::downgrade(self);
         self.look(Instant::now());
+        let keeper = Keeper::start(self.about.folder.clone()).map_err(cannot)?;
+        // A board is kept once.
+        let _ = self.keeper.set(keeper);
         std::thread::Builder::new()
             .name("status".to_owned())
             .spawn(move || {
                 let mut notify = Notify::from_environment();
+                let mut kept: Option<Instant> = None;
                 while let Some(board) = board.upgrade() {
-                    board.look(Instant::now());
+                    let now = Instant::now();
+                    board.look(now);
                     notify.look(board.published().status.state);
+                    if kept.is_none_or(|at| now.duration_since(at) >= KEEP_INTERVAL) {
+                        kept = Some(now);
+                        board.leave_behind(board.interrupt.is_cancelled());
+                    }
                     drop(board);
                     std::thread::sleep(TICK);
                 }
             })
-            .map_err(|e| Error::internal(format!("cannot start the thread of the status: {e}")))?;
+            .map_err(cannot)?;
         Ok(())
+    }
+
+    /// Has the status kept for the time when the job does not run.
+    fn leave_behind(&self, is_cancelled: bool) -> Option<Kept> {
+        let keeper = self.keeper.get()?;
+        // Locked, so that nothing comes after the end which does not know of it.
+        let inner = self.lock();
+        let published = self.published();
+        let seen = LastSeen::of(&published.status, inner.end.as_ref(), is_cancelled);
+        Some(keeper.keep(seen))
     }
 
     /// The job's name.
@@ -211,6 +241,17 @@ impl Board {
         });
         drop(inner);
         self.look(Instant::now());
+        if let Some(kept) = self.leave_behind(self.interrupt.is_cancelled()) {
+            kept.wait();
+        }
+    }
+
+    /// Asks for an end at once, after which nothing can be said any more.
+    pub fn cancel(&self) {
+        if let Some(kept) = self.leave_behind(true) {
+            kept.wait();
+        }
+        self.interrupt.cancel();
     }
 
     /// The status as it was last made.

@@ -1,9 +1,11 @@
 //! What a command, or a running job, says of a fault, compared with the runbook.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use crate::JOB;
-use crate::support::{DEADLINE, Finished, RomanNumerals, status, wait_until};
+use crate::support::{DEADLINE, Finished, RomanNumerals, assert_named_in_time, named};
 use crate::table::{rows, says};
 
 /// Compares what was said of a fault with the runbook; `exit` is `-` of a job that goes on.
@@ -36,14 +38,23 @@ pub fn compare_end(fault: &str, finished: &Finished) {
 /// Waits until the running job names a finding, and compares that.
 #[track_caller]
 pub fn compare_finding(fault: &str, job: &RomanNumerals, kind: &str) -> Value {
-    let found = wait_until(kind, DEADLINE, || {
-        let status = status(job)?;
-        let findings = status["findings"].as_array()?;
-        findings.iter().find(|f| f["kind"] == kind).cloned()
-    });
+    let found = named(job, kind);
     let said = found["message"].as_str().unwrap_or_default();
     assert_ne!(found["hint"], "", "{fault} has no next step");
     compare(fault, "-", said);
+    found
+}
+
+/// The same of a fault that was caused at this moment, and is to be named within the time that is promised.
+#[track_caller]
+pub fn compare_finding_in_time(
+    fault: &str,
+    job: &RomanNumerals,
+    kind: &str,
+    caused: Instant,
+) -> Value {
+    let found = compare_finding(fault, job, kind);
+    assert_named_in_time(fault, caused);
     found
 }
 

@@ -17,8 +17,6 @@ mod topics;
 mod warehouses;
 mod watermarks;
 
-use std::time::Duration;
-
 use support::{DEADLINE, Running};
 
 /// The files that cause faults, in which every fault of the table must be found.
@@ -35,9 +33,6 @@ const WALKS: [&str; 9] = [
 ];
 
 const JOB: &str = "roman-numerals";
-
-/// A stall is named within this time.
-const NAMED_WITHIN: Duration = Duration::from_secs(10);
 
 #[track_caller]
 fn end(running: Running) {

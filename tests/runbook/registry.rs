@@ -1,7 +1,7 @@
 //! A schema registry that does not answer, or does not let a job in.
 
-use crate::compare::{compare_end, compare_finding};
-use crate::support::{DEADLINE, Message, refusing_server, served, status};
+use crate::compare::{compare_end, compare_finding_in_time};
+use crate::support::{DEADLINE, Message, refusing_server, served, status, wait_until_it_reads};
 use crate::{JOB, nobody};
 
 /// A record of a schema that only a registry knows.
@@ -24,7 +24,8 @@ fn a_registry_that_does_not_answer_is_named_whichever_process_waits_for_it() {
     // The partition that process 1 reads: in process 0 nothing waits.
     job.topic.produce([with_schema(1)]);
     let launcher = job.spawn(&["launch", JOB, "-n", "2"]);
-    let found = compare_finding("registry_unreachable", &job, "waits_for_registry");
+    let reads = wait_until_it_reads(&job);
+    let found = compare_finding_in_time("registry_unreachable", &job, "waits_for_registry", reads);
     assert_eq!(found["severity"], "stalled");
     let status = status(&job).expect("it runs");
     let process = |n: usize| status["partitions"][n]["worker"].as_u64();

@@ -1,14 +1,14 @@
 //! Topics that are not there or hold nothing to read, records of another format, and what holds up their readers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use crate::compare::{compare_end, compare_finding, compare_start};
+use crate::compare::{compare_end, compare_finding, compare_finding_in_time, compare_start};
 use crate::support::{
     DEADLINE, Message, Transaction, Transactions, events, load, served, unique, wait_until,
-    wait_until_consumed,
+    wait_until_consumed, wait_until_it_reads,
 };
 use crate::{JOB, end};
 
@@ -23,14 +23,16 @@ fn topics_and_offsets() {
 
     let job = served(1);
     let running = job.spawn(&["run", JOB]);
-    compare_finding("topic_empty", &job, "topic_empty");
+    let reads = wait_until_it_reads(&job);
+    compare_finding_in_time("topic_empty", &job, "topic_empty", reads);
     end(running);
 
     let job = served(1);
     load(&job, 1, 0, 100, 1);
     job.reconfigure("commit:", "starting_offsets: latest\n    commit:");
     let running = job.spawn(&["run", JOB]);
-    compare_finding("at_the_end", &job, "nothing_new");
+    let reads = wait_until_it_reads(&job);
+    compare_finding_in_time("at_the_end", &job, "nothing_new", reads);
     end(running);
 }
 
@@ -72,7 +74,8 @@ fn wrong_format_running() {
     });
     job.topic.produce(with_header);
     let running = job.spawn(&["run", JOB]);
-    let found = compare_finding("wrong_format_running", &job, "dead_letters");
+    let reads = wait_until_it_reads(&job);
+    let found = compare_finding_in_time("wrong_format_running", &job, "dead_letters", reads);
     let hint = found["hint"].as_str().unwrap_or_default();
     assert!(hint.contains("`format: json_sr` would fit"), "{hint}");
     end(running);
@@ -108,8 +111,9 @@ fn open_transaction() {
     let running = job.spawn(&["run", JOB]);
     wait_until_consumed(&job, 100);
     let transactions = Transactions::to(&job.topic);
+    let caused = Instant::now();
     transactions.write(events(50, 1, 2), Transaction::Open);
-    compare_finding("open_transaction", &job, "open_transaction");
+    compare_finding_in_time("open_transaction", &job, "open_transaction", caused);
     transactions.commit();
     wait_until_consumed(&job, 150);
     end(running);

@@ -19,6 +19,7 @@ mod roman_numerals;
 mod run;
 mod served;
 mod stack;
+mod terminal;
 mod tls;
 mod topic;
 mod transactions;
@@ -37,10 +38,11 @@ pub use refusing::refusing_server;
 pub use roman_numerals::{Catalog, RomanNumerals};
 pub use run::{Finished, Running, signal, spawn};
 pub use served::{
-    Answer, DEADLINE, address, http, http_over, served, status, wait_for_status,
-    wait_until_consumed,
+    Answer, DEADLINE, address, assert_named_in_time, http, http_over, named, served, status,
+    wait_for_status, wait_until_consumed, wait_until_it_reads,
 };
 pub use stack::{OwnStack, Stack, stack, variable};
+pub use terminal::Terminal;
 pub use tls::{Tls, behind_tls};
 pub use topic::{Message, Topic, create_topic};
 pub use transactions::{Transaction, Transactions};

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -46,7 +46,20 @@ pub struct Finished {
 impl Running {
     /// Starts any command in a folder, in a process group of its own.
     #[track_caller]
-    pub fn spawn(mut command: Command, folder: &Path) -> Running {
+    pub fn spawn(command: Command, folder: &Path) -> Running {
+        Running::start(command, folder, Stdio::null())
+    }
+
+    /// The same, with a standard input into which the test writes.
+    #[track_caller]
+    pub fn spawn_fed(command: Command, folder: &Path) -> (Running, ChildStdin) {
+        let mut running = Running::start(command, folder, Stdio::piped());
+        let input = running.child.stdin.take().expect("a pipe");
+        (running, input)
+    }
+
+    #[track_caller]
+    fn start(mut command: Command, folder: &Path, stdin: Stdio) -> Running {
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let line = words
             .map(|word| word.to_string_lossy())
@@ -61,7 +74,7 @@ impl Running {
         let child = command
             .current_dir(folder)
             .process_group(0)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(File::create(&stdout).expect("a file for standard output"))
             .stderr(File::create(&stderr).expect("a file for standard error"))
             .spawn()
@@ -88,6 +101,11 @@ impl Running {
             .split_whitespace()
             .filter_map(|pid| pid.parse().ok())
             .collect()
+    }
+
+    /// What it has printed so far.
+    pub fn stdout(&self) -> String {
+        read(&self.stdout)
     }
 
     /// What it has logged so far.

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,6 +10,12 @@ use super::{Catalog, RomanNumerals, wait_until};
 
 /// How long a job may take for something that it does in a moment on an idle machine.
 pub const DEADLINE: Duration = Duration::from_secs(180);
+
+/// What is promised for the name of a stall, from its cause on.
+const NAMED_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a machine that runs other tests besides may take longer.
+const BUSY_MACHINE: Duration = Duration::from_secs(5);
 
 /// An HTTP answer: status, headers, body.
 pub struct Answer {
@@ -77,6 +83,34 @@ pub fn status(job: &RomanNumerals) -> Option<Value> {
 #[track_caller]
 pub fn wait_for_status(job: &RomanNumerals, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     wait_until(what, DEADLINE, || status(job).filter(&is))
+}
+
+/// Waits until the job reads; returns the moment.
+#[track_caller]
+pub fn wait_until_it_reads(job: &RomanNumerals) -> Instant {
+    wait_for_status(job, "it reads", |status| status["state"] == "running");
+    Instant::now()
+}
+
+/// Waits until the job names a finding, and returns it.
+#[track_caller]
+pub fn named(job: &RomanNumerals, kind: &str) -> Value {
+    wait_until(kind, DEADLINE, || {
+        let status = status(job)?;
+        let findings = status["findings"].as_array()?;
+        findings.iter().find(|f| f["kind"] == kind).cloned()
+    })
+}
+
+/// Asserts that it is no longer than promised since what has just been named was caused.
+#[track_caller]
+pub fn assert_named_in_time(what: &str, caused: Instant) {
+    let took = caused.elapsed();
+    eprintln!("{what} was named after {took:?}");
+    assert!(
+        took < NAMED_WITHIN + BUSY_MACHINE,
+        "{what} was named after {took:?}"
+    );
 }
 
 /// Waits until the account says so.

@@ -263,7 +263,15 @@ impl Discovery {
             known.partitions.insert(partition);
             let worker = worker_of(index, partition, self.workers.peers);
             if self.workers.local.contains(&worker) {
-                tracing::info!(job = self.job, worker, "{}", position.reason);
+                tracing::info!(
+                    job = self.job,
+                    topic = %fact.source.topic,
+                    partition,
+                    offset = position.read_from,
+                    worker,
+                    "{}",
+                    position.reason
+                );
                 by_worker[worker - self.workers.local.start].push(position);
             }
         }

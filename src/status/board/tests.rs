@@ -9,6 +9,7 @@ fn board() -> Arc<Board> {
         settings: Job::BRONZE.settings(),
         in_force: Vec::new(),
         bootstrap_servers: "localhost:9092".to_owned(),
+        folder: PathBuf::new(),
     };
     Board::new(about, &Interrupt::default())
 }
