@@ -75,6 +75,7 @@ fn settings(
         debezium: DebeziumPolicy {
             timestamps,
             decimals,
+            ..JOB.debezium
         },
         ..JOB.settings()
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::file::bounds::MAX_RESTART_ATTEMPTS;
 use super::file::{
     CATALOG_TYPES, ConfigFile, DedupSection, FORMATS, INTEGER_TIMESTAMPS, ON_GAP, PEEK_FORMATS,
-    QUOTED_DECIMALS, SCHEMA_EVOLUTIONS, TOO_LATE,
+    QUOTED_BINARIES, QUOTED_DECIMALS, SCHEMA_EVOLUTIONS, TOO_LATE,
 };
 use super::units::{DURATION_PATTERN, SIZE_PATTERN};
 
@@ -146,6 +146,10 @@ pub(crate) fn integer_timestamps(_: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn quoted_decimals(_: &mut SchemaGenerator) -> Schema {
     one_of(&QUOTED_DECIMALS)
+}
+
+pub(crate) fn quoted_binaries(_: &mut SchemaGenerator) -> Schema {
+    one_of(&QUOTED_BINARIES)
 }
 
 pub(crate) fn too_late(_: &mut SchemaGenerator) -> Schema {

@@ -9,7 +9,8 @@ mod shown;
 use super::*;
 use std::io::Write as _;
 use strandline_operators::job::{
-    Format, IntegerTimestamps, OnGap, Peek, PeekAt, QuotedDecimals, StartingOffsets, TooLate,
+    DebeziumPolicy, Format, IntegerTimestamps, OnGap, Peek, PeekAt, QuotedBinaries, QuotedDecimals,
+    StartingOffsets, TooLate,
 };
 use strandline_operators::schema::{Column, ColumnType};
 
@@ -151,7 +152,7 @@ jobs:
     starting_offsets: latest
     format: raw
     peek: { format: avro_sr, event_id: 'field:message_id', event_time: 'header:at' }
-    debezium: { timestamps: millis, decimals: digits }
+    debezium: { timestamps: millis, decimals: digits, binaries: base64-url-safe }
     table: bronze.other
     dead_letters: { topic: off, table: bronze.letters }
     event_time: event_time
@@ -199,8 +200,12 @@ jobs:
         (["id".to_owned(), "at".to_owned()].as_slice(), b'|')
     );
     assert_eq!(
-        (job.debezium.timestamps, job.debezium.decimals),
-        (IntegerTimestamps::Millis, QuotedDecimals::Digits)
+        job.debezium,
+        DebeziumPolicy {
+            timestamps: IntegerTimestamps::Millis,
+            decimals: QuotedDecimals::Digits,
+            binaries: QuotedBinaries::Base64UrlSafe,
+        }
     );
     assert_eq!(
         (job.group_id.as_str(), job.table.as_str()),

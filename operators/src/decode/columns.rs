@@ -11,8 +11,9 @@ use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder, NullBuffer, ScalarBuffer
 use arrow_schema::SchemaRef;
 
 use super::bytes::{BytesBuilder, MapsBuilder};
+use super::quoted::QuotedDecimal;
 use super::strings::{ColumnFull, StringsBuilder};
-use crate::job::IntegerTimestamps;
+use crate::job::{IntegerTimestamps, QuotedBinaries};
 use crate::schema::ColumnType;
 
 /// The values of one column, by type.
@@ -44,9 +45,12 @@ pub(super) enum Values {
 pub(super) struct Reading {
     /// What an integer of a time or timestamp counts.
     pub unit: Unit,
-    /// A decimal in quotes is base64 of its unscaled bytes, of this scale (`None`: of the column's); else
-    /// it is its digits.
-    pub base64_decimals: Option<Option<i32>>,
+    /// What stands in quotes for a decimal.
+    pub decimals: QuotedDecimal,
+    /// What stands in quotes for bytes.
+    pub binaries: QuotedBinaries,
+    /// A setting of the job says what stands in quotes, and no schema: what is something else names the setting.
+    pub by_setting: bool,
     /// `"true"` and `"false"` in quotes are booleans too, and `"NaN"`, `"Infinity"` and `"-Infinity"` are doubles.
     pub quoted_literals: bool,
     /// An object or array is text: its JSON.
@@ -60,7 +64,9 @@ impl Reading {
     /// As plain JSON says it.
     pub const PLAIN: Reading = Reading {
         unit: Unit::Millis,
-        base64_decimals: None,
+        decimals: QuotedDecimal::Digits,
+        binaries: QuotedBinaries::Bytes,
+        by_setting: false,
         quoted_literals: false,
         nested_text: false,
         refuses: false,
@@ -207,6 +213,18 @@ impl ColumnBuilder {
     #[inline]
     pub fn lacks(&self, at: usize) -> bool {
         self.len() == at || self.ends_with_null()
+    }
+
+    /// Whether the last row is a timestamp, and the epoch.
+    #[inline]
+    pub fn ends_with_epoch(&self) -> bool {
+        match &self.values {
+            // A null is one too here.
+            Values::Timestamps { values, .. } => {
+                values.last() == Some(&0) && !self.ends_with_null()
+            }
+            _ => false,
+        }
     }
 
     /// Whether the last row is a string or bytes, and these.

@@ -38,7 +38,8 @@ const MAX_EXPONENT: i32 = 10_000;
 /// `unscaled` of scale `from` as an integer of scale `scale`, of at most `precision` digits.
 #[inline]
 pub(super) fn rescale(unscaled: i128, from: i32, precision: u8, scale: u8) -> Result<i128, Unfit> {
-    let by = i32::from(scale) - from;
+    // A schema may say any scale.
+    let by = i32::from(scale).saturating_sub(from);
     let scaled = match POWERS.get(by.unsigned_abs() as usize) {
         _ if unscaled == 0 => 0,
         Some(power) if by >= 0 => unscaled.checked_mul(*power).ok_or(Unfit::Precision)?,
@@ -164,6 +165,9 @@ mod tests {
         for text in ["", "-", ".5", "5.", "1e", "+1", "0x1", "1 ", "NaN"] {
             assert_eq!(parse(text, 5, 2), Err(Unfit::NotANumber), "{text}");
         }
+        // Scales are what a schema says, be it nonsense.
+        assert_eq!(rescale(1, i32::MIN, 5, 2), Err(Unfit::Precision));
+        assert_eq!(rescale(1, i32::MAX, 5, 2), Err(Unfit::Scale));
         assert_eq!(from_bytes(&[1; 17]), Err(Unfit::Precision));
         assert_eq!(from_bytes(&[]), Ok(0));
     }

@@ -14,7 +14,7 @@ use crate::job::{Format, JobSettings, Sink};
 use crate::schema::{AddedColumn, Column, ColumnType, metadata_fields};
 
 mod change;
-mod connect;
+pub(super) mod connect;
 mod json_schema;
 #[cfg(test)]
 mod recorded_tests;

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::columns::{ColumnBuilder, Values};
 use super::decimal;
+use super::quoted;
 use super::scan::{Malformed, Number, Scanner};
 use super::timestamp;
 use crate::schema::ColumnType;
@@ -191,25 +192,15 @@ impl ColumnBuilder {
                 scale,
             } if is_string => {
                 let text = json.text(scratch)?;
-                let value = match reading.base64_decimals {
-                    None => decimal::parse(text, *precision, *scale),
-                    Some(of_scale) => {
-                        let bytes = STANDARD
-                            .decode(text)
-                            .map_err(|_| Misfit::Mismatch("not base64"))?;
-                        let from = of_scale.unwrap_or(i32::from(*scale));
-                        decimal::from_bytes(&bytes)
-                            .and_then(|value| decimal::rescale(value, from, *precision, *scale))
-                    }
-                };
-                values.push(value.map_err(unfit)?);
+                let value = quoted::decimal_of(text, reading, *precision, *scale);
+                values.push(value.map_err(Misfit::Mismatch)?);
             }
             // `{"scale": 2, "value": "..."}`: Debezium's VariableScaleDecimal, of columns without a scale.
             Values::Decimals {
                 values,
                 precision,
                 scale,
-            } if reading.base64_decimals.is_some() || reading.quoted_literals => {
+            } if reading.quoted_literals => {
                 let start = json.at;
                 json.skip_value(1)?;
                 let (from, unscaled) = variable_scale(json.between(start, json.at))
@@ -239,9 +230,7 @@ impl ColumnBuilder {
             }
             Values::Bytes(values) if is_string => {
                 let text = json.text(scratch)?;
-                let bytes = STANDARD
-                    .decode(text)
-                    .map_err(|_| Misfit::Mismatch("not base64"))?;
+                let bytes = quoted::bytes_of(text, reading).map_err(Misfit::Mismatch)?;
                 values.push(&bytes).map_err(|_| COLUMN_FULL)?;
             }
             _ => return Err(PLAIN_MISFIT),

@@ -41,6 +41,7 @@ mod json_value;
 mod message;
 pub mod operator;
 mod protobuf;
+mod quoted;
 mod raw;
 #[cfg(test)]
 mod raw_tests;

@@ -172,6 +172,8 @@ pub struct DebeziumPolicy {
     pub timestamps: IntegerTimestamps,
     /// What stands in quotes for a decimal (`decimal.handling.mode`).
     pub decimals: QuotedDecimals,
+    /// What stands in quotes for bytes (`binary.handling.mode`).
+    pub binaries: QuotedBinaries,
 }
 
 /// What an integer counts that stands for a time.
@@ -197,7 +199,7 @@ impl IntegerTimestamps {
     }
 }
 
-/// What stands in quotes for a decimal.
+/// What stands in quotes for a decimal. A number without quotes is that number in all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuotedDecimals {
@@ -205,6 +207,8 @@ pub enum QuotedDecimals {
     Base64,
     /// The digits: `decimal.handling.mode` `string`.
     Digits,
+    /// Nothing, for it is a number: `decimal.handling.mode` `double`.
+    Double,
 }
 
 impl QuotedDecimals {
@@ -213,6 +217,33 @@ impl QuotedDecimals {
         match self {
             QuotedDecimals::Base64 => "base64",
             QuotedDecimals::Digits => "digits",
+            QuotedDecimals::Double => "double",
+        }
+    }
+}
+
+/// What stands in quotes for bytes, as `binary.handling.mode` calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuotedBinaries {
+    /// Base64, as Connect writes its bytes.
+    Bytes,
+    /// Base64, as text: where a Connect schema says `string`, a column of bytes takes it.
+    Base64,
+    /// The same of base64 with `-` and `_`.
+    Base64UrlSafe,
+    /// The same of hexadecimal digits.
+    Hex,
+}
+
+impl QuotedBinaries {
+    /// The name used in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            QuotedBinaries::Bytes => "bytes",
+            QuotedBinaries::Base64 => "base64",
+            QuotedBinaries::Base64UrlSafe => "base64-url-safe",
+            QuotedBinaries::Hex => "hex",
         }
     }
 }

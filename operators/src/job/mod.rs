@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::schema::{Column, ColumnType};
 
 pub use format::{
-    CsvPolicy, CsvSettings, DebeziumPolicy, Format, IntegerTimestamps, Peek, PeekAt, QuotedDecimals,
+    CsvPolicy, CsvSettings, DebeziumPolicy, Format, IntegerTimestamps, Peek, PeekAt,
+    QuotedBinaries, QuotedDecimals,
 };
 pub use policy::{
     CommitPolicy, DedupPolicy, LatenessPolicy, OnGap, SchemaEvolution, Sink, StartingOffsets,
@@ -116,6 +117,7 @@ impl Job {
         debezium: DebeziumPolicy {
             timestamps: IntegerTimestamps::Micros,
             decimals: QuotedDecimals::Base64,
+            binaries: QuotedBinaries::Bytes,
         },
         csv: CsvPolicy {
             columns: &[],

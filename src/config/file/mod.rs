@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use strandline_operators::job::{
-    Format, IntegerTimestamps, OnGap, PeekAt, QuotedDecimals, SchemaEvolution, StartingOffsets,
-    TooLate,
+    Format, IntegerTimestamps, OnGap, PeekAt, QuotedBinaries, QuotedDecimals, SchemaEvolution,
+    StartingOffsets, TooLate,
 };
 
 use super::origin::{At, Origin};
@@ -46,9 +46,19 @@ pub(crate) const INTEGER_TIMESTAMPS: [(&str, IntegerTimestamps); 3] = [
     ("micros", IntegerTimestamps::Micros),
     ("nanos", IntegerTimestamps::Nanos),
 ];
-pub(crate) const QUOTED_DECIMALS: [(&str, QuotedDecimals); 2] = [
+/// Debezium's own words too.
+pub(crate) const QUOTED_DECIMALS: [(&str, QuotedDecimals); 5] = [
     ("base64", QuotedDecimals::Base64),
+    ("precise", QuotedDecimals::Base64),
     ("digits", QuotedDecimals::Digits),
+    ("string", QuotedDecimals::Digits),
+    ("double", QuotedDecimals::Double),
+];
+pub(crate) const QUOTED_BINARIES: [(&str, QuotedBinaries); 4] = [
+    ("bytes", QuotedBinaries::Bytes),
+    ("base64", QuotedBinaries::Base64),
+    ("base64-url-safe", QuotedBinaries::Base64UrlSafe),
+    ("hex", QuotedBinaries::Hex),
 ];
 pub(crate) const TOO_LATE: [(&str, TooLate); 3] = [
     ("dead_letter", TooLate::DeadLetter),
@@ -280,9 +290,13 @@ pub(crate) struct DebeziumSection {
     /// What integers count in columns of times and timestamps. Default: micros.
     #[schemars(schema_with = "schema::integer_timestamps", default)]
     pub timestamps: Option<At<IntegerTimestamps>>,
-    /// What stands in quotes for a decimal. Default: base64.
+    /// What stands in quotes for a decimal: Debezium's `decimal.handling.mode`, where `precise` is `base64` and
+    /// `string` is `digits`. Default: base64.
     #[schemars(schema_with = "schema::quoted_decimals", default)]
     pub decimals: Option<At<QuotedDecimals>>,
+    /// What stands in quotes for bytes: Debezium's `binary.handling.mode`. Default: bytes.
+    #[schemars(schema_with = "schema::quoted_binaries", default)]
+    pub binaries: Option<At<QuotedBinaries>>,
 }
 
 /// How rows of CSV are written.

@@ -13,8 +13,8 @@ use super::values::{
 use super::{
     BOOLEANS, CATALOG_TYPES, CatalogSection, CatalogType, CommitSection, ConfigFile, CsvSection,
     DeadLettersSection, DebeziumSection, FORMATS, INTEGER_TIMESTAMPS, JobSection, KafkaSection,
-    LatenessSection, ON_GAP, PEEK_FORMATS, PeekSection, QUOTED_DECIMALS, RestartSection,
-    SCHEMA_EVOLUTIONS, SchemaRegistrySection, Switch, TOO_LATE, WatermarkSection,
+    LatenessSection, ON_GAP, PEEK_FORMATS, PeekSection, QUOTED_BINARIES, QUOTED_DECIMALS,
+    RestartSection, SCHEMA_EVOLUTIONS, SchemaRegistrySection, Switch, TOO_LATE, WatermarkSection,
 };
 use crate::config::read::{Problems, Section};
 use crate::config::tree::Node;
@@ -262,6 +262,7 @@ impl DebeziumSection {
         let debezium = DebeziumSection {
             timestamps: section.choice("timestamps", &INTEGER_TIMESTAMPS, problems),
             decimals: section.choice("decimals", &QUOTED_DECIMALS, problems),
+            binaries: section.choice("binaries", &QUOTED_BINARIES, problems),
         };
         section.finish(problems);
         debezium

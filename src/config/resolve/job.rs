@@ -108,6 +108,13 @@ pub(super) fn resolve(
                     whence(ours.decimals != theirs.decimals),
                     |d| json!(d.name()),
                 ),
+                binaries: at.pick(
+                    "binaries",
+                    said.binaries,
+                    ours.binaries,
+                    whence(ours.binaries != theirs.binaries),
+                    |b| json!(b.name()),
+                ),
             }
         }),
         csv: at.within("csv", |at| {

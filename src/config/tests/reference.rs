@@ -98,7 +98,7 @@ jobs:
     avro_schema: '\"string\"'
     json_fail_invalid_schema: false
     peek: { format: json, event_id: key, event_time: timestamp }
-    debezium: { timestamps: millis, decimals: digits }
+    debezium: { timestamps: millis, decimals: digits, binaries: hex }
     csv: { columns: [event_id], delimiter: ';' }
     table: bronze.a
     routes: { paid: bronze.b }

@@ -125,6 +125,15 @@ fn every_key_of_a_job_can_be_set_without_its_path() {
         Some(PeekAt::Field("id".to_owned()))
     );
     assert_eq!(orders.debezium.decimals, QuotedDecimals::Digits);
+    // Debezium's words mean the same.
+    for (word, decimals) in [
+        ("precise", QuotedDecimals::Base64),
+        ("string", QuotedDecimals::Digits),
+        ("double", QuotedDecimals::Double),
+    ] {
+        let orders = orders_with(&[&format!("debezium.decimals={word}")]);
+        assert_eq!(orders.debezium.decimals, decimals, "{word}");
+    }
 }
 
 #[test]

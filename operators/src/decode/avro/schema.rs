@@ -4,9 +4,11 @@
 //!
 //! | in the JSON | is | because |
 //! |---|---|---|
-//! | a `fixed` that is a `uuid` | another logical type | it would take it for one with a length in front, losing the frame |
+//! | a `fixed` that is a `uuid` or a `duration` | another logical type | it would take the one for text with a length in front, losing the frame, and the other for 12 bytes however many there are; and it forgets their names |
+//! | `logicalType` of a record, an enum, an array or a map | left out | there is none of them, and it would take their `type` for a name |
 //! | `default` | left out | only a reader's schema is asked for it, and it refuses those that do not fit, among them the bytes of a decimal as Avro writes them |
 //! | `aliases` | left out | only a reader's schema is asked for them, and it panics at one that is no name |
+//! | a schema that others refer to | the records, enums and fixed that it is: itself, or the branches of its union | it panics where another refers to a primitive that has a name, or to a type by the name of what it is wrapped in |
 //! | a name or namespace with other characters than a name may have (`my-company.events`) | spelled with those | it refuses the namespace, and panics at the name. Its validators could be others, but they are set once for the process, and iceberg may parse a manifest's schema before |
 
 use apache_avro::Schema;
@@ -21,6 +23,12 @@ const MAX_TYPES: usize = 100_000;
 
 /// A logical type under which a `fixed` of a UUID passes through apache-avro unharmed.
 const FIXED_UUID: &str = "strandline-uuid";
+
+/// The same of a duration.
+const FIXED_DURATION: &str = "strandline-duration";
+
+/// The types that no logical type is of.
+const UNLIKE_LOGICAL: [&str; 4] = ["record", "enum", "array", "map"];
 
 /// What only a reader's schema is asked for, of a type or of a field.
 const FOR_READERS: [&str; 2] = ["default", "aliases"];
@@ -91,10 +99,11 @@ impl Types {
     /// # Errors
     /// What is wrong with it, for a person.
     pub fn parse(schema: &str, references: &[ReferencedSchema]) -> Result<Types, String> {
-        let references = references
-            .iter()
-            .map(|reference| json_of(&reference.text).map(for_parser))
-            .collect::<Result<Vec<String>, String>>()?;
+        let mut definitions = Vec::new();
+        for reference in references {
+            add_definitions(json_of(&reference.text)?, &mut definitions);
+        }
+        let references: Vec<String> = definitions.into_iter().map(for_parser).collect();
         let sent = json_of(schema)?;
         let sent_name = full_name(&sent);
         let (schema, references) = Schema::parse_str_with_list(&for_parser(sent), references)
@@ -169,6 +178,33 @@ fn full_name(schema: &Value) -> Option<String> {
     })
 }
 
+/// Adds what a schema defines for those that refer to it. What is nothing of the kind defines no name: who refers to it
+/// all the same refers to nothing.
+fn add_definitions(schema: Value, found: &mut Vec<Value>) {
+    match schema {
+        Value::Array(branches) => {
+            for branch in branches {
+                add_definitions(branch, found);
+            }
+        }
+        Value::Object(mut object) => {
+            // Without it apache-avro looks for a type that is called `record`.
+            let part = match object.get("type").and_then(Value::as_str) {
+                Some("record") => Some("fields"),
+                Some("enum") => Some("symbols"),
+                Some("fixed") => Some("size"),
+                _ => None,
+            };
+            if part.is_some_and(|part| object.contains_key(part)) {
+                found.push(Value::Object(object));
+            } else if let Some(wrapped) = object.get_mut("type") {
+                add_definitions(wrapped.take(), found);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The text of a schema as apache-avro gets it.
 fn for_parser(mut schema: Value) -> String {
     prepare_type(&mut schema);
@@ -196,9 +232,18 @@ fn prepare_parts(object: &mut Map<String, Value>) {
     for key in FOR_READERS {
         object.remove(key);
     }
-    let is = |key: &str, word: &str| object.get(key).is_some_and(|v| v == word);
-    if is("type", "fixed") && is("logicalType", "uuid") {
-        object.insert("logicalType".to_owned(), Value::from(FIXED_UUID));
+    let word = |key: &str| object.get(key).and_then(Value::as_str);
+    match (word("type"), word("logicalType")) {
+        (Some("fixed"), Some("uuid")) => {
+            object.insert("logicalType".to_owned(), Value::from(FIXED_UUID));
+        }
+        (Some("fixed"), Some("duration")) => {
+            object.insert("logicalType".to_owned(), Value::from(FIXED_DURATION));
+        }
+        (Some(kind), Some(_)) if UNLIKE_LOGICAL.contains(&kind) => {
+            object.remove("logicalType");
+        }
+        _ => {}
     }
     // An empty one stays: it says that there is none.
     if let Some(Value::String(namespace)) = object.get_mut("namespace")
@@ -334,9 +379,12 @@ impl<'s> Builder<'s> {
             Schema::Duration => (P::Fixed(12), L::Duration),
             Schema::Ref { name } => return self.add_named(name, enclosing),
             Schema::Fixed(fixed) => {
-                let is_uuid = fixed.size == 16
-                    && fixed.attributes.get("logicalType") == Some(&Value::from(FIXED_UUID));
-                let logical = if is_uuid { L::Uuid } else { L::None };
+                let passed_as = fixed.attributes.get("logicalType").and_then(Value::as_str);
+                let logical = match (fixed.size, passed_as) {
+                    (16, Some(FIXED_UUID)) => L::Uuid,
+                    (12, Some(FIXED_DURATION)) => L::Duration,
+                    _ => L::None,
+                };
                 (P::Fixed(fixed.size), logical)
             }
             Schema::Enum(inner) => plain(P::Enum(inner.symbols.clone())),
@@ -435,6 +483,100 @@ mod tests {
         let total = &types.get(fields[0].1).physical;
         assert!(matches!(total, Physical::Record(fields) if fields[0].0 == "amount"));
         assert!(Types::parse(order, &[]).is_err());
+    }
+
+    /// The type of the field `id` of a record in the namespace `shop`, whose schema refers to these. So do others that it
+    /// refers to: which of them apache-avro parses first is left to chance.
+    fn referred(references: &[&str]) -> Result<Physical, String> {
+        let other = |place: usize| {
+            format!(
+                r#"{{"type":"record","name":"shop.Other{place}","fields":[{{"name":"id","type":"Id"}}]}}"#
+            )
+        };
+        let others = (0..16).map(other);
+        let references = references.iter().map(|text| (*text).to_owned());
+        let references: Vec<ReferencedSchema> = references
+            .chain(others)
+            .map(|text| ReferencedSchema {
+                name: "shop.Any".to_owned(),
+                text,
+            })
+            .collect();
+        let schema = r#"{"type":"record","name":"E","namespace":"shop","fields":[{"name":"id","type":"Id"}]}"#;
+        let types = Types::parse(schema, &references)?;
+        let Physical::Record(fields) = &types.get(types.root).physical else {
+            panic!("a record");
+        };
+        Ok(types.get(fields[0].1).physical.clone())
+    }
+
+    /// apache-avro panics at most of these.
+    #[test]
+    fn a_reference_to_what_defines_no_type_is_one_to_nothing() {
+        let called_record = r#"{"type":"record","name":"record","fields":[]}"#;
+        for no_type in [
+            r#"{"type":"string","name":"shop.Id"}"#,
+            r#"{"type":"string","name":"Id","namespace":"shop"}"#,
+            r#"{"type":"long","logicalType":"timestamp-millis","name":"shop.Id"}"#,
+            r#"{"type":["null","string"],"name":"shop.Id"}"#,
+            r#"{"type":"array","items":"string","name":"shop.Id"}"#,
+            r#"{"type":{"type":"string","name":"Id"},"name":"Other","namespace":"shop"}"#,
+            r#"{"type":{"type":"string","name":"shop.Id"},"name":"Id"}"#,
+            r#"{"type":"record","name":"shop.Id"}"#,
+            r#"{"type":"record","name":"shop.Id","logicalType":"date"}"#,
+            r#"{"name":"shop.Id"}"#,
+            r#""string""#,
+            "[]",
+            "7",
+        ] {
+            for references in [&[no_type][..], &[no_type, called_record]] {
+                let why = referred(references).expect_err("nothing is called `Id`");
+                assert!(why.contains("shop.Id"), "{no_type}: {why}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reference_may_be_wrapped_or_a_branch_and_one_that_is_no_type_harms_nobody() {
+        let three = Ok(Physical::Fixed(3));
+        for defined in [
+            r#"{"type":"fixed","name":"shop.Id","size":3}"#,
+            r#"{"type":{"type":"fixed","name":"shop.Id","size":3},"name":"Other","namespace":"x"}"#,
+            r#"["null",{"type":"fixed","name":"Id","namespace":"shop","size":3}]"#,
+        ] {
+            assert_eq!(referred(&[defined]), three, "{defined}");
+            let others = [r#""string""#, r#"{"type":"string","name":"x"}"#, defined];
+            assert_eq!(referred(&others), three, "{defined}");
+        }
+        // Of these no logical type is known, so that it means nothing.
+        let called_record = r#"{"type":"record","name":"record","fields":[]}"#;
+        let level = r#"{"type":"enum","name":"shop.Id","symbols":["LOW"],"logicalType":"date"}"#;
+        let low = Ok(Physical::Enum(vec!["LOW".to_owned()]));
+        assert_eq!(referred(&[called_record, level]), low);
+    }
+
+    #[test]
+    fn a_duration_has_twelve_bytes_and_its_name_may_be_referred_to() {
+        let fields = |size: usize| {
+            let types = Types::parse(
+                &format!(
+                    r#"{{"type":"record","name":"E","fields":[
+                        {{"name":"a","type":{{"type":"fixed","name":"D","size":{size},"logicalType":"duration"}}}},
+                        {{"name":"b","type":"D"}}]}}"#
+                ),
+                &[],
+            )
+            .expect("a schema");
+            let Physical::Record(fields) = &types.get(types.root).physical else {
+                panic!("a record");
+            };
+            [0, 1].map(|place: usize| types.get(fields[place].1).clone())
+        };
+        for (size, logical) in [(12, Logical::Duration), (8, Logical::None)] {
+            let physical = Physical::Fixed(size);
+            let expected = Type { physical, logical };
+            assert_eq!(fields(size), [expected.clone(), expected], "{size} bytes");
+        }
     }
 
     #[test]

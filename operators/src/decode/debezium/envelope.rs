@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::meaning::{Member, SourceMember};
+use super::meaning::{Member, SourceMember, is_enveloped};
 use super::members::Members;
 use super::steady::Steady;
 use crate::decode::scan::{Malformed, Scanner};
@@ -208,17 +208,18 @@ impl<'a> Envelope<'a> {
         match self {
             _ if self.is_wrapped && self.document == "null" => Kind::NullPayload,
             _ if !self.is_object => Kind::NotAnObject,
-            _ if self.has_op && (self.has_image || self.is_without_images()) => Kind::Change,
+            _ if self.is_change() => Kind::Change,
             _ if self.members == 1 && self.ts_ms.is_some() => Kind::Heartbeat,
             _ if self.is_transaction() => Kind::Transaction,
             _ => Kind::Row,
         }
     }
 
-    /// Whether it is a truncation or a message, which need no image. They have a source, whose time is never left out:
-    /// without it `op` is a column of a row.
-    fn is_without_images(&self) -> bool {
-        matches!(self.op.as_deref(), Some("t" | "m")) && self.source.ts_ms.is_some()
+    /// Whether it is a change in its envelope. A truncation and a message need no image.
+    fn is_change(&self) -> bool {
+        is_enveloped(self.has_op, self.has_image, || {
+            matches!(self.op.as_deref(), Some("t" | "m")) && self.source.ts_ms.is_some()
+        })
     }
 
     /// Whether it is the begin or end of a transaction: it has members of such a marker, and no others. A table may

@@ -1,4 +1,16 @@
-//! The names that mean something in a change.
+//! The names that mean something in a change, and which of them make one.
+
+/// Whether what has these is a change in its envelope: one rule, of a record's members and of a schema's fields. `op`
+/// alone is a column of a row, which may well have that name. An envelope has an image besides (`before` or `after`, be
+/// it null), or, where a change needs none, a source that says its time, as it never leaves that out.
+#[inline]
+pub(in crate::decode) fn is_enveloped(
+    op: bool,
+    image: bool,
+    time_of_source: impl FnOnce() -> bool,
+) -> bool {
+    op && (image || time_of_source())
+}
 
 /// A member of an envelope or of an unwrapped row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

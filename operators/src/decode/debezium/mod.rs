@@ -23,10 +23,13 @@
 //! | `__before` | string | `before` as JSON, of updates and deletes, if the database gives it |
 //! | `__unavailable` | string | JSON list of the columns that hold null because the database did not say (TOAST) |
 //!
-//! The event time is the row's, else the database's time, else the connector's. The event id is the row's,
-//! else `db.schema.table:position:op:hash`, of the source's position and the row's text. The position alone
-//! would not do: a snapshot has one for all of its rows. Two equal rows at one position, in a table without
-//! a primary key, count as one.
+//! The event time is the row's, else the database's time, else the connector's. Of a delete the epoch counts as no time
+//! if the change has one of those: Debezium writes it for a time that must not be null where the database logged the
+//! key alone (PostgreSQL's `REPLICA IDENTITY DEFAULT`).
+//!
+//! The event id is the row's, else `db.schema.table:position:op:hash`, of the source's position and the row's text. The
+//! position alone would not do: a snapshot has one for all of its rows. Two equal rows at one position, in a table
+//! without a primary key, count as one.
 //!
 //! | database | its position |
 //! |---|---|
@@ -58,6 +61,7 @@ use super::framing::Framing;
 use super::json_failures::{not_json, not_utf8};
 use super::json_rows::JsonRows;
 use super::message::{Failure, excerpt};
+use super::quoted::QuotedDecimal;
 use super::scan::Scanner;
 use super::{Decode, Decoded, SchemaIds};
 use crate::error::Result;
@@ -66,10 +70,11 @@ use crate::job::{JobSettings, QuotedDecimals};
 use crate::record::{ErrorType, RawBatch};
 use crate::schema::{Column, ColumnType, decoded_schema};
 use envelope::{Envelope, Kind, NO_ROW, ReadRow, Shapes};
+pub(super) use meaning::is_enveloped;
 use readings::Readings;
 
 /// What Debezium writes where the database did not say (`unavailable.value.placeholder`).
-const UNAVAILABLE: &str = "__debezium_unavailable_value";
+pub(super) const UNAVAILABLE: &str = "__debezium_unavailable_value";
 
 /// The same where the value would be an array or an object (Debezium's `UnchangedToastedPlaceholder`).
 const UNAVAILABLE_NESTED: [&str; 5] = [
@@ -166,7 +171,13 @@ impl DebeziumDecoder {
             .collect();
         let plain = Reading {
             unit: Unit::from(settings.debezium.timestamps),
-            base64_decimals: (settings.debezium.decimals == QuotedDecimals::Base64).then_some(None),
+            decimals: match settings.debezium.decimals {
+                QuotedDecimals::Base64 => QuotedDecimal::Base64(None),
+                QuotedDecimals::Digits => QuotedDecimal::Digits,
+                QuotedDecimals::Double => QuotedDecimal::Nothing,
+            },
+            binaries: settings.debezium.binaries,
+            by_setting: true,
             quoted_literals: true,
             nested_text: true,
             refuses: false,
@@ -274,23 +285,7 @@ impl Changes {
     ) -> std::result::Result<(), Failure> {
         self.take_out_unavailable(at)?;
         self.fill_metadata(envelope, at)?;
-        if self.rows.builders[self.event_time].lacks(at) {
-            let millis = envelope.source_ts_ms.or(envelope.ts_ms).ok_or_else(|| {
-                Failure::new(
-                    ErrorType::MissingEventTime,
-                    format!(
-                        "field `{}`, the event time, is absent or null, and there is no `ts_ms` either",
-                        self.rows.columns[self.event_time].name
-                    ),
-                )
-            })?;
-            let micros = millis.checked_mul(1000).ok_or_else(|| {
-                Failure::new(ErrorType::SchemaMismatch, "`ts_ms` is out of range")
-            })?;
-            let builder = &mut self.rows.builders[self.event_time];
-            builder.truncate(at);
-            builder.push_long(micros);
-        }
+        self.fill_event_time(envelope, at)?;
         if let Some(place) = self.event_id {
             let builder = &mut self.rows.builders[place];
             if builder.lacks(at) || builder.ends_with_empty_string() {
@@ -319,6 +314,43 @@ impl Changes {
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// Takes the change's own time for the event time where the row has none, or one that Debezium made up.
+    fn fill_event_time(
+        &mut self,
+        envelope: &Envelope<'_>,
+        at: usize,
+    ) -> std::result::Result<(), Failure> {
+        let builder = &self.rows.builders[self.event_time];
+        let is_absent = builder.lacks(at);
+        // PostgreSQL logs of a deleted row no more than its key (REPLICA IDENTITY DEFAULT). In other columns that must
+        // not be null `before` has what stands for nothing (JdbcValueConverters.convertValue): of a time the epoch.
+        let is_made_up = || builder.ends_with_epoch() && envelope.op.as_deref() == Some("d");
+        if !is_absent && !is_made_up() {
+            return Ok(());
+        }
+        let millis = match envelope.source_ts_ms.or(envelope.ts_ms) {
+            Some(millis) => millis,
+            None if is_absent => {
+                return Err(Failure::new(
+                    ErrorType::MissingEventTime,
+                    format!(
+                        "field `{}`, the event time, is absent or null, and there is no `ts_ms` either",
+                        self.rows.columns[self.event_time].name
+                    ),
+                ));
+            }
+            // Nothing says it better.
+            None => return Ok(()),
+        };
+        let micros = millis
+            .checked_mul(1000)
+            .ok_or_else(|| Failure::new(ErrorType::SchemaMismatch, "`ts_ms` is out of range"))?;
+        let builder = &mut self.rows.builders[self.event_time];
+        builder.truncate(at);
+        builder.push_long(micros);
         Ok(())
     }
 

@@ -1,8 +1,11 @@
-//! What integers and quoted decimals mean, by the Connect schema that comes with a change.
+//! What integers mean, and quoted decimals and bytes, by the Connect schema that comes with a change.
 
 use serde_json::Value;
 
 use crate::decode::columns::{ColumnBuilder, Reading, Unit};
+use crate::decode::evolution::connect;
+use crate::decode::quoted::QuotedDecimal;
+use crate::job::QuotedBinaries;
 use crate::schema::{Column, ColumnType};
 
 /// Schemas remembered. A topic has one for each table that is routed to it, and one more after a change.
@@ -71,13 +74,7 @@ impl Readings {
 
     fn read(&self, schema: &str) -> Vec<Reading> {
         let schema: Value = serde_json::from_str(schema).unwrap_or_default();
-        let fields = |schema: &Value| schema["fields"].as_array().cloned().unwrap_or_default();
-        let top = fields(&schema);
-        let image = |name: &str| top.iter().find(|field| field["field"] == name).map(fields);
-        // An envelope has the row's fields in `after`; an unwrapped row has them itself.
-        let row = image("after")
-            .or_else(|| image("before"))
-            .unwrap_or(top.clone());
+        let (_, row) = connect::row(&schema);
         let named = |name: &str| row.iter().find(|field| field["field"] == name);
         self.columns
             .iter()
@@ -85,33 +82,47 @@ impl Readings {
             .map(|(column, plain)| {
                 // By its first name that the row has, as the row's decoder takes it.
                 let mut names = std::iter::once(column.name).chain(column.aliases.iter().copied());
-                names.find_map(named).map_or(*plain, |field| Reading {
-                    refuses: is_of_another_kind(field, column.column_type),
-                    ..reading(field)
-                })
+                let field = names.find_map(named);
+                field.map_or(*plain, |field| reading(field, column.column_type, *plain))
             })
             .collect()
     }
 }
 
-/// What a field's values mean: Connect's and Debezium's semantic types.
-fn reading(field: &Value) -> Reading {
+/// What a field's values mean: Connect's and Debezium's semantic types. `plain`: without a schema.
+fn reading(field: &Value, column_type: ColumnType, plain: Reading) -> Reading {
     let name = field["name"].as_str().unwrap_or_default();
     let scale = || {
         let scale = field["parameters"]["scale"].as_str();
         scale.and_then(|scale| scale.parse().ok())
     };
+    let by_setting = column_type == ColumnType::Binary && is_bytes_as_text(field, plain.binaries);
     Reading {
         unit: match name {
             "io.debezium.time.MicroTimestamp" | "io.debezium.time.MicroTime" => Unit::Micros,
             "io.debezium.time.NanoTimestamp" | "io.debezium.time.NanoTime" => Unit::Nanos,
             _ => Unit::Millis,
         },
-        base64_decimals: (name == "org.apache.kafka.connect.data.Decimal").then(scale),
+        decimals: match name {
+            "org.apache.kafka.connect.data.Decimal" => QuotedDecimal::Base64(scale()),
+            _ => QuotedDecimal::Digits,
+        },
+        binaries: match by_setting {
+            true => plain.binaries,
+            // As `JsonConverter` writes bytes.
+            false => QuotedBinaries::Bytes,
+        },
+        by_setting,
         quoted_literals: true,
         nested_text: true,
-        refuses: false,
+        refuses: !by_setting && is_of_another_kind(field, column_type),
     }
+}
+
+/// Whether a field may be bytes that the connector was told to write as text: nothing in their schema says so, but the
+/// setting does.
+fn is_bytes_as_text(field: &Value, binaries: QuotedBinaries) -> bool {
+    binaries != QuotedBinaries::Bytes && field["type"] == "string" && field["name"].is_null()
 }
 
 /// Whether the schema says that a field's values, which may look as if they fitted the column, are of another kind: an

@@ -1,5 +1,7 @@
 //! What the schema of a record of Debezium's is of, by the names of its fields.
 
+use crate::decode::debezium::is_enveloped;
+
 /// The columns that hold what the envelope says (`decode::debezium` has the table). Which of them a table has is for
 /// the job's code to say: in a row that was unwrapped they are of other types (`__deleted` is text), and changes that
 /// were not unwrapped fill them too.
@@ -24,8 +26,8 @@ const HEARTBEAT: [&str; 1] = ["ts_ms"];
 
 /// What a schema is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Described {
-    /// A change in its envelope: the row's fields are those of `after`.
+pub(in crate::decode) enum Described {
+    /// A change in its envelope: the row's fields are those of `after`, or of `before` when there is no other.
     Change,
     /// A row without envelope: its fields are the row's.
     Row,
@@ -33,22 +35,22 @@ pub(super) enum Described {
     NoRow,
 }
 
-/// What a schema with fields of these names is of.
-///
-/// One with `op` or `after` alone is taken for no row: a logical decoding message has `op`, and its fields are not a
-/// table's.
-pub(super) fn described(names: &[&str]) -> Described {
+/// What a schema with fields of these names is of, by the rule that tells its records. `time_of_source`: whether it has
+/// a `source` that says its time.
+pub(super) fn described(names: &[&str], time_of_source: impl FnOnce() -> bool) -> Described {
     let has = |name: &&str| names.contains(name);
-    match (has(&"op"), has(&"after")) {
-        (true, true) => Described::Change,
-        (false, false) => {
-            let is_marker = names.len() == TRANSACTION.len() && TRANSACTION.iter().all(has);
-            match is_marker || names == HEARTBEAT {
-                true => Described::NoRow,
-                false => Described::Row,
-            }
-        }
-        _ => Described::NoRow,
+    let has_image = has(&"before") || has(&"after");
+    if is_enveloped(has(&"op"), has_image, time_of_source) {
+        return match has_image {
+            true => Described::Change,
+            // Of a logical decoding message. Truncations share the schema of the changes around them.
+            false => Described::NoRow,
+        };
+    }
+    let is_marker = names.len() == TRANSACTION.len() && TRANSACTION.iter().all(has);
+    match is_marker || names == HEARTBEAT {
+        true => Described::NoRow,
+        false => Described::Row,
     }
 }
 
@@ -58,19 +60,29 @@ mod tests {
 
     #[test]
     fn only_changes_and_rows_have_fields_of_a_table() {
-        let of = |names: &str| described(&names.split(' ').collect::<Vec<_>>());
-        assert_eq!(of("before after source op ts_ms"), Described::Change);
-        assert_eq!(of("id name __op"), Described::Row);
-        assert_eq!(of("id status ts_ms"), Described::Row);
-        let with_others = "status id event_count data_collections ts_ms name";
-        assert_eq!(of(with_others), Described::Row);
-        for no_row in [
-            "ts_ms",
-            "status id event_count data_collections ts_ms",
-            "op ts_ms source transaction message",
-            "id after",
-        ] {
-            assert_eq!(of(no_row), Described::NoRow, "{no_row}");
+        let of = |names: &str, time_of_source: bool| {
+            described(&names.split(' ').collect::<Vec<_>>(), || time_of_source)
+        };
+        for change in ["before after source op ts_ms", "op after", "op before"] {
+            assert_eq!(of(change, false), Described::Change, "{change}");
+            assert_eq!(of(change, true), Described::Change, "{change}");
         }
+        for row in [
+            "id name __op",
+            "id status ts_ms",
+            "status id event_count data_collections ts_ms name",
+            // What an envelope has is a column's name too.
+            "id op",
+            "id op source",
+            "id after",
+            "id before after",
+        ] {
+            assert_eq!(of(row, false), Described::Row, "{row}");
+        }
+        for no_row in ["ts_ms", "status id event_count data_collections ts_ms"] {
+            assert_eq!(of(no_row, false), Described::NoRow, "{no_row}");
+        }
+        let message = "op ts_ms source transaction message";
+        assert_eq!(of(message, true), Described::NoRow);
     }
 }

@@ -61,16 +61,10 @@ const TIMES: [(&str, &str, ColumnType); 14] = [
 
 /// The fields of the row that the schema describes; none when it is of no row, or no schema.
 pub(super) fn fields(schema: &Value) -> Vec<Field> {
-    let top = fields_of(schema);
-    let names: Vec<&str> = top.iter().filter_map(name_of).collect();
-    let row = match described(&names) {
-        Described::Change => {
-            let after = top.iter().find(|field| name_of(field) == Some("after"));
-            after.map(fields_of).unwrap_or_default()
-        }
-        Described::Row => top,
-        Described::NoRow => return Vec::new(),
-    };
+    let (described, row) = row(schema);
+    if described == Described::NoRow {
+        return Vec::new();
+    }
     let field = |field: &Value| {
         Some(Field {
             name: name_of(field)?.to_owned(),
@@ -78,6 +72,25 @@ pub(super) fn fields(schema: &Value) -> Vec<Field> {
         })
     };
     row.iter().filter_map(field).collect()
+}
+
+/// What a schema is of, and its fields that are the row's: those of a change's image, else all of them.
+pub(in crate::decode) fn row(schema: &Value) -> (Described, &[Value]) {
+    let top = fields_of(schema);
+    let names: Vec<&str> = top.iter().filter_map(name_of).collect();
+    let named = |name: &str| top.iter().find(|field| name_of(field) == Some(name));
+    let described = described(&names, || {
+        let mut source = named("source").map(fields_of).unwrap_or_default().iter();
+        source.any(|field| name_of(field) == Some("ts_ms"))
+    });
+    let row = match described {
+        Described::Change => {
+            let image = named("after").or_else(|| named("before"));
+            image.map(fields_of).unwrap_or_default()
+        }
+        Described::Row | Described::NoRow => top,
+    };
+    (described, row)
 }
 
 fn fields_of(schema: &Value) -> &[Value] {
@@ -359,9 +372,10 @@ mod tests {
             names(&json!({"type": "struct", "fields": row})),
             ["id", "note"]
         );
+        let source = json!({"type": "struct", "field": "source", "fields": [{"type": "int64", "field": "ts_ms"}]});
         for no_row in [
             json!({"type": "struct", "fields": [{"type": "int64", "field": "ts_ms"}]}),
-            json!({"type": "struct", "fields": [{"type": "string", "field": "op"}, {"type": "struct", "field": "message"}]}),
+            json!({"type": "struct", "fields": [{"type": "string", "field": "op"}, source, {"type": "struct", "field": "message"}]}),
             json!({"type": "struct", "fields": {"field": "id"}}),
             json!({"type": "struct", "fields": [{"type": "string"}, 1, null]}),
             json!([]),
@@ -369,5 +383,24 @@ mod tests {
         ] {
             assert!(names(&no_row).is_empty(), "{no_row}");
         }
+    }
+
+    #[test]
+    fn columns_of_the_names_that_an_envelope_has_are_columns_of_a_row() {
+        let text = |name: &str| json!({"type": "string", "field": name});
+        let record = |name: &str| json!({"type": "struct", "field": name, "fields": [{"type": "string", "field": "inside"}]});
+        let columns = |top: &[Value]| -> Vec<String> {
+            let found = fields(&json!({"type": "struct", "fields": top})).into_iter();
+            found.map(|field| field.name).collect()
+        };
+        assert_eq!(columns(&[text("id"), text("op")]), ["id", "op"]);
+        assert_eq!(
+            columns(&[text("id"), text("op"), record("source")]),
+            ["id", "op", "source"]
+        );
+        assert_eq!(columns(&[text("id"), record("after")]), ["id", "after"]);
+        // With both it is an envelope, as a record is that has both.
+        assert_eq!(columns(&[text("op"), record("after")]), ["inside"]);
+        assert_eq!(columns(&[text("op"), record("before")]), ["inside"]);
     }
 }

@@ -22,8 +22,11 @@ pub(super) fn fields(text: &str) -> Result<Vec<Field>, String> {
         return Ok(Vec::new());
     };
     let names: Vec<&str> = top.keys().map(String::as_str).collect();
-    let row = match described(&names) {
-        Described::Change => top.get("after").and_then(|after| properties(&root, after)),
+    let inside = |name: &str| top.get(name).and_then(|of| properties(&root, of));
+    let says_time = || inside("source").is_some_and(|source| source.contains_key("ts_ms"));
+    let row = match described(&names, says_time) {
+        Described::Change if top.contains_key("after") => inside("after"),
+        Described::Change => inside("before"),
         Described::Row => Some(top),
         Described::NoRow => None,
     };
@@ -144,7 +147,10 @@ mod tests {
     fn a_schema_of_no_row_has_no_fields() {
         for schema in [
             json!({"type": "object", "properties": {"ts_ms": {"type": "integer"}}}),
-            json!({"type": "object", "properties": {"op": {"type": "string"}, "ts_ms": {"type": "integer"}}}),
+            json!({"type": "object", "properties": {
+                "op": {"type": "string"}, "ts_ms": {"type": "integer"}, "message": {"type": "object"},
+                "source": optional(2, json!({"type": "object", "properties": {"ts_ms": {"type": "integer"}}})),
+            }}),
             json!({"type": "object", "properties": {"op": {"type": "string"}, "after": {"$ref": "#/nowhere"}}}),
             json!({"$ref": "#"}),
             json!({"properties": []}),
@@ -154,5 +160,20 @@ mod tests {
             assert!(found.is_empty(), "{schema}: {found:?}");
         }
         assert!(fields("{").is_err());
+    }
+
+    #[test]
+    fn columns_of_the_names_that_an_envelope_has_are_columns_of_a_row() {
+        let names = |properties: Value| -> Vec<String> {
+            let found = found(&json!({"type": "object", "properties": properties}));
+            found.into_iter().map(|(name, _)| name).collect()
+        };
+        let text = json!({"type": "string"});
+        let record = json!({"type": "object", "properties": {"inside": {"type": "string"}}});
+        assert_eq!(names(json!({"id": text, "op": text})), ["id", "op"]);
+        assert_eq!(names(json!({"id": text, "after": record})), ["after", "id"]);
+        // With both it is an envelope, as a record is that has both.
+        assert_eq!(names(json!({"op": text, "after": record})), ["inside"]);
+        assert_eq!(names(json!({"op": text, "before": record})), ["inside"]);
     }
 }
