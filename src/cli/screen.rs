@@ -204,8 +204,9 @@ fn hear_keys() -> Option<libc::termios> {
     settings.c_lflag &= !(libc::ICANON | libc::ECHO);
     settings.c_cc[libc::VMIN] = 0;
     settings.c_cc[libc::VTIME] = LOOK_TENTHS;
-    // Whoever is stopped would leave the terminal like this: Ctrl-Z is a key like others.
+    // Whoever is stopped would leave the terminal like this: Ctrl-Z and Ctrl-\ are keys like others.
     settings.c_cc[libc::VSUSP] = libc::_POSIX_VDISABLE;
+    settings.c_cc[libc::VQUIT] = libc::_POSIX_VDISABLE;
     set(&settings);
     Some(before)
 }

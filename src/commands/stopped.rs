@@ -55,7 +55,7 @@ fn how_it_ended(last: &LastSeen, folder: &Path) -> String {
                 report.display()
             ),
             None => format!(
-                "it was last seen at {at}, and did not say how it ended: it was killed, or the machine went down"
+                "it was last seen at {at}, and did not say how it ended: it was killed, was told to end before it had begun, lost another process of the job, or the machine went down"
             ),
         };
     };

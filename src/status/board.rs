@@ -84,6 +84,8 @@ struct Inner {
     restarts_total: u64,
     is_restarting: bool,
     end: Option<End>,
+    /// Told to end at once.
+    is_cancelled: bool,
     http: Option<String>,
     looks: VecDeque<(Instant, OperatorCounts, u64, u64)>,
     history: History,
@@ -116,6 +118,7 @@ impl Board {
                 restarts_total: 0,
                 is_restarting: false,
                 end: None,
+                is_cancelled: false,
                 http: None,
                 looks: VecDeque::new(),
                 history: History::default(),
@@ -151,7 +154,7 @@ impl Board {
                     notify.look(board.published().status.state);
                     if kept.is_none_or(|at| now.duration_since(at) >= KEEP_INTERVAL) {
                         kept = Some(now);
-                        board.leave_behind(board.interrupt.is_cancelled());
+                        board.leave_behind();
                     }
                     drop(board);
                     std::thread::sleep(TICK);
@@ -162,11 +165,12 @@ impl Board {
     }
 
     /// Has the status kept for the time when the job does not run.
-    fn leave_behind(&self, is_cancelled: bool) -> Option<Kept> {
+    fn leave_behind(&self) -> Option<Kept> {
         let keeper = self.keeper.get()?;
         // Locked, so that nothing comes after the end which does not know of it.
         let inner = self.lock();
         let published = self.published();
+        let is_cancelled = inner.is_cancelled || self.interrupt.is_cancelled();
         let seen = LastSeen::of(&published.status, inner.end.as_ref(), is_cancelled);
         Some(keeper.keep(seen))
     }
@@ -241,14 +245,15 @@ impl Board {
         });
         drop(inner);
         self.look(Instant::now());
-        if let Some(kept) = self.leave_behind(self.interrupt.is_cancelled()) {
+        if let Some(kept) = self.leave_behind() {
             kept.wait();
         }
     }
 
     /// Asks for an end at once, after which nothing can be said any more.
     pub fn cancel(&self) {
-        if let Some(kept) = self.leave_behind(true) {
+        self.lock().is_cancelled = true;
+        if let Some(kept) = self.leave_behind() {
             kept.wait();
         }
         self.interrupt.cancel();

@@ -3,7 +3,9 @@
 //! A file in the folder of its state, written now and then and at the end. Nothing depends on it: where the job goes on
 //! is in its table.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
@@ -82,17 +84,26 @@ impl LastSeen {
         serde_json::from_slice(&text).ok()
     }
 
-    /// The report of the crash with which it ended, if it did.
+    /// The report of the crash with which it ended, if it did. A job that goes on after a crash is seen again after it.
     pub fn crash_report(&self, folder: &Path) -> Option<PathBuf> {
-        let started = chrono::DateTime::parse_from_rfc3339(&self.started_at).ok()?;
+        let seen = SystemTime::from(chrono::DateTime::parse_from_rfc3339(&self.at).ok()?);
         let (newest, written) = crash::newest(folder)?;
-        (self.ending.is_none() && written >= SystemTime::from(started)).then_some(newest)
+        // A disk that is slow may have taken one of the two a little later.
+        let is_last = written + KEEP_INTERVAL >= seen;
+        (self.ending.is_none() && is_last).then_some(newest)
     }
 
     /// Beside, then renamed: who reads finds all of it.
     fn write(&self, folder: &Path) -> io::Result<()> {
         let beside = folder.join(format!("{NAME}.new"));
-        std::fs::write(&beside, serde_json::to_vec_pretty(self)?)?;
+        // For whoever may ask the job itself: the socket beside it has the same mode.
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
         std::fs::rename(beside, folder.join(NAME))
     }
 }
@@ -156,6 +167,7 @@ mod tests {
         };
         JobStatus {
             started_at: "2000-01-01T00:00:00.000000Z".to_owned(),
+            at: "2000-01-01T00:00:00.000000Z".to_owned(),
             commits: Commits {
                 last: epoch.map(commit).into_iter().collect(),
                 ..Commits::default()
@@ -204,7 +216,7 @@ mod tests {
         std::fs::write(&report, "").expect("write");
         assert_eq!(seen.crash_report(folder.path()), Some(report));
         let later = LastSeen {
-            started_at: "9999-01-01T00:00:00Z".to_owned(),
+            at: "9999-01-01T00:00:00Z".to_owned(),
             ..seen.clone()
         };
         assert_eq!(later.crash_report(folder.path()), None);

@@ -87,7 +87,7 @@ impl Framing {
         } = self
         {
             known.learn(id, answer, |schema| match validates {
-                true => RegisteredValidator::compile(id, schema),
+                true => Ok(RegisteredValidator::compile(id, schema)),
                 false => Ok(None),
             });
         }

@@ -1,17 +1,16 @@
 //! The registered JSON Schema of a record, applied to it.
 //!
-//! Draft 4 to 2020-12, as `$schema` says; draft 2020-12 when it says nothing. `format` is a remark, not a rule, as the
-//! specification has it and as Confluent's serializer in Python takes it. What `$ref` leads to outside of the schema
-//! is one of the references that the registry gives, and nothing is ever fetched for it.
+//! Draft 4 to 2020-12, as `$schema` says; draft 7 when it says nothing, as Confluent's own library takes it. `format`,
+//! `contentEncoding` and `contentMediaType` are remarks, not rules. What `$ref` leads to outside of the schema is one of
+//! the references that the registry gives, and nothing is ever fetched for it.
 //!
-//! A schema that the registry took and that cannot be applied makes its records dead letters, as one of Avro that
-//! cannot be read does: what it would have refused would land unseen else.
+//! A schema that is not applied (see [`super::json_schema_bounds`] for which those are) refuses nothing: its records are
+//! held to the columns alone, and the log says so once for each.
 
-use std::collections::BTreeMap;
-
-use jsonschema::{PatternOptions, Retrieve, Uri, ValidationError, Validator};
+use jsonschema::{Draft, PatternOptions, Retrieve, Uri, Validator};
 use serde_json::Value;
 
+use super::json_schema_bounds::{Applicable, applicable};
 use super::message::{Failure, excerpt};
 use crate::io::{ReferencedSchema, RegisteredSchema, SchemaKind};
 use crate::record::ErrorType;
@@ -19,140 +18,176 @@ use crate::record::ErrorType;
 /// The setting that leaves the schemas out; named in the messages.
 const SETTING: &str = "`json_fail_invalid_schema: false`";
 
-/// Bytes that the automaton of one `pattern` may have.
-const MAX_PATTERN_BYTES: usize = 1 << 20;
+/// Bytes that the automaton of one `pattern` may have: the engine's own default, which character classes of Unicode need.
+const MAX_PATTERN_BYTES: usize = 10 << 20;
 
-/// Steps that one `pattern` may go back while it is held against one text; what needs more does not match.
-const MAX_BACKTRACKS: usize = 100_000;
+/// Bytes of a record times subschemas that are held against each other at most: some seconds.
+const MAX_HELD: usize = 1 << 30;
+
+/// Bytes of a record times subschemas that are worth a message of what is wrong, and where: each alternative that does not
+/// fit keeps a copy of its part of the record.
+const MAX_EXPLAINED: usize = 16 << 20;
 
 /// A schema of the registry that records are held against.
 #[derive(Debug)]
 pub(super) struct RegisteredValidator {
     id: u32,
     validator: Validator,
+    /// Subschemas that a record may be held against.
+    subschemas: usize,
 }
 
 impl RegisteredValidator {
-    /// The one of a schema; `None` for a schema of another kind, which says nothing of JSON.
-    ///
-    /// # Errors
-    /// What all its records are dead letters for: it cannot be applied.
-    pub fn compile(
-        id: u32,
-        schema: &RegisteredSchema,
-    ) -> Result<Option<RegisteredValidator>, Failure> {
+    /// The one of a schema; `None` for a schema that is not applied, or of another kind, which says nothing of JSON.
+    pub fn compile(id: u32, schema: &RegisteredSchema) -> Option<RegisteredValidator> {
         if schema.kind != SchemaKind::Json {
-            return Ok(None);
+            return None;
         }
-        let unusable = |why: String| {
-            Failure::new(
-                ErrorType::SchemaMismatch,
-                format!(
-                    "schema {id} of the registry cannot be applied: {why}; {SETTING} lands its records without"
-                ),
-            )
-        };
-        let text = serde_json::from_str(&schema.text)
-            .map_err(|error| unusable(format!("it is not JSON: {error}")))?;
-        let validator = jsonschema::options()
-            .should_validate_formats(false)
-            .with_pattern_options(
-                PatternOptions::fancy_regex()
-                    .backtrack_limit(MAX_BACKTRACKS)
-                    .size_limit(MAX_PATTERN_BYTES)
-                    .dfa_size_limit(MAX_PATTERN_BYTES),
-            )
-            .with_retriever(References::new(&schema.references))
-            .build(&text)
-            .map_err(|error| {
-                unusable(format!(
-                    "{error}{}",
-                    at(" at ", error.instance_path().as_str())
-                ))
-            })?;
-        Ok(Some(RegisteredValidator { id, validator }))
+        match build(schema) {
+            Ok(Some((validator, subschemas))) => Some(RegisteredValidator {
+                id,
+                validator,
+                subschemas,
+            }),
+            Ok(None) => None,
+            Err(why) => {
+                tracing::warn!(
+                    schema = id,
+                    "JSON Schema {id} of the registry is not applied to its records: {why}; they are held to the job's columns alone"
+                );
+                None
+            }
+        }
     }
 
     /// Holds a record, which is JSON, against the schema.
     ///
     /// # Errors
-    /// The first thing in which it does not fit.
+    /// It does not fit.
     pub fn validate(&self, record: &[u8]) -> Result<(), Failure> {
-        let value: Value = serde_json::from_slice(record).map_err(|error| {
-            // Grammar is checked before; what is left are numbers beyond a double.
-            Failure::new(
-                ErrorType::SchemaMismatch,
-                format!(
-                    "cannot be held against schema {} of the registry: {error}",
-                    self.id
-                ),
-            )
-        })?;
-        self.validator
-            .validate(&value)
-            .map_err(|error| self.violated(&error))
+        if record.len().saturating_mul(self.subschemas) > MAX_HELD {
+            return Ok(());
+        }
+        // Its grammar is checked before; what is left are numbers beyond a double, of which no rule can be told.
+        let Ok(value) = serde_json::from_slice::<Value>(record) else {
+            return Ok(());
+        };
+        match self.validator.is_valid(&value) {
+            true => Ok(()),
+            false => Err(self.violated(&value, record.len())),
+        }
     }
 
     #[cold]
-    fn violated(&self, error: &ValidationError<'_>) -> Failure {
-        Failure::new(
-            ErrorType::SchemaMismatch,
-            format!(
-                "violates schema {} of the registry{}: {}, found {}; {SETTING} lands such records",
-                self.id,
-                at(" at ", error.instance_path().as_str()),
+    fn violated(&self, value: &Value, bytes: usize) -> Failure {
+        let id = self.id;
+        let explained = match bytes.saturating_mul(self.subschemas) <= MAX_EXPLAINED {
+            true => self.validator.validate(value).err(),
+            false => None,
+        };
+        let message = match explained {
+            Some(error) => format!(
+                "violates schema {id} of the registry{}: {}, found {}; {SETTING} lands such records",
+                place(error.instance_path().as_str()),
                 error.masked(),
                 excerpt(&error.instance().to_string()),
             ),
-        )
+            None => format!("violates schema {id} of the registry; {SETTING} lands such records"),
+        };
+        Failure::new(ErrorType::SchemaMismatch, message)
     }
+}
+
+/// The validator of a schema and the number of its subschemas, `None` for one that is quietly not applied; else why it
+/// is not, for a person.
+fn build(schema: &RegisteredSchema) -> Result<Option<(Validator, usize)>, String> {
+    let parse = |text: &str| -> Result<Value, String> {
+        serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))
+    };
+    let root = parse(&schema.text)?;
+    let references = References::new(&schema.references, parse)?;
+    let subschemas = match applicable(&root, &references.documents)? {
+        Applicable::Yes { subschemas } => subschemas,
+        Applicable::MadeByConnect => return Ok(None),
+    };
+    let mut options = jsonschema::options()
+        .should_validate_formats(false)
+        .without_content_encoding_support("base64")
+        .without_content_media_type_support("application/json")
+        // Without what may go back: it takes a time that grows with the text alone.
+        .with_pattern_options(
+            PatternOptions::regex()
+                .size_limit(MAX_PATTERN_BYTES)
+                .dfa_size_limit(MAX_PATTERN_BYTES),
+        )
+        .with_retriever(references);
+    if root.get("$schema").is_none() {
+        options = options.with_draft(Draft::Draft7);
+    }
+    let validator = options
+        .build(&root)
+        .map_err(|error| format!("{error}{}", place(error.instance_path().as_str())))?;
+    Ok(Some((validator, subschemas)))
 }
 
 /// Where in a document, when it is not the whole of it.
-fn at(before: &str, pointer: &str) -> String {
+fn place(pointer: &str) -> String {
     match pointer {
         "" => String::new(),
-        pointer => format!("{before}{}", excerpt(pointer)),
+        pointer => format!(" at {}", excerpt(pointer)),
     }
 }
 
-/// What the registry gives for the references of a schema, by the name that the schema calls each.
+/// What the registry gives for the references of a schema.
 struct References {
-    texts: BTreeMap<String, String>,
+    /// By the name that the schema calls each; no two fit the same `$ref`.
+    documents: Vec<(String, Value)>,
 }
 
 impl References {
-    fn new(references: &[ReferencedSchema]) -> References {
-        let named = references
-            .iter()
-            .map(|one| (one.name.clone(), one.text.clone()));
-        References {
-            texts: named.collect(),
+    fn new(
+        references: &[ReferencedSchema],
+        parse: impl Fn(&str) -> Result<Value, String>,
+    ) -> Result<References, String> {
+        let mut documents: Vec<(String, Value)> = Vec::with_capacity(references.len());
+        for one in references {
+            let alike = |(name, _): &&(String, Value)| {
+                is_called(&one.name, name) || is_called(name, &one.name)
+            };
+            if let Some((other, _)) = documents.iter().find(alike) {
+                return Err(format!(
+                    "its references `{other}` and `{}` cannot be told apart",
+                    one.name
+                ));
+            }
+            documents.push((one.name.clone(), parse(&one.text)?));
         }
+        Ok(References { documents })
     }
 }
 
 impl Retrieve for References {
-    /// `uri` is what stands in `$ref`, resolved against the `$id` around it; its name in the registry is what stands
-    /// in `$ref`. So a name fits that is all of it, or its end.
+    /// `uri` is what stands in `$ref`, resolved against the `$id` around it.
     fn retrieve(
         &self,
         uri: &Uri<String>,
     ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
-        let wanted = uri.as_str();
-        let is_end = |name: &str| {
-            wanted
-                .strip_suffix(name.trim_start_matches("./"))
-                .is_some_and(|before| before.ends_with('/'))
-        };
-        let exact = self.texts.get(wanted);
-        let found = exact.or_else(|| {
-            let mut ends = self.texts.iter().filter(|(name, _)| is_end(name));
-            ends.next().map(|(_, text)| text)
-        });
-        match found {
-            Some(text) => Ok(serde_json::from_str(text)?),
-            None => Err(format!("the registry gives no reference `{wanted}`").into()),
+        match find(&self.documents, uri.as_str()) {
+            Some(document) => Ok(document.clone()),
+            None => Err(format!("the registry gives no reference `{uri}`").into()),
         }
     }
+}
+
+/// The reference that a schema means by what stands in `$ref`, resolved or not.
+pub(super) fn find<'a>(documents: &'a [(String, Value)], wanted: &str) -> Option<&'a Value> {
+    let mut fitting = documents.iter().filter(|(name, _)| is_called(wanted, name));
+    fitting.next().map(|(_, document)| document)
+}
+
+/// Whether `name` is all of what is wanted, or its end: the registry calls a reference by what stands in `$ref`.
+fn is_called(wanted: &str, name: &str) -> bool {
+    let end = name.trim_start_matches(['.', '/']);
+    let before = wanted.strip_suffix(end);
+    !end.is_empty() && before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
 }

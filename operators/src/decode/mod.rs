@@ -32,6 +32,7 @@ mod json_failures;
 #[cfg(test)]
 mod json_model;
 mod json_rows;
+mod json_schema_bounds;
 #[cfg(test)]
 mod json_suite_tests;
 #[cfg(test)]
