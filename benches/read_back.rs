@@ -203,7 +203,7 @@ fn write_table(run: &JobRun, ids: u64, commit_rows: u64) -> Outcome<StartingPoin
     Ok(StartingPoint {
         progress: tables.progress().clone(),
         partitions: Vec::new(),
-        format: run.settings.format,
+        formats: run.settings.formats_by_topic(),
         tables: TablesDescription::clone(tables.description()),
     })
 }

@@ -179,6 +179,21 @@ fn the_configuration_is_found_by_flag_then_variable_then_name() {
 }
 
 #[test]
+fn a_format_that_is_left_to_the_records_is_no_problem_of_the_configuration() {
+    let format = |said: &str| {
+        let more = format!("{{ format: {said}, commit: {{ interval: 250ms }} }}");
+        let dir = folder_with(&GOOD.replace("{ commit: { interval: 250ms } }", &more));
+        strandline(dir.path(), &["config", "check"])
+    };
+    for said in ["auto", "{ roman-numeral-events: auto }"] {
+        let output = format(said);
+        assert!(output.status.success(), "{said}: {}", stderr(&output));
+    }
+    // And what a run refuses whatever the records are is one.
+    assert_eq!(format("avro").status.code(), Some(2));
+}
+
+#[test]
 fn config_schema_is_a_json_schema_that_knows_the_jobs() {
     let dir = tempfile::tempdir().unwrap();
     let schema = json(&strandline(dir.path(), &["config", "schema"]));

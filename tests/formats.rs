@@ -171,10 +171,10 @@ fn rows_of_csv_land() {
          [message_id, event_time, note, symbol, price, quantity, side, is_buyer_maker] }",
     );
     setting.lands("csv", "crypto-trades-typed");
-    // And a topic that is half of it is not guessed at.
+    // And a topic that is half of it is not guessed at, however clear the others are.
     setting.configure_trades(
         &setting.stack.description().registry_url,
-        "topics: [typed.mixed], table: bronze.mixed, format: auto, csv: { delimiter: ';', columns: \
+        "topics: [typed.csv, typed.mixed], table: bronze.mixed, format: auto, csv: { delimiter: ';', columns: \
          [message_id, event_time, note, symbol, price, quantity, side, is_buyer_maker] }",
     );
     let run = spawn(setting.path(), &["run", "crypto-trades-typed"]);
@@ -182,11 +182,69 @@ fn rows_of_csv_land() {
     for part in [
         "`typed.mixed` cannot be told",
         "5 of 10 records are JSON objects",
+        "set `jobs.crypto-trades-typed.format.typed.mixed` to one of",
         "`csv`",
         "`json`",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+/// Avro of one exchange and JSON of the other in one table: recognised from the records, and said by name. What one topic
+/// is made of is a dead letter in the other.
+#[test]
+fn each_topic_of_a_job_may_have_a_format_of_its_own() {
+    let setting = Setting::new();
+    let Stack { registry_url, .. } = setting.stack.description();
+    let configure = |settings: &str| {
+        let settings = format!("topics: [typed.avro, typed.rows], {settings}");
+        setting.configure_trades(&registry_url, &settings);
+    };
+    let job = "crypto-trades-typed";
+    let sent = setting.produce("two_formats");
+    configure("format: { typed.avro: auto, typed.rows: json }");
+    let check = spawn(setting.path(), &["check", job]).wait(DEADLINE);
+    let shown = check.expect_exit(0).stdout;
+    for part in [
+        "the format of `typed.avro` is `avro_sr`",
+        "records of `typed.avro` decode as avro_sr",
+        "records of `typed.rows` decode as json",
+        "it looks like JSON objects, for which `format.typed.avro: json` would fit",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("the format of `typed.rows`"), "{shown}");
+    let peek = ["peek", job, "-n", "100", "--json"];
+    let peeked = spawn(setting.path(), &peek).wait(DEADLINE).expect_exit(0);
+    let peeked = peeked.json();
+    for topic in ["typed.avro", "typed.rows"] {
+        let mut records = peeked.as_array().into_iter().flatten();
+        let is_decoded =
+            |record: &Value| record["topic"] == topic && record["decoded"]["price"].is_string();
+        assert!(records.any(is_decoded), "{topic}: {peeked}");
+    }
+
+    configure("format: auto");
+    let run = ["run", job, "--until-caught-up", "--json"];
+    let told = spawn(setting.path(), &run).wait(DEADLINE).expect_exit(0);
+    for part in [
+        "the format of `typed.avro` is `avro_sr`",
+        "the format of `typed.rows` is `json`",
+    ] {
+        assert!(told.stderr.contains(part), "{part}: {}", told.stderr);
+    }
+    setting.judge("two_formats", &sent, &told.json());
+
+    configure(
+        "format: { typed.avro: avro_sr, typed.rows: json }, table: bronze.by_name, \
+         dead_letters: { table: bronze.by_name_dead_letters }",
+    );
+    let elsewhere = [&run[..], &["--set", "state_dir=./by_name"]].concat();
+    let named = spawn(setting.path(), &elsewhere)
+        .wait(DEADLINE)
+        .expect_exit(0);
+    assert!(!named.stderr.contains("the format of"), "{}", named.stderr);
+    setting.judge("two_formats", &sent, &named.json());
 }
 
 /// What the job has committed so far, by its own audit of the table.

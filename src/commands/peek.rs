@@ -79,7 +79,7 @@ pub fn run(context: &Context, args: &PeekArgs) -> Result<()> {
                 Error::internal(format!("the configuration has no settings for job `{job}`"))
             })?;
             let registry = registry_of(&config, settings)?;
-            let (settings, _) = recognise::with_format(settings, &kafka, registry.as_ref())?;
+            let (settings, _) = recognise::with_formats(settings, &kafka, registry.as_ref())?;
             let mut decoder = decode::decoder(&settings, registry.is_some())?;
             for topic in &settings.topics {
                 let records = peek::records(&kafka, topic, None, from.clone(), count, TIMEOUT)?;

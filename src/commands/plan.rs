@@ -102,6 +102,8 @@ fn tables(settings: &JobSettings) -> Vec<(&str, String)> {
 /// The operators, in the order the data takes.
 fn operators(settings: &JobSettings) -> Vec<Operator> {
     let watermark = &settings.watermark;
+    let formats = settings.all_formats();
+    let formats: Vec<&str> = formats.iter().map(|format| format.name()).collect();
     let mut operators = vec![
         Operator {
             name: "clock",
@@ -130,7 +132,7 @@ fn operators(settings: &JobSettings) -> Vec<Operator> {
             exchange: None,
             does: format!(
                 "{} to {} columns; by partition, watermark = largest {} - {}",
-                settings.format.name(),
+                formats.join(" and "),
                 settings.columns.len(),
                 settings.event_time,
                 format_duration(watermark.out_of_orderness)

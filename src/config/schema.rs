@@ -127,7 +127,11 @@ pub(crate) fn catalog_type(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(crate) fn format(_: &mut SchemaGenerator) -> Schema {
-    one_of(&FORMATS)
+    let one = one_of(&FORMATS).to_value();
+    json_schema!({ "anyOf": [
+        one,
+        { "type": "object", "additionalProperties": one, "minProperties": 1 },
+    ] })
 }
 
 pub(crate) fn peek_format(_: &mut SchemaGenerator) -> Schema {

@@ -1,5 +1,6 @@
 //! What a configuration means.
 
+mod formats;
 mod messages;
 mod reference;
 mod schema;

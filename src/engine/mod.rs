@@ -30,6 +30,7 @@ mod turns;
 pub mod watch;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use strandline_operators::job::{Format, JobSettings};
@@ -64,10 +65,11 @@ pub struct JobRun {
 }
 
 impl JobRun {
-    /// The same, of records of this format, and with columns that the tables have besides those of the job's code.
-    pub fn of_records(&self, format: Format, added: &[AddedColumn]) -> JobRun {
+    /// The same, of records of these formats, by topic, and with columns that the tables have besides those of the
+    /// job's code.
+    pub fn of_records(&self, formats: &BTreeMap<String, Format>, added: &[AddedColumn]) -> JobRun {
         let mut run = self.clone();
-        run.settings.format = format;
+        run.settings.set_formats(formats);
         run.settings.add_columns(added);
         run
     }

@@ -1,5 +1,6 @@
 //! `format: auto`: which format the records of a job's topics have, told from the first of them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,13 @@ const EMPTY_SAY_INTERVAL: Duration = Duration::from_secs(60);
 /// The longest that nobody looks whether the wait is to end.
 const STOP_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The topics of a job that hold no record.
+/// The topics whose format is to be told.
+fn open_topics(settings: &JobSettings) -> impl Iterator<Item = &String> {
+    let is_open = move |topic: &&String| settings.format_of(topic) == Format::Auto;
+    settings.topics.iter().filter(is_open)
+}
+
+/// The topics of a job whose format is to be told, and that hold no record.
 ///
 /// # Errors
 /// Unreachable: the broker, or a topic that is not there.
@@ -39,7 +46,7 @@ pub fn empty_topics(settings: &JobSettings, kafka: &KafkaSettings) -> Result<Vec
 
 fn empty(settings: &JobSettings, kafka: &Cluster) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for topic in &settings.topics {
+    for topic in open_topics(settings) {
         let sources: Vec<_> = kafka.topic(topic)?.sources().collect();
         let (starts, ends) = (kafka.log_starts(&sources)?, kafka.ends(&sources)?);
         if sources
@@ -52,8 +59,8 @@ fn empty(settings: &JobSettings, kafka: &Cluster) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// For `format: auto`: waits until every topic of the job holds a record that a format can be told from, and says
-/// which ones it waits for. Whether there are; not, when `stop` was raised before.
+/// For `format: auto`: waits until every topic of it holds a record that a format can be told from, and says which ones
+/// it waits for. Whether there are; not, when `stop` was raised before.
 ///
 /// # Errors
 /// As [`empty_topics`].
@@ -87,18 +94,18 @@ pub fn wait_for_records(
     }
 }
 
-/// The job's settings with a format that can be decoded, and what is to be said of each topic. Settings that name a
-/// format stay as they are, and nothing is said.
+/// The job's settings with formats that can be decoded, and what is to be said of each topic. A topic whose format the
+/// settings name keeps it, and nothing is said of it.
 ///
 /// # Errors
-/// Configuration: no format can be told, or the topics have different ones. Unreachable: the broker, or the registry
-/// when a schema must be asked for.
-pub fn with_format(
+/// Configuration: no format can be told, or those of the topics do not go together. Unreachable: the broker, or the
+/// registry when a schema must be asked for.
+pub fn with_formats(
     settings: &JobSettings,
     kafka: &KafkaSettings,
     registry: Option<&SchemaRegistry>,
 ) -> Result<(JobSettings, Vec<String>)> {
-    if settings.format != Format::Auto {
+    if !settings.leaves_format_open() {
         return Ok((settings.clone(), Vec::new()));
     }
     if settings.peek.is_some() {
@@ -111,8 +118,8 @@ pub fn with_format(
             settings.name
         )));
     }
-    let mut found: Vec<(&str, Recognised)> = Vec::new();
-    for topic in &settings.topics {
+    let (mut formats, mut said) = (BTreeMap::new(), Vec::new());
+    for topic in open_topics(settings) {
         let sample = records(
             kafka,
             topic,
@@ -121,29 +128,13 @@ pub fn with_format(
             SAMPLE_RECORDS,
             SAMPLE_TIMEOUT,
         )?;
-        found.push((topic, of_topic(topic, &sample, settings, registry)?));
+        let Recognised { format, reason } = of_topic(topic, &sample, settings, registry)?;
+        let name = format.name();
+        said.push(format!("the format of `{topic}` is `{name}`: {reason}"));
+        formats.insert(topic.clone(), format);
     }
-    let said = found.iter().map(|(topic, found)| {
-        let name = found.format.name();
-        format!("the format of `{topic}` is `{name}`: {}", found.reason)
-    });
-    let said: Vec<String> = said.collect();
-    let formats: Vec<Format> = found.iter().map(|(_, found)| found.format).collect();
-    let Some((&format, others)) = formats.split_first() else {
-        return Err(Error::internal("a job without topics"));
-    };
-    if others.iter().any(|other| *other != format) {
-        return Err(Error::configuration(format!(
-            "the topics of job `{}` have different formats: {}",
-            settings.name,
-            said.join("; ")
-        ))
-        .hint("a job reads one format; make a job of each, or set `format` to one and have the others as dead letters"));
-    }
-    let settings = JobSettings {
-        format,
-        ..settings.clone()
-    };
+    let mut settings = settings.clone();
+    settings.set_formats(&formats);
     decoder(&settings, registry.is_some())?;
     Ok((settings, said))
 }
@@ -186,8 +177,9 @@ fn of_topic(
             unknown.reason
         ))
         .hint(format!(
-            "set `jobs.{}.format` {named}; `strandline peek --topic {topic}` shows the records",
-            settings.name
+            "set `jobs.{}.{}` {named}; `strandline peek --topic {topic}` shows the records",
+            settings.name,
+            settings.format_key(topic)
         ))
     })
 }

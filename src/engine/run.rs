@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use strandline_operators::context::OnFailure;
 use strandline_operators::credit::Budget;
 use strandline_operators::decode::decoder;
-use strandline_operators::job::Format;
 use strandline_operators::observed::Observed;
 use strandline_operators::{Error, Result};
 
@@ -100,7 +99,7 @@ pub fn run(
     let Some((mut cluster, start)) = formed else {
         return Ok(None);
     };
-    let run = &run.of_records(start.format, &start.tables.added);
+    let run = &run.of_records(&start.formats, &start.tables.added);
     let claimed = started.elapsed();
     sources.claimed(&start.progress);
     let (files, columns) = sink.files(run, &start)?;
@@ -193,7 +192,7 @@ pub fn run(
 /// Whether the first records are waited for. A run that ends at the end of the topics would end before them.
 fn waits_for_records(run: &JobRun) -> bool {
     let settings = &run.settings;
-    settings.format == Format::Auto && settings.peek.is_none() && !run.until_caught_up
+    settings.leaves_format_open() && settings.peek.is_none() && !run.until_caught_up
 }
 
 /// Takes the lock of a run, which process 0 holds as long as it runs.
@@ -213,7 +212,7 @@ pub fn lock(run: &JobRun) -> Result<Option<Lock>> {
 fn schema_registry(run: &JobRun) -> Result<Option<SchemaRegistry>> {
     let settings = run.registry.as_ref();
     let settings = settings.filter(|_| run.settings.has_schema_ids());
-    if run.settings.format != Format::Auto {
+    if !run.settings.leaves_format_open() {
         decoder(&run.settings, settings.is_some())?;
     }
     let opened = settings.map(SchemaRegistry::open).transpose();

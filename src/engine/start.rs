@@ -1,5 +1,7 @@
 //! What a generation starts from: decided by process 0, told to all processes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use strandline_operators::account::Account;
 use strandline_operators::io::AssignedPartition;
@@ -25,8 +27,8 @@ pub struct StartingPoint {
     pub progress: Progress,
     /// The partitions of all workers.
     pub partitions: Vec<StartingPosition>,
-    /// How records are encoded: recognised, when the settings leave it open.
-    pub format: Format,
+    /// How the records of each topic are encoded: recognised, when the settings leave it open.
+    pub formats: BTreeMap<String, Format>,
     /// The tables, so that files can be written without asking the catalog again.
     pub tables: TablesDescription,
 }
@@ -175,7 +177,7 @@ pub fn prepare(
         .map(|topic| kafka.topic(topic))
         .collect::<Result<Vec<_>>>()?;
     // Before the claim as well: a topic whose format cannot be told costs no generation.
-    let format = recognised(run, registry)?;
+    let formats = recognised(run, registry)?;
     let options = ClaimOptions {
         accept_new_fingerprint: run.accept_new_fingerprint,
     };
@@ -216,19 +218,19 @@ pub fn prepare(
     let start = StartingPoint {
         progress: tables.progress().clone(),
         partitions: assign(run, &topics, positions)?,
-        format,
+        formats,
         tables: tables.description().clone(),
     };
     Ok((start, tables, kafka))
 }
 
-/// The format of the records, told from them when the settings leave it open; says so in the log.
-fn recognised(run: &JobRun, registry: Option<&SchemaRegistry>) -> Result<Format> {
-    let (recognised, said) = recognise::with_format(&run.settings, &run.kafka, registry)?;
+/// The format of each topic's records, told from them when the settings leave it open; says so in the log.
+fn recognised(run: &JobRun, registry: Option<&SchemaRegistry>) -> Result<BTreeMap<String, Format>> {
+    let (recognised, said) = recognise::with_formats(&run.settings, &run.kafka, registry)?;
     for line in said {
         tracing::info!(job = run.settings.name, "{line}");
     }
-    Ok(recognised.format)
+    Ok(recognised.formats_by_topic())
 }
 
 /// The same for a job without tables: nothing is known, and nothing will be.
@@ -256,7 +258,7 @@ pub fn prepare_without_tables(
         .iter()
         .map(|topic| kafka.topic(topic))
         .collect::<Result<Vec<_>>>()?;
-    let format = recognised(run, registry)?;
+    let formats = recognised(run, registry)?;
     let mut progress = Progress::new(&settings.name, "", 0, &settings.fingerprint());
     let facts = kafka.facts(&topics, &settings.group_id, &settings.starting_offsets)?;
     let positions = positions::decide(
@@ -279,7 +281,7 @@ pub fn prepare_without_tables(
     Ok(StartingPoint {
         progress,
         partitions: assign(run, &topics, positions)?,
-        format,
+        formats,
         tables: TablesDescription {
             job: settings.name.clone(),
             generation,

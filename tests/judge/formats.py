@@ -3,7 +3,7 @@
     formats.py produce WHAT BOOTSTRAP REGISTRY SENT   writes records to the topics, and to SENT what must become of them
     formats.py judge WHAT SENT REPORT                 compares the tables of REPORT (what `run --json` printed) with SENT
 
-WHAT is a job, or `protobuf` or `csv`: trades for the job crypto-trades-typed in another format.
+WHAT is a job, or `protobuf`, `csv` or `two_formats`: trades for the job crypto-trades-typed in another format, or in two.
 
 None of it is the engine's code: PyIceberg reads the tables. Exit status 1: something is not as it was sent.
 """
@@ -186,20 +186,45 @@ def produce_typed(bootstrap, url):
                 bad_binary(sent, topic, value)
                 wrong = versions[0](record | {"price" if exchange == "binance" else "volume": "cheap"})
                 sent.dead_letter(topic, "schema_mismatch", wrong)
-            sent.landed.append(
-                {
-                    "event_id": record["message_id"],
-                    "event_time": record["event_time"],
-                    "exchange": exchange,
-                    "symbol": record.get("symbol", record.get("pair")),
-                    "price": str(record["price"]),
-                    "quantity": str(record.get("quantity", record.get("volume"))),
-                    "side": record.get("side"),
-                    "is_buyer_maker": record.get("is_buyer_maker"),
-                    "trade_id": None,
-                }
-            )
+            sent.landed.append(landed_trade(exchange, record))
         topic.flush()
+    return sent
+
+
+def landed_trade(exchange, record):
+    """The row that a trade must become."""
+    return {
+        "event_id": record["message_id"],
+        "event_time": record["event_time"],
+        "exchange": exchange,
+        "symbol": record.get("symbol", record.get("pair")),
+        "price": str(record["price"]),
+        "quantity": str(record.get("quantity", record.get("volume"))),
+        "side": record.get("side"),
+        "is_buyer_maker": record.get("is_buyer_maker"),
+        "trade_id": None,
+    }
+
+
+def produce_two_formats(bootstrap, url):
+    """One exchange in a topic of Avro, the other in a topic of JSON; a record of each has strayed into the other's."""
+
+    def in_text(value):
+        return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
+
+    sent, avro, rows = Sent(), Topic(bootstrap, "typed.avro"), Topic(bootstrap, "typed.rows")
+    serialize = avro_serializer(registry(url), avro.name, trade_schema("binance", 2))
+    for i in range(RECORDS):
+        of_avro, of_rows = trade("binance", i), trade("kraken", i)
+        in_avro, in_json = serialize(of_avro), json.dumps(of_rows, default=in_text).encode()
+        avro.send(in_avro)
+        rows.send(in_json)
+        if i == 7:
+            sent.dead_letter(avro, "malformed", in_json)
+            sent.dead_letter(rows, "malformed", in_avro)
+        sent.landed += [landed_trade("binance", of_avro), landed_trade("kraken", of_rows)]
+    avro.flush()
+    rows.flush()
     return sent
 
 
@@ -545,6 +570,7 @@ JOBS = {
     "protobuf": produce_protobuf,
     "json_schema": produce_json_schema,
     "csv": produce_csv,
+    "two_formats": produce_two_formats,
 }
 
 

@@ -41,6 +41,7 @@ mod json_validation;
 mod json_value;
 mod message;
 pub mod operator;
+mod per_topic;
 mod protobuf;
 mod quoted;
 mod raw;
@@ -61,6 +62,7 @@ pub use csv::CsvDecoder;
 pub use debezium::DebeziumDecoder;
 use derived::DerivingDecoder;
 pub use json::JsonDecoder;
+use per_topic::PerTopicDecoder;
 pub use protobuf::ProtobufDecoder;
 pub use raw::RawDecoder;
 
@@ -144,7 +146,7 @@ fn check_columns(
 ///
 /// # Errors
 /// Settings whose event time or deduplication key is none of the columns, or of the wrong type; a format
-/// that lacks what it needs.
+/// that lacks what it needs; formats of topics that do not go together.
 pub fn decoder(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Decode>> {
     let made = if settings.derived.is_empty() {
         make(settings, has_registry)
@@ -159,7 +161,18 @@ pub fn decoder(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Dec
     made.map_err(|error| error.context(format!("job {}", settings.name)))
 }
 
+/// A decoder of what all topics have, or of what each has.
 fn make(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Decode>> {
+    if settings.formats.is_empty() {
+        return of_one_format(settings, has_registry);
+    }
+    let decoder = PerTopicDecoder::new(settings, |settings: &JobSettings| {
+        of_one_format(settings, has_registry)
+    })?;
+    Ok(Box::new(decoder))
+}
+
+fn of_one_format(settings: &JobSettings, has_registry: bool) -> Result<Box<dyn Decode>> {
     let columns = &settings.columns;
     let place_of = |role: &str, name: &str| {
         columns

@@ -5,6 +5,7 @@ mod policy;
 mod row;
 mod settings;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::schema::{Column, ColumnType};
@@ -258,6 +259,7 @@ impl Job {
             group_id: format!("strandline-{}", self.name),
             starting_offsets: StartingOffsets::Earliest,
             format: self.format,
+            formats: BTreeMap::new(),
             avro_schema: self.avro_schema.map(str::to_owned),
             json_fail_invalid_schema: self.json_fail_invalid_schema,
             schema_evolution: self.schema_evolution,

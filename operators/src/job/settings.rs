@@ -1,5 +1,6 @@
 //! A job's settings, as they are in force after the configuration.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
@@ -20,8 +21,10 @@ pub struct JobSettings {
     pub group_id: String,
     /// Where reading starts in partitions that the table knows nothing of.
     pub starting_offsets: StartingOffsets,
-    /// How records are encoded.
+    /// How records are encoded, but for those of the topics in `formats`.
     pub format: Format,
+    /// The topics whose records are encoded otherwise; none, as long as all have one format.
+    pub formats: BTreeMap<String, Format>,
     /// The schema of `format: avro`, as JSON.
     pub avro_schema: Option<String>,
     /// Whether a record of `format: json_sr` that violates its registered JSON Schema is a dead letter. The name is that
@@ -70,9 +73,57 @@ pub struct JobSettings {
 }
 
 impl JobSettings {
-    /// Whether no record can be decoded without a schema registry.
+    /// How the records of a topic are encoded.
+    pub fn format_of(&self, topic: &str) -> Format {
+        self.formats.get(topic).copied().unwrap_or(self.format)
+    }
+
+    /// The formats that its topics have, each once.
+    pub fn all_formats(&self) -> Vec<Format> {
+        let mut all = vec![self.format];
+        for format in self.formats.values() {
+            if !all.contains(format) {
+                all.push(*format);
+            }
+        }
+        all
+    }
+
+    /// The format of every topic.
+    pub fn formats_by_topic(&self) -> BTreeMap<String, Format> {
+        let with_format = |topic: &String| (topic.clone(), self.format_of(topic));
+        self.topics.iter().map(with_format).collect()
+    }
+
+    /// Has these formats, by topic. A topic that is not among them keeps the one that it has.
+    pub fn set_formats(&mut self, formats: &BTreeMap<String, Format>) {
+        let mut by_topic = self.formats_by_topic();
+        for (topic, format) in &mut by_topic {
+            if let Some(said) = formats.get(topic) {
+                *format = *said;
+            }
+        }
+        // What all topics have is said once, whoever said it of each: equal settings are to look equal.
+        if let Some(first) = self.topics.first().and_then(|first| by_topic.get(first)) {
+            self.format = *first;
+        }
+        by_topic.retain(|_, format| *format != self.format);
+        self.formats = by_topic;
+    }
+
+    /// Whether the format of a topic is to be told from its records.
+    pub fn leaves_format_open(&self) -> bool {
+        self.all_formats().contains(&Format::Auto)
+    }
+
+    /// Whether there is a topic of which no record can be decoded without a schema registry.
     pub fn needs_registry(&self) -> bool {
-        match (self.format, &self.peek) {
+        let mut formats = self.all_formats().into_iter();
+        formats.any(|format| self.needs_registry_for(format))
+    }
+
+    fn needs_registry_for(&self, format: Format) -> bool {
+        match (format, &self.peek) {
             (Format::AvroSr | Format::ProtobufSr, _) => true,
             // The schema says what a field is.
             (Format::JsonSr | Format::DebeziumJsonSr, _) => self.adds_columns(),
@@ -98,21 +149,43 @@ impl JobSettings {
     /// Whether records have a schema registry's header, so that ids can be looked up; or may have, as long as
     /// the format is not recognised.
     pub fn has_schema_ids(&self) -> bool {
-        matches!(
-            self.read_as().0,
-            Format::Auto
-                | Format::JsonSr
-                | Format::AvroSr
-                | Format::ProtobufSr
-                | Format::DebeziumJsonSr
-        )
+        let has_header = |format| {
+            matches!(
+                self.peeked_through(format),
+                Format::Auto
+                    | Format::JsonSr
+                    | Format::AvroSr
+                    | Format::ProtobufSr
+                    | Format::DebeziumJsonSr
+            )
+        };
+        self.all_formats().into_iter().any(has_header)
     }
 
-    /// The format that fields are found by, and the setting that says it: the format itself, or that of `peek`.
-    pub fn read_as(&self) -> (Format, &'static str) {
-        match (self.format, &self.peek) {
-            (Format::Raw, Some(peek)) => (peek.format, "peek.format"),
-            (format, _) => (format, "format"),
+    /// The format that fields of a topic's records are found by, and the setting that says it: the format itself, or
+    /// that of `peek`.
+    pub fn read_as(&self, topic: &str) -> (Format, String) {
+        let format = self.format_of(topic);
+        let key = match (format, &self.peek) {
+            (Format::Raw, Some(_)) => "peek.format".to_owned(),
+            _ => self.format_key(topic),
+        };
+        (self.peeked_through(format), key)
+    }
+
+    /// The key, below the job's, that says the format of a topic: its own where there are others that have theirs.
+    pub fn format_key(&self, topic: &str) -> String {
+        match self.topics.len() {
+            0 | 1 => "format".to_owned(),
+            _ => format!("format.{topic}"),
+        }
+    }
+
+    /// The format that fields are found by: that of `peek`, where records are kept as they are.
+    fn peeked_through(&self, format: Format) -> Format {
+        match (format, &self.peek) {
+            (Format::Raw, Some(peek)) => peek.format,
+            (format, _) => format,
         }
     }
 
@@ -178,5 +251,61 @@ impl JobSettings {
             self.lateness.allowed.as_millis(),
             self.lateness.too_late.name(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Job;
+
+    fn settings() -> JobSettings {
+        Job {
+            topics: &["b", "a", "c"],
+            ..Job::BRONZE
+        }
+        .settings()
+    }
+
+    fn by_topic(formats: &[(&str, Format)]) -> BTreeMap<String, Format> {
+        let owned = |&(topic, format): &(&str, Format)| (topic.to_owned(), format);
+        formats.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn what_is_said_of_every_topic_alike_is_what_is_said_of_all() {
+        let mut said = settings();
+        said.set_formats(&by_topic(&[
+            ("a", Format::Csv),
+            ("b", Format::Csv),
+            ("c", Format::Csv),
+        ]));
+        let whole = JobSettings {
+            format: Format::Csv,
+            ..settings()
+        };
+        assert_eq!(said, whole);
+    }
+
+    #[test]
+    fn a_topic_keeps_its_format_when_another_is_said_of_others() {
+        let mut settings = settings();
+        settings.set_formats(&by_topic(&[("a", Format::Auto), ("b", Format::AvroSr)]));
+        assert!(settings.leaves_format_open());
+        settings.set_formats(&by_topic(&[("a", Format::Csv), ("d", Format::Raw)]));
+        assert!(!settings.leaves_format_open());
+        let expected = [
+            ("a", Format::Csv),
+            ("b", Format::AvroSr),
+            ("c", Format::Json),
+        ];
+        assert_eq!(settings.formats_by_topic(), by_topic(&expected));
+        assert_eq!(
+            settings.all_formats(),
+            [Format::AvroSr, Format::Csv, Format::Json]
+        );
+        // One topic with schema ids is enough for a registry to be needed.
+        assert!(settings.has_schema_ids() && settings.needs_registry());
+        assert_eq!(settings.read_as("c"), (Format::Json, "format.c".to_owned()));
     }
 }

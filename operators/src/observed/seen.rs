@@ -149,9 +149,9 @@ impl LetterSample {
         let payload = letter.payload.as_deref();
         let to_be_told = payload.filter(|bytes| (1..=LOOKED_AT_BYTES).contains(&bytes.len()));
         let look = to_be_told.map(|bytes| recognise::look(bytes, settings));
-        let (format, key) = settings.read_as();
+        let (format, key) = settings.read_as(&letter.source.topic);
         let other = look.as_ref().filter(|look| !look.formats.contains(&format));
-        let setting = other.and_then(|look| look.setting(key));
+        let setting = other.and_then(|look| look.setting(&key));
         let mut message = letter.message.clone();
         message.truncate(message.floor_char_boundary(SAMPLE_BYTES));
         LetterSample {
@@ -212,6 +212,21 @@ mod tests {
         });
         let found = sample(b"{}", &settings);
         assert_eq!(found.setting.as_deref(), Some("`peek.format: json`"));
+    }
+
+    #[test]
+    fn a_sample_is_held_against_the_format_of_its_own_topic() {
+        let mut settings = Job {
+            topics: &["other", "t"],
+            ..Job::BRONZE
+        }
+        .settings();
+        settings.set_formats(&[("t".to_owned(), Format::Csv)].into());
+        let mut letter = letter(0, ErrorType::Malformed, 1);
+        letter.payload = Some(b"{}".to_vec());
+        let found = LetterSample::of(&letter, &settings);
+        assert_eq!(found.format, Format::Csv);
+        assert_eq!(found.setting.as_deref(), Some("`format.t: json`"));
     }
 
     #[test]

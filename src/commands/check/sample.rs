@@ -39,7 +39,7 @@ pub(super) fn check(
     settings: &JobSettings,
     registry: Option<&SchemaRegistry>,
 ) {
-    if settings.format == Format::Auto {
+    if settings.leaves_format_open() {
         let empty = recognise::empty_topics(settings, kafka);
         let Some(empty) = findings.look("format", empty) else {
             return;
@@ -53,7 +53,7 @@ pub(super) fn check(
             return;
         }
     }
-    let recognised = recognise::with_format(settings, kafka, registry);
+    let recognised = recognise::with_formats(settings, kafka, registry);
     let Some((settings, said)) = findings.look("format", recognised) else {
         return;
     };
@@ -113,7 +113,7 @@ fn judge(
         "{} of {} records of `{topic}` decode as {}",
         decoded.rows.len(),
         batch.records.len(),
-        settings.format.name()
+        settings.format_of(topic).name()
     );
     let strange = strange_times(settings, batch, decoded);
     match decoded.failures.first() {
@@ -148,9 +148,9 @@ fn fitting(settings: &JobSettings, batch: &RawBatch, failure: &DecodeFailure) ->
     let Some(value) = value.map(|span| batch.bytes(span)) else {
         return String::new();
     };
-    let (format, key) = settings.read_as();
+    let (format, key) = settings.read_as(&batch.source.topic);
     let look = look(value, settings);
-    match look.setting(key) {
+    match look.setting(&key) {
         Some(setting) if !look.formats.contains(&format) => format!(
             "\n  hint: it looks like {}, for which {setting} would fit",
             look.seen
@@ -185,7 +185,7 @@ fn strange_times(settings: &JobSettings, batch: &RawBatch, decoded: &Decoded) ->
             ahead.get_or_insert(time);
         }
     }
-    let units = match settings.format {
+    let units = match settings.format_of(&batch.source.topic) {
         Format::DebeziumJson | Format::DebeziumJsonSr => {
             "`debezium.timestamps` says what integers count"
         }

@@ -199,6 +199,14 @@ pub(crate) struct RestartSection {
     pub delay: Option<At<Duration>>,
 }
 
+/// What `format` says of a job's topics.
+pub(crate) enum Formats {
+    /// All have this one.
+    One(Format),
+    /// Each has its own.
+    ByTopic(BTreeMap<String, At<Format>>),
+}
+
 /// Overrides of one job.
 #[derive(Default, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -212,9 +220,10 @@ pub(crate) struct JobSection {
     /// Where reading starts in partitions that the table knows nothing of. Default: earliest.
     #[schemars(schema_with = "schema::starting_offsets", default)]
     pub starting_offsets: Option<At<StartingOffsets>>,
-    /// How records are encoded; `auto`: recognised from the first records.
+    /// How records are encoded, one word for all topics or a map of each to its own; `auto`: recognised from the first
+    /// records.
     #[schemars(schema_with = "schema::format", default)]
-    pub format: Option<At<Format>>,
+    pub format: Option<At<Formats>>,
     /// The schema of `format: avro`, as JSON; `${file:PATH}` reads it from a file.
     #[schemars(schema_with = "schema::text", default)]
     pub avro_schema: Option<At<String>>,

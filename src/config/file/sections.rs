@@ -7,12 +7,12 @@ use super::bounds::{
     MAX_RESTART_ATTEMPTS, MEMORY, PARTITION_DISCOVERY_INTERVAL, RESTART_DELAY,
 };
 use super::values::{
-    address, csv_delimiter, read_csv_columns, read_dedup, read_routes, read_starting_offsets,
-    read_topics, table, topic,
+    address, csv_delimiter, read_csv_columns, read_dedup, read_format, read_routes,
+    read_starting_offsets, read_topics, table, topic,
 };
 use super::{
     BOOLEANS, CATALOG_TYPES, CatalogSection, CatalogType, CommitSection, ConfigFile, CsvSection,
-    DeadLettersSection, DebeziumSection, FORMATS, INTEGER_TIMESTAMPS, JobSection, KafkaSection,
+    DeadLettersSection, DebeziumSection, INTEGER_TIMESTAMPS, JobSection, KafkaSection,
     LatenessSection, ON_GAP, PEEK_FORMATS, PeekSection, QUOTED_BINARIES, QUOTED_DECIMALS,
     RestartSection, SCHEMA_EVOLUTIONS, SchemaRegistrySection, Switch, TOO_LATE, WatermarkSection,
 };
@@ -191,7 +191,7 @@ impl JobSection {
             topics: read_topics(&mut section, problems),
             group_id: section.text("group_id", "text", problems),
             starting_offsets: read_starting_offsets(&mut section, problems),
-            format: section.choice("format", &FORMATS, problems),
+            format: read_format(&mut section, problems),
             avro_schema: section.text("avro_schema", "an Avro schema as JSON", problems),
             json_fail_invalid_schema: section.choice(
                 "json_fail_invalid_schema",

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use strandline_operators::job::StartingOffsets;
+use strandline_operators::job::{Format, StartingOffsets};
 
 use super::bounds::DEDUP_TTL;
-use super::{DedupSection, Switch};
+use super::{DedupSection, FORMATS, Formats, Switch};
 use crate::config::origin::At;
 use crate::config::read::{Problems, Section};
-use crate::config::tree::Value;
+use crate::config::tree::{Node, Value};
 
 /// An address and port, or `off`.
 pub(super) fn address(text: &str) -> Option<Switch<SocketAddr>> {
@@ -101,6 +101,54 @@ fn read_names(
         value: names,
         origin: node.origin.clone(),
     })
+}
+
+/// A format of all topics, or formats by topic. Which topics there are is not known here.
+pub(super) fn read_format(
+    section: &mut Section<'_>,
+    problems: &mut Problems,
+) -> Option<At<Formats>> {
+    let path = section.path_of("format");
+    let node = section.node("format")?;
+    let value = match &node.value {
+        Value::Map(entries) => {
+            let each = entries.iter().map(|entry| {
+                let path = format!("{path}.{}", entry.key);
+                let value = read_one_format(&path, &entry.node, problems, "")?;
+                let origin = entry.node.origin.clone();
+                Some((entry.key.clone(), At { value, origin }))
+            });
+            // All of them first: what is wrong with one says nothing of the next.
+            let each: Vec<Option<(String, At<Format>)>> = each.collect();
+            Formats::ByTopic(each.into_iter().collect::<Option<_>>()?)
+        }
+        _ => Formats::One(read_one_format(
+            &path,
+            node,
+            problems,
+            ", or a map of topics such as `{ orders: json }`",
+        )?),
+    };
+    Some(At {
+        value,
+        origin: node.origin.clone(),
+    })
+}
+
+/// The name of a format; `or` says what else is allowed.
+fn read_one_format(path: &str, node: &Node, problems: &mut Problems, or: &str) -> Option<Format> {
+    let named = match &node.value {
+        Value::Scalar(text) => FORMATS.iter().find(|(name, _)| name == text),
+        _ => None,
+    };
+    if named.is_none() {
+        let names: Vec<String> = FORMATS
+            .iter()
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        problems.bad_value(path, node, &format!("one of {}{or}", names.join(", ")));
+    }
+    named.map(|(_, format)| *format)
 }
 
 /// Tables by the names of routes. Which routes there are is the job's to say.

@@ -1,5 +1,7 @@
 //! A job's settings in force.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use strandline_operators::job::{
     CommitPolicy, CsvSettings, DebeziumPolicy, DedupPolicy, Format, Job, JobSettings,
@@ -9,7 +11,7 @@ use strandline_operators::job::{
 use super::listing::{Below, Listing};
 use super::whole;
 use crate::config::file::{
-    DedupSection, JobSection, ON_GAP, PeekSection, SCHEMA_EVOLUTIONS, Switch, TOO_LATE,
+    DedupSection, Formats, JobSection, ON_GAP, PeekSection, SCHEMA_EVOLUTIONS, Switch, TOO_LATE,
 };
 use crate::config::origin::{At, Origin};
 use crate::config::read::Problems;
@@ -42,7 +44,9 @@ pub(super) fn resolve(
     let lateness = said.lateness.unwrap_or_default();
     let commit = said.commit.unwrap_or_default();
     let letters = said.dead_letters.unwrap_or_default();
-    JobSettings {
+    // Filled where the format stands in the listing, and of use once the topics are known.
+    let mut by_topic = BTreeMap::new();
+    let mut settings = JobSettings {
         name: ours.name,
         topics: at.pick("topics", said.topics, ours.topics, Origin::JOB, |t| {
             json!(t)
@@ -61,13 +65,8 @@ pub(super) fn resolve(
             Origin::DEFAULT,
             show_offsets,
         ),
-        format: at.pick(
-            "format",
-            said.format,
-            ours.format,
-            whence(job.format != bronze.format),
-            |f| json!(f.name()),
-        ),
+        format: resolve_format(job, said.format, &mut by_topic, &mut at),
+        formats: ours.formats,
         avro_schema: match said.avro_schema {
             Some(schema) => {
                 at.list_text("avro_schema", &schema);
@@ -266,6 +265,36 @@ pub(super) fn resolve(
             Origin::DEFAULT,
             size,
         ),
+    };
+    settings.set_formats(&by_topic);
+    settings
+}
+
+/// The format of all topics. What the file says of single ones goes `by_topic`, and is listed in its place.
+fn resolve_format(
+    job: &Job,
+    said: Option<At<Formats>>,
+    by_topic: &mut BTreeMap<String, Format>,
+    at: &mut Below<'_>,
+) -> Format {
+    let At { value, origin } = said.unwrap_or(At {
+        value: Formats::One(job.format),
+        origin: whence(job.format != Job::BRONZE.format),
+    });
+    match value {
+        Formats::One(format) => {
+            at.list("format", json!(format.name()), origin);
+            format
+        }
+        Formats::ByTopic(formats) => {
+            at.within("format", |at| {
+                for (topic, format) in formats {
+                    at.list(&topic, json!(format.value.name()), format.origin);
+                    by_topic.insert(topic, format.value);
+                }
+            });
+            job.format
+        }
     }
 }
 

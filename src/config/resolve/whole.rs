@@ -1,9 +1,11 @@
 //! What no setting of a job can see alone: columns that must exist, and places that must not be the same.
 
+use strandline_operators::Error;
 use strandline_operators::job::{Job, StartingOffsets};
 use strandline_operators::schema::ColumnType;
 
-use crate::config::file::{JobSection, Switch};
+use crate::config::file::{Formats, JobSection, Switch};
+use crate::config::nearest;
 use crate::config::origin::{At, Origin};
 use crate::config::read::Problems;
 use crate::config::units::format_size;
@@ -15,6 +17,7 @@ const RECORDS_IN_MEMORY: u64 = 4;
 pub(super) fn check(job: &Job, said: &JobSection, problems: &mut Problems) {
     check_columns(job, said, problems);
     check_topics(job, said, problems);
+    check_formats(job, said, problems);
     check_tables(job, said, problems);
     check_sizes(job, said, problems);
 }
@@ -69,12 +72,45 @@ fn check_columns(job: &Job, said: &JobSection, problems: &mut Problems) {
     }
 }
 
-fn check_topics(job: &Job, said: &JobSection, problems: &mut Problems) {
+/// The topics that the job reads.
+fn topics_of(job: &Job, said: &JobSection) -> Vec<String> {
     let of_code = || job.topics.iter().map(|&t| t.to_owned()).collect();
-    let topics: Vec<String> = said
-        .topics
-        .as_ref()
-        .map_or_else(of_code, |t| t.value.clone());
+    let topics = said.topics.as_ref();
+    topics.map_or_else(of_code, |t| t.value.clone())
+}
+
+/// Formats by topic must be of all topics that the job reads, and of no other.
+fn check_formats(job: &Job, said: &JobSection, problems: &mut Problems) {
+    let Some(At {
+        value: Formats::ByTopic(formats),
+        origin,
+    }) = &said.format
+    else {
+        return;
+    };
+    let path = path(job, "format");
+    let topics = topics_of(job, said);
+    for (topic, format) in formats {
+        if !topics.contains(topic) {
+            let error = Error::configuration(format!(
+                "`{path}` speaks of topic `{topic}`, which the job does not read"
+            ));
+            let names = topics.iter().map(String::as_str);
+            let hint = nearest::hint(topic, "the topics that it reads", names);
+            problems.push(error.hint(hint), &format.origin);
+        }
+    }
+    for topic in topics.iter().filter(|t| !formats.contains_key(*t)) {
+        let error = Error::configuration(format!("`{path}` says nothing of topic `{topic}`"));
+        let hint = format!(
+            "add `{topic}: auto` to have it recognised from the first records, or its format by name"
+        );
+        problems.push(error.hint(hint), origin);
+    }
+}
+
+fn check_topics(job: &Job, said: &JobSection, problems: &mut Problems) {
+    let topics = topics_of(job, said);
     // To blame is the one of the two that the file says.
     let letters = said
         .dead_letters
