@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::{
-    DEADLINE, Transaction, Transactions, address, assert_named_in_time, events, http,
-    in_repository, load, named, promtool, served, status, wait_for_status, wait_until_consumed,
-    wait_until_it_reads,
+    DEADLINE, Transaction, Transactions, address, assert_named_in_time, children, client, events,
+    http, in_repository, load, look, named, promtool, served, signal, status, wait_for_status,
+    wait_until_consumed, wait_until_it_reads,
 };
 
 const PARTITIONS: i32 = 4;
@@ -88,6 +88,16 @@ fn a_launched_job_is_shown_and_stopped_from_another_shell() {
         &["check", "metrics"],
         &metrics,
     );
+    // The other format, by Prometheus' own parser of it.
+    let mut parser = client("openmetrics.py");
+    parser.arg(format!("http://{address}/metrics"));
+    let parsed: Value = serde_json::from_str(&look(parser)).expect("JSON");
+    let records = &parsed["strandline_records_total"];
+    assert_eq!(records["consumed"], 20_000.0, "{parsed}");
+    let landed = seen["account"]["landed"].as_f64();
+    assert_eq!(records["landed"].as_f64(), landed);
+    let latencies = &parsed["bronze_ingestion_latency_seconds_count"][""];
+    assert_eq!(latencies.as_f64(), landed);
 
     let wrong = http(&address, "GET /api/v2", "");
     assert_eq!(
@@ -220,4 +230,38 @@ fn an_empty_topic_and_an_open_transaction_are_named() {
     });
     running.terminate();
     running.wait(DEADLINE).expect_exit(143);
+}
+
+#[test]
+fn a_job_is_ready_once_it_has_committed_since_its_last_start() {
+    let job = served(2);
+    job.configure("restart: { attempts: 5, delay: 0s }");
+    let launcher = job.spawn(&["launch", "roman-numerals", "-n", "2"]);
+    let reads = |restarts: u64| {
+        wait_for_status(&job, "it reads", |status| {
+            status["state"] == "running" && status["restarts"]["total"] == restarts
+        })
+    };
+    let address = address(&reads(0));
+    let is_ready = || http(&address, "GET /readyz", "");
+    let mut loaded = 0;
+    for restarts in 0..2 {
+        reads(restarts);
+        let not_yet = is_ready();
+        assert_eq!(not_yet.status, 503, "{}", not_yet.body);
+        let detail = "the job is running, and has not committed since its start";
+        assert_eq!(not_yet.json()["detail"], detail);
+        assert_eq!(http(&address, "GET /livez", "").status, 200);
+
+        load(&job, 2, loaded, 100, loaded + 1);
+        loaded += 100;
+        wait_until_consumed(&job, loaded);
+        let ready = is_ready();
+        assert_eq!((ready.status, &*ready.body), (200, "ready\n"));
+        if restarts == 0 {
+            signal("KILL", &children(&launcher)[1].to_string());
+        }
+    }
+    launcher.terminate();
+    launcher.wait(DEADLINE).expect_exit(143);
 }

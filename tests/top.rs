@@ -1,7 +1,9 @@
-//! `top`: a running job, live in a real terminal, which is as it was when `top` has ended.
+//! What is shown in a real terminal: `top`, a running job, live, and the terminal as it was when `top` has ended; and the
+//! log of `run`, for people.
 
 mod support;
 
+use chrono::DateTime;
 use serde_json::Value;
 use strandline_operators::numbers::grouped;
 use support::{DEADLINE, Finished, Terminal, load, served, status, wait_until_consumed};
@@ -157,4 +159,48 @@ fn without_a_terminal_top_is_one_picture_in_plain_text() {
     );
     running.terminate();
     running.wait(DEADLINE).expect_exit(143);
+}
+
+/// A text without the colours in it: `ESC [ ... m`. Nothing else that is for terminals only may be there.
+#[track_caller]
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (colour, rest) = part.split_once('m').expect("the end of a colour");
+        let is_colour = |c: char| c.is_ascii_digit() || c == ';';
+        assert!(colour.chars().all(is_colour), "no colour: {part:?}");
+        plain.push_str(rest);
+    }
+    assert!(!plain.contains('\x1b'), "{plain:?}");
+    plain
+}
+
+#[test]
+fn in_a_terminal_the_log_is_for_people() {
+    let job = served(PARTITIONS);
+    load(&job, PARTITIONS, 0, 100, 1);
+    let terminal = Terminal::open(&job, LARGE, &["run", "roman-numerals"]);
+    wait_until_consumed(&job, 100);
+    terminal.signal("TERM");
+    let ended = terminal.wait(DEADLINE).expect_exit(143);
+
+    let log = without_colours(&ended.stdout);
+    for line in log.lines() {
+        assert!(!line.trim_start().starts_with('{'), "JSON: {line}");
+    }
+    // The time, how grave it is, what happened, and its fields by their names.
+    for (what, field) in [
+        ("starting", "job=\"roman-numerals\""),
+        ("reading begins", "generation=1"),
+        ("commit summary", "consumed=100"),
+    ] {
+        let mut lines = log.lines();
+        let line = lines.find(|line| line.contains(what) && line.contains(field));
+        let line = line.unwrap_or_else(|| panic!("no `{what}` with {field} in {log}"));
+        let mut words = line.split_whitespace();
+        let time = words.next().unwrap_or_default();
+        assert!(DateTime::parse_from_rfc3339(time).is_ok(), "{line}");
+        assert_eq!(words.next(), Some("INFO"), "{line}");
+    }
 }

@@ -37,7 +37,6 @@ impl Notify {
         };
         let mut text = "WATCHDOG=1\n".to_owned();
         if self.said != Some(state) {
-            self.said = Some(state);
             text.push_str(&format!("STATUS={}\n", state.name()));
             text.push_str(match state {
                 JobState::Running => "READY=1\n",
@@ -48,8 +47,10 @@ impl Notify {
         if matches!(state, JobState::Starting | JobState::Restarting) {
             text.push_str(&format!("EXTEND_TIMEOUT_USEC={START_EXTENSION_US}\n"));
         }
-        // systemd is gone only when all is over.
-        let _ = line.send_to_addr(text.as_bytes(), to);
+        // What did not get through is said again at the next look. systemd is gone only when all is over.
+        if line.send_to_addr(text.as_bytes(), to).is_ok() {
+            self.said = Some(state);
+        }
     }
 }
 
@@ -58,7 +59,10 @@ fn open(name: &str) -> Option<(UnixDatagram, SocketAddr)> {
         Some(name) => SocketAddr::from_abstract_name(name),
         None => SocketAddr::from_pathname(name),
     };
-    Some((UnixDatagram::unbound().ok()?, to.ok()?))
+    let line = UnixDatagram::unbound().ok()?;
+    // Nobody here waits for a systemd that does not listen.
+    line.set_nonblocking(true).ok()?;
+    Some((line, to.ok()?))
 }
 
 #[cfg(test)]

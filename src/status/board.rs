@@ -102,6 +102,8 @@ pub struct Board {
     published: watch::Sender<Arc<Published>>,
     /// Once the status is kept.
     keeper: OnceLock<Keeper>,
+    /// Hears of every look, once the status is kept.
+    notify: Mutex<Notify>,
 }
 
 impl Board {
@@ -127,6 +129,7 @@ impl Board {
             }),
             published: watch::Sender::default(),
             keeper: OnceLock::new(),
+            notify: Mutex::default(),
         })
     }
 
@@ -143,15 +146,15 @@ impl Board {
         let keeper = Keeper::start(self.about.folder.clone()).map_err(cannot)?;
         // A board is kept once.
         let _ = self.keeper.set(keeper);
+        *self.notify() = Notify::from_environment();
         std::thread::Builder::new()
             .name("status".to_owned())
             .spawn(move || {
-                let mut notify = Notify::from_environment();
                 let mut kept: Option<Instant> = None;
                 while let Some(board) = board.upgrade() {
                     let now = Instant::now();
                     board.look(now);
-                    notify.look(board.published().status.state);
+                    board.tell_system();
                     if kept.is_none_or(|at| now.duration_since(at) >= KEEP_INTERVAL) {
                         kept = Some(now);
                         board.leave_behind();
@@ -162,6 +165,17 @@ impl Board {
             })
             .map_err(cannot)?;
         Ok(())
+    }
+
+    fn notify(&self) -> MutexGuard<'_, Notify> {
+        self.notify.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells systemd how the job is.
+    fn tell_system(&self) {
+        // Locked first, so that what is told last is what was published last.
+        let mut notify = self.notify();
+        notify.look(self.published().status.state);
     }
 
     /// Has the status kept for the time when the job does not run.
@@ -245,6 +259,8 @@ impl Board {
         });
         drop(inner);
         self.look(Instant::now());
+        // A drain may be over before the next look.
+        self.tell_system();
         if let Some(kept) = self.leave_behind() {
             kept.wait();
         }

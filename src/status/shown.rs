@@ -268,3 +268,6 @@ fn stage(
         says: String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Disks that are full or read-only, under the warehouse and under the state.
+//! Disks that are full or read-only, under the warehouse, the catalog and the state.
 
 use std::process::Command;
 
@@ -48,10 +48,13 @@ fn disks_that_are_full_or_read_only() {
     for (fault, folder, read_only) in [
         ("warehouse_full", "warehouse", false),
         ("warehouse_read_only", "warehouse", true),
+        ("catalog_read_only", "catalog", true),
         ("state_full", "state", false),
         ("state_read_only", "state", true),
     ] {
         let job = served(1);
+        // In a folder of its own, which can be on a disk of its own.
+        job.reconfigure("/catalog.db", "/catalog/catalog.db");
         load(&job, 1, 0, 100, 1);
         for command in ["check", "run"] {
             compare_end(fault, &run_on_full_disk(&job, folder, read_only, command));

@@ -7,10 +7,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::compare::{compare_end, compare_finding, compare_finding_in_time, compare_start};
 use crate::support::{
-    DEADLINE, Message, Transaction, Transactions, events, load, served, unique, wait_until,
-    wait_until_consumed, wait_until_it_reads,
+    DEADLINE, Message, Transaction, Transactions, assert_named_in_time, events, load, served,
+    unique, wait_until, wait_until_consumed, wait_until_it_reads,
 };
 use crate::{JOB, end};
+
+/// What a producer sends twice is over sooner: for so long nothing is said of records of which none lands.
+const NOTHING_LANDS_AFTER: Duration = Duration::from_secs(10);
 
 #[test]
 fn topics_and_offsets() {
@@ -89,6 +92,7 @@ fn same_key() {
         ..Message::default()
     };
     let running = job.spawn(&["run", JOB]);
+    let begun = wait_until_it_reads(&job);
     let mut sent = 0;
     wait_until("nothing_lands", DEADLINE, || {
         job.topic.produce((0..20).map(same));
@@ -98,6 +102,8 @@ fn same_key() {
         let is_named = findings.iter().any(|of| of["kind"] == "nothing_lands");
         is_named.then_some(())
     });
+    assert!(begun.elapsed() >= NOTHING_LANDS_AFTER, "it is too soon");
+    assert_named_in_time("nothing_lands", begun + NOTHING_LANDS_AFTER);
     let found = compare_finding("same_key", &job, "nothing_lands");
     let hint = found["hint"].as_str().unwrap_or_default();
     assert!(hint.contains("`dedup.key` is `event_id`"), "{hint}");

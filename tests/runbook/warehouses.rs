@@ -6,6 +6,9 @@ use crate::compare::{compare_finding_in_time, compare_start};
 use crate::support::{ObjectStore, OwnStack, load, served, wait_until_consumed};
 use crate::{JOB, end, nobody};
 
+/// Many times what a sixteenth of the least `memory` holds.
+const MORE_THAN_MEMORY_HOLDS: u64 = 50_000;
+
 #[test]
 fn warehouses_that_cannot_be_written() {
     for (fault, place) in [
@@ -52,13 +55,18 @@ fn object_stores() {
 
     // While it runs: rows wait, and the job says for what.
     let job = with(&format!("{bucket}/w"), &properties);
+    job.reconfigure("commit:", "memory: 64MiB\n    commit:");
     let running = job.spawn(&["run", JOB]);
     wait_until_consumed(&job, 100);
     own.stop("s3");
     let caused = Instant::now();
     load(&job, 1, 100, 100, 2);
     compare_finding_in_time("s3_away", &job, "store_slow", caused);
+    // Records are read as long as there is room for them.
+    load(&job, 1, 200, MORE_THAN_MEMORY_HOLDS, 3);
+    let caused = Instant::now();
+    compare_finding_in_time("waits_for_memory", &job, "waits_for_memory", caused);
     own.start("s3");
-    wait_until_consumed(&job, 200);
+    wait_until_consumed(&job, 200 + MORE_THAN_MEMORY_HOLDS);
     end(running);
 }

@@ -47,11 +47,11 @@ pub const JUDGE: Environment = Environment {
     import: "import pyiceberg",
 };
 
-/// What drives the browser and fuzzes the API.
+/// What drives the browser, fuzzes the API and parses metrics.
 pub const CLIENTS: Environment = Environment {
     name: "the Python of browser and fuzzer",
     requirements: "tests/clients/requirements.txt",
-    import: "import selenium, schemathesis",
+    import: "import selenium, schemathesis, prometheus_client",
 };
 
 /// The Python of an environment.

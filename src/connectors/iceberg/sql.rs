@@ -91,9 +91,21 @@ pub(super) async fn prepare_sqlite(uri: &str) -> Result<(), String> {
             Err(e) if is_busy(&e) && Instant::now() < deadline => {
                 tokio::time::sleep(BUSY_PAUSE).await;
             }
-            Err(e) => return Err(e.to_string()),
+            Err(e) => return Err(why_unwritable(&file).unwrap_or_else(|| e.to_string())),
         }
     }
+}
+
+/// Why a SQLite file cannot be written, in the system's words, if it cannot: SQLite itself says of most causes no more than
+/// "unable to open database file".
+fn why_unwritable(file: &Path) -> Option<String> {
+    // What SQLite would have done: the file is created, or nothing of it is touched.
+    let opened = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file);
+    let error = opened.err()?;
+    Some(format!("`{}` cannot be written: {error}", file.display()))
 }
 
 /// Whether SQLite says that somebody else holds the database. The lower byte of its extended codes is the

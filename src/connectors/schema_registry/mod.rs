@@ -72,9 +72,18 @@ pub struct SchemaRegistry {
 pub struct RegistryTrouble(Arc<Shared>);
 
 impl RegistryTrouble {
-    /// The last trouble, unless the registry has answered since.
+    /// The last trouble, unless the registry has answered since; or that it is still to answer, when it was asked.
     pub fn last(&self) -> Option<String> {
-        self.0.client.outage.last()
+        let shared = &self.0;
+        let is_asked = |state: &State| matches!(state, State::Asked(_));
+        let silence = || {
+            let is_silent = shared.states().values().any(is_asked);
+            is_silent.then(|| {
+                let shown = &shared.client.shown;
+                format!("the schema registry at `{shown}` has not answered yet")
+            })
+        };
+        shared.client.outage.last().or_else(silence)
     }
 }
 

@@ -1,0 +1,175 @@
+//! Which stage is under pressure, and what is said of it.
+
+use std::time::Duration;
+
+use super::super::facts::WorkerFacts;
+use super::*;
+
+/// From the first of the looks to the last.
+const LOOKED: Duration = Duration::from_secs(2);
+
+/// Every stage has passed all that the one before it has, and all of it is committed.
+fn even(records: u64) -> OperatorCounts {
+    OperatorCounts {
+        read: records,
+        decoded: records,
+        judged: records,
+        routed: records,
+        encoded: records,
+        ..OperatorCounts::default()
+    }
+}
+
+/// The stages of a job with these workers, of which so many records are committed, when it has gone on from nothing to
+/// these counts.
+fn stages(workers: usize, committed: u64, now: OperatorCounts) -> Vec<OperatorStatus> {
+    let merged = Merged {
+        first: ProcessFacts {
+            account: Account {
+                consumed: committed,
+                ..Account::default()
+            },
+            workers: vec![WorkerFacts::default(); workers],
+            ..ProcessFacts::default()
+        },
+        operators: now,
+        ..Merged::default()
+    };
+    let begin = Instant::now();
+    let looks = VecDeque::from([
+        (begin, OperatorCounts::default(), 0, 0),
+        (begin + LOOKED, now, committed, committed),
+    ]);
+    operators_of(&merged, &looks)
+}
+
+/// Those that are under pressure: name, pressure, and what is said.
+fn pressed(stages: &[OperatorStatus]) -> Vec<(&str, &str, &str)> {
+    let pressed = stages.iter().filter(|stage| stage.pressure != "ok");
+    pressed
+        .map(|stage| (&*stage.name, &*stage.pressure, &*stage.says))
+        .collect()
+}
+
+#[test]
+fn where_nothing_waits_no_stage_is_under_pressure() {
+    let stages = stages(1, 500, even(500));
+    assert!(pressed(&stages).is_empty(), "{stages:?}");
+    for stage in &stages {
+        assert_eq!(stage.says, "", "{}", stage.name);
+        let seen = (stage.count, stage.rate, stage.waiting);
+        assert_eq!(seen, (500, 250.0, 0), "{}", stage.name);
+    }
+    let names: Vec<&str> = stages.iter().map(|stage| &*stage.name).collect();
+    let in_order = ["read", "decode", "deduplicate", "write files", "commit"];
+    assert_eq!(names, in_order);
+}
+
+#[test]
+fn a_job_that_was_looked_at_once_has_neither_rates_nor_pressure() {
+    let merged = Merged {
+        operators: OperatorCounts {
+            waited_for_commit_us: 60_000_000,
+            ..even(500)
+        },
+        ..Merged::default()
+    };
+    let stages = operators_of(&merged, &VecDeque::new());
+    assert!(pressed(&stages).is_empty(), "{stages:?}");
+    assert!(stages.iter().all(|stage| stage.rate == 0.0));
+}
+
+#[test]
+fn where_reading_waits_for_memory_the_stage_that_most_wait_for_is_in_the_way() {
+    let held = OperatorCounts {
+        read: 1_000,
+        decoded: 990,
+        judged: 960,
+        routed: 960,
+        encoded: 200,
+        // Of one of two workers, half of the time.
+        waited_for_memory_us: 1_000_000,
+        ..OperatorCounts::default()
+    };
+    let because = "reads nothing 25 % of the time: the records in flight fill their memory";
+    assert_eq!(
+        pressed(&stages(2, 200, held)),
+        [
+            ("read", "waits", because),
+            (
+                "write files",
+                "busy",
+                "the others wait for it: 760 rows before it"
+            ),
+        ]
+    );
+    let decodes = OperatorCounts {
+        decoded: 210,
+        judged: 205,
+        routed: 205,
+        ..held
+    };
+    let says = "the others wait for it: 790 records before it";
+    assert_eq!(
+        pressed(&stages(2, 200, decodes))[1],
+        ("decode", "busy", says)
+    );
+}
+
+#[test]
+fn where_reading_waits_for_a_commit_the_commit_is_in_the_way_whatever_else_waits() {
+    let held = OperatorCounts {
+        read: 90_000,
+        waited_for_memory_us: 500_000,
+        waited_for_commit_us: 1_500_000,
+        ..even(700)
+    };
+    let because = "reads nothing 75 % of the time: earlier epochs wait for their commit";
+    assert_eq!(
+        pressed(&stages(1, 400, held)),
+        [
+            ("read", "waits", because),
+            (
+                "commit",
+                "busy",
+                "the others wait for it: 300 records before it"
+            ),
+        ]
+    );
+    // Never more than all of it: workers of several processes add up.
+    let longer = OperatorCounts {
+        waited_for_commit_us: 60_000_000,
+        ..held
+    };
+    let stages = stages(1, 400, longer);
+    assert!(stages[0].says.starts_with("reads nothing 100 %"));
+}
+
+#[test]
+fn a_moment_of_waiting_is_no_pressure() {
+    let waited = |micros| {
+        let now = OperatorCounts {
+            waited_for_memory_us: micros,
+            ..even(500)
+        };
+        stages(1, 500, now)
+    };
+    // A twentieth of the two seconds.
+    assert_eq!(pressed(&waited(100_000)).len(), 0);
+    assert_eq!(pressed(&waited(120_000)).len(), 2);
+}
+
+#[test]
+fn while_all_is_read_a_stage_before_which_many_records_wait_is_busy() {
+    let behind = |waiting| OperatorCounts {
+        read: 50_000,
+        decoded: 50_000,
+        ..even(50_000 - waiting)
+    };
+    let worth = stages(1, 10, behind(WORTH_A_WORD + 1));
+    // What is not committed is what a commit takes in: that is no pressure.
+    let says = "20001 records wait for it";
+    assert_eq!(pressed(&worth), [("deduplicate", "busy", says)]);
+    let less = stages(1, 10, behind(WORTH_A_WORD));
+    assert!(pressed(&less).is_empty(), "{less:?}");
+}
