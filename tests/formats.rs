@@ -4,11 +4,13 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
-use support::{Message, OwnStack, Stack, create_topic, program, spawn, stack, wait_until};
+use support::{Message, OwnStack, Running, Stack, create_topic, program, spawn, stack, wait_until};
 
 /// Of a run over a few hundred records; generous, for a machine that does other things too.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -56,19 +58,36 @@ impl Setting {
         fs::write(self.path().join("strandline.yaml"), config).expect("write the configuration");
     }
 
-    /// Writes records, as their producers would; what must land and what must not goes to a file.
-    fn produce(&self, what: &str) -> PathBuf {
+    /// The program that writes records, as their producers would, and the file for what must become of them.
+    fn producer(&self, what: &str) -> (Command, PathBuf) {
         let Stack {
             bootstrap_servers,
             registry_url,
             ..
         } = self.stack.description();
         let sent = self.path().join(format!("{what}.sent.json"));
-        let output = program("formats.py")
+        let mut command = program("formats.py");
+        command
             .args(["produce", what, &bootstrap_servers, &registry_url])
-            .arg(&sent)
-            .output()
-            .expect("run the judge's Python");
+            .arg(&sent);
+        (command, sent)
+    }
+
+    /// Writes the first records; the others once a line is written into the pipe.
+    fn produce_in_two_parts(&self, what: &str) -> (Running, ChildStdin, PathBuf) {
+        let (command, sent) = self.producer(what);
+        let (mut producer, pipe) = Running::spawn_fed(command, self.path());
+        wait_until("the first records to be sent", DEADLINE, || {
+            assert!(producer.is_running(), "it ended: {}", producer.stderr());
+            producer.stdout().contains("sent").then_some(())
+        });
+        (producer, pipe, sent)
+    }
+
+    /// Writes records; what must land and what must not goes to a file.
+    fn produce(&self, what: &str) -> PathBuf {
+        let (mut command, sent) = self.producer(what);
+        let output = command.output().expect("run the judge's Python");
         assert!(
             output.status.success(),
             "formats.py produce {what}: {}",
@@ -247,6 +266,62 @@ fn each_topic_of_a_job_may_have_a_format_of_its_own() {
     setting.judge("two_formats", &sent, &named.json());
 }
 
+/// As fastavro writes it without a header: the schema is the job's, out of a file.
+#[test]
+fn avro_of_a_given_schema_lands() {
+    let setting = Setting::new();
+    let sent = setting.produce("avro");
+    let text = fs::read_to_string(&sent).expect("what was sent");
+    let expected: Value = serde_json::from_str(&text).expect("JSON");
+    let schema = setting.path().join("trade.avsc");
+    let said = expected["avro_schema"].as_str().expect("a schema");
+    fs::write(&schema, said).expect("write the schema");
+    let job = "crypto-trades-typed";
+    setting.configure_trades(
+        &setting.stack.description().registry_url,
+        &format!(
+            "topics: [typed.avro], format: avro, avro_schema: '${{file:{}}}'",
+            schema.display()
+        ),
+    );
+    let run = spawn(setting.path(), &["run", job, "--until-caught-up", "--json"]);
+    let printed = run.wait(DEADLINE).expect_exit(0).json();
+    setting.judge("avro", &sent, &printed);
+}
+
+/// Byte for byte, by an id and a time that are peeked from JSON, from headers, from the key and the timestamp.
+#[test]
+fn records_are_kept_by_whatever_is_peeked_of_them() {
+    let mut setting = Setting::new();
+    let url = setting.stack.description().registry_url;
+    for (what, job, settings) in [
+        (
+            "peeked_json",
+            "crypto-binance",
+            "topics: [peeked.json], \
+             peek: { format: json, event_id: 'field:id', event_time: 'field:at' }",
+        ),
+        (
+            "peeked_header",
+            "crypto-kraken",
+            "topics: [peeked.header], \
+             peek: { format: json, event_id: 'header:id', event_time: 'header:at' }",
+        ),
+    ] {
+        setting.configure_job(&url, job, settings);
+        setting.lands(what, job);
+    }
+    // In a folder of its own: the first table's ids are others.
+    setting.folder = tempfile::tempdir().expect("a temporary folder");
+    setting.configure_job(
+        &url,
+        "crypto-binance",
+        "topics: [peeked.key], dead_letters: { topic: peeked.key-dlq }, \
+         peek: { format: json, event_id: key, event_time: timestamp }",
+    );
+    setting.lands("peeked_key", "crypto-binance");
+}
+
 /// What the job has committed so far, by its own audit of the table.
 fn consumed(folder: &Path, job: &str) -> u64 {
     let audit = spawn(folder, &["audit", job, "--json"]).wait(DEADLINE);
@@ -335,6 +410,52 @@ fn while_the_registry_is_away_records_are_held_back_and_none_is_a_dead_letter() 
     support::go_on(pid);
     let printed = run.wait(DEADLINE).expect_exit(0).json();
     setting.judge("crypto-kraken", &sent, &printed);
+}
+
+/// What a job says of itself, once it runs.
+fn status(folder: &Path, job: &str) -> Option<Value> {
+    let finished = spawn(folder, &["status", job, "--json"]).wait(DEADLINE);
+    (finished.status.code() == Some(0)).then(|| finished.json())
+}
+
+#[test]
+fn a_record_of_a_new_schema_waits_when_the_registry_goes_away_under_a_job_that_runs() {
+    let job = "crypto-trades-typed";
+    let setting = Setting::new();
+    setting.configure_trades(
+        &setting.stack.description().registry_url,
+        "topics: [typed.held_back]",
+    );
+    let (producer, mut pipe, sent) = setting.produce_in_two_parts("held_back");
+    let run = spawn(setting.path(), &["run", job]);
+    let wait_until_consumed = |records: u64| {
+        wait_until(&format!("{records} records consumed"), DEADLINE, || {
+            let status = status(setting.path(), job)?;
+            (status["account"]["consumed"] == records).then_some(())
+        });
+    };
+    wait_until_consumed(30);
+
+    let pid = setting.stack.pid("schema-registry");
+    support::stop(pid);
+    writeln!(pipe, "go on").expect("tell the producer");
+    producer.wait(DEADLINE).expect_exit(0);
+    let waiting = wait_until("the wait to be named", DEADLINE, || {
+        let status = status(setting.path(), job)?;
+        let findings = status["findings"].as_array()?;
+        let is_named = findings.iter().any(|f| f["kind"] == "waits_for_registry");
+        is_named.then_some(status)
+    });
+    assert_eq!(waiting["account"]["consumed"], 30, "{waiting}");
+    assert_eq!(waiting["account"]["dead_letters"], 0, "{waiting}");
+
+    support::go_on(pid);
+    wait_until_consumed(60);
+    run.terminate();
+    run.wait(DEADLINE).expect_exit(143);
+    let audit = spawn(setting.path(), &["audit", job, "--json"]);
+    let audit = audit.wait(DEADLINE).expect_exit(0).json();
+    setting.judge("held_back", &sent, &audit);
 }
 
 #[test]

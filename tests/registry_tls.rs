@@ -1,5 +1,5 @@
-//! The schema registry over TLS: a server certificate of an authority of one's own, a client certificate and a
-//! password, each of them asked for.
+//! The schema registry over TLS: a server certificate of an authority of one's own, a client certificate, and a
+//! password or a token, each of them asked for.
 
 mod support;
 
@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(180);
 
 const JOB: &str = "crypto-kraken";
 
-const CREDENTIALS: &str = "alice:s3cret";
+const PASSWORD: &str = "username: alice, password: s3cret";
 
 /// An authority that signs certificates, in a folder.
 struct Authority {
@@ -63,10 +63,16 @@ struct TlsRegistry {
 }
 
 impl TlsRegistry {
-    fn start(server: &(PathBuf, PathBuf), clients: &Authority, registry: &str) -> TlsRegistry {
+    /// One that asks for `USER:PASSWORD`, or for `Bearer TOKEN`.
+    fn start(
+        server: &(PathBuf, PathBuf),
+        clients: &Authority,
+        credentials: &str,
+        registry: &str,
+    ) -> TlsRegistry {
         let mut child = program("tls_registry.py")
             .args([&server.0, &server.1, &clients.certificate])
-            .args([CREDENTIALS, registry])
+            .args([credentials, registry])
             .stdout(Stdio::piped())
             .spawn()
             .expect("run the judge's Python");
@@ -99,7 +105,7 @@ fn python(folder: &Path, args: &[&str]) {
 }
 
 #[test]
-fn a_registry_that_asks_for_certificate_and_password_gets_them_and_who_lacks_one_is_told_so() {
+fn a_registry_gets_the_credentials_it_asks_for_and_who_lacks_one_is_told_so() {
     let stack = OwnStack::up(&["kafka", "schema-registry"]);
     let Stack {
         bootstrap_servers,
@@ -115,12 +121,11 @@ fn a_registry_that_asks_for_certificate_and_password_gets_them_and_who_lacks_one
     let server = servers.sign(folder, "server", "127.0.0.1");
     let ours = clients.sign(folder, "ours", "strandline");
     let strangers = servers.sign(folder, "strangers", "strandline");
-    let proxy = TlsRegistry::start(&server, &clients, registry);
 
-    let configure = |settings: &str| {
+    let configure = |folder: &Path, proxy: &TlsRegistry, settings: &str| {
         let config = format!(
             "kafka: {{ bootstrap_servers: '{bootstrap_servers}' }}\n\
-             schema_registry: {{ url: 'https://127.0.0.1:{}{path}', username: alice, {settings} }}\n\
+             schema_registry: {{ url: 'https://127.0.0.1:{}{path}', {settings} }}\n\
              catalog: {{ type: sql, uri: 'sqlite://./catalog.db', warehouse: ./warehouse }}\n\
              http: off\n",
             proxy.port
@@ -136,43 +141,54 @@ fn a_registry_that_asks_for_certificate_and_password_gets_them_and_who_lacks_one
         )
     };
     let ours = certificate(&ours);
-    let check = || -> Finished { spawn(folder, &["check", JOB]).wait(DEADLINE) };
+    let check = |folder: &Path| -> Finished { spawn(folder, &["check", JOB]).wait(DEADLINE) };
 
-    python(
-        folder,
-        &[
-            "produce",
-            JOB,
-            &bootstrap_servers,
-            &registry_url,
-            "sent.json",
-        ],
-    );
+    let sent = folder.join("sent.json").display().to_string();
+    let produce: [&str; 5] = ["produce", JOB, &bootstrap_servers, &registry_url, &sent];
+    python(folder, &produce);
+    let proxy = TlsRegistry::start(&server, &clients, "alice:s3cret", registry);
     for (settings, says) in [
-        (format!("password: s3cret, {ours}"), "UnknownIssuer"),
+        (format!("{PASSWORD}, {ours}"), "UnknownIssuer"),
+        (format!("{PASSWORD}, {authority}"), "CertificateRequired"),
         (
-            format!("password: s3cret, {authority}"),
-            "CertificateRequired",
-        ),
-        (
-            format!("password: s3cret, {authority}, {}", certificate(&strangers)),
+            format!("{PASSWORD}, {authority}, {}", certificate(&strangers)),
             "alert",
         ),
     ] {
-        configure(&settings);
-        let told = check().expect_exit(3).stdout;
+        configure(folder, &proxy, &settings);
+        let told = check(folder).expect_exit(3).stdout;
         assert!(told.contains("cannot reach the schema registry"), "{told}");
         assert!(told.contains(says), "{says}: {told}");
     }
-    configure(&format!("password: wrong, {authority}, {ours}"));
-    let refused = spawn(folder, &["run", JOB]).wait(DEADLINE).expect_exit(2);
-    let said = &refused.stderr;
-    assert!(said.contains("refuses our credentials: 401"), "{said}");
+    drop(proxy);
 
-    configure(&format!("password: s3cret, {authority}, {ours}"));
-    check().expect_exit(0);
-    let run = spawn(folder, &["run", JOB, "--until-caught-up", "--json"]);
-    let printed = run.wait(DEADLINE).expect_exit(0).json();
-    fs::write(folder.join("report.json"), printed.to_string()).expect("write the report");
-    python(folder, &["judge", JOB, "sent.json", "report.json"]);
+    // Each lands all of the topic, in a folder and tables of its own.
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    for (folder, asks_for, wrong, right) in [
+        (
+            folder,
+            "alice:s3cret",
+            "username: alice, password: wrong",
+            PASSWORD,
+        ),
+        (
+            elsewhere.path(),
+            "Bearer t0ken",
+            "bearer_token: another",
+            "bearer_token: t0ken",
+        ),
+    ] {
+        let proxy = TlsRegistry::start(&server, &clients, asks_for, registry);
+        configure(folder, &proxy, &format!("{wrong}, {authority}, {ours}"));
+        let refused = spawn(folder, &["run", JOB]).wait(DEADLINE).expect_exit(2);
+        let said = &refused.stderr;
+        assert!(said.contains("refuses our credentials: 401"), "{said}");
+
+        configure(folder, &proxy, &format!("{right}, {authority}, {ours}"));
+        check(folder).expect_exit(0);
+        let run = spawn(folder, &["run", JOB, "--until-caught-up", "--json"]);
+        let printed = run.wait(DEADLINE).expect_exit(0).json();
+        fs::write(folder.join("report.json"), printed.to_string()).expect("write the report");
+        python(folder, &["judge", JOB, &sent, "report.json"]);
+    }
 }

@@ -1,11 +1,13 @@
 """Records as confluent-kafka's serializers write them, and whether a job landed them field by field.
 
     formats.py produce WHAT BOOTSTRAP REGISTRY SENT   writes records to the topics, and to SENT what must become of them
-    formats.py judge WHAT SENT REPORT                 compares the tables of REPORT (what `run --json` printed) with SENT
+    formats.py judge WHAT SENT REPORT                 compares the tables of REPORT (what `run --json` printed) and the
+                                                      topic of the dead letters with SENT
 
-WHAT is a job, or `protobuf`, `csv` or `two_formats`: trades for the job crypto-trades-typed in another format, or in two.
+WHAT is a job, or records for a job of another name (`JOBS`), such as `protobuf`: trades for crypto-trades-typed in another format.
 
-None of it is the engine's code: PyIceberg reads the tables. Exit status 1: something is not as it was sent.
+None of it is the engine's code: PyIceberg reads the tables, confluent-kafka the topic; where each record stands the broker said when
+it took it. Exit status 1: something is not as it was sent.
 """
 
 import base64
@@ -23,8 +25,24 @@ RECORDS = 60
 REGISTRY_TIMEOUT_S = 20
 
 
+EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
+# The jobs' own: what is further behind the newest event of its partition is late.
+OUT_OF_ORDERNESS = datetime.timedelta(minutes=5)
+# Late, but not too late.
+LATE_US = 10 * 60 * 1_000_000
+
+
 def now_us():
     return time.time_ns() // 1000
+
+
+def event_us(i):
+    """The time of the event of a number: now, but of a few ten minutes ago."""
+    return now_us() - (LATE_US if i % 20 == 11 else 0)
+
+
+def moment(us):
+    return EPOCH + datetime.timedelta(microseconds=us)
 
 
 class Topic:
@@ -42,9 +60,17 @@ class Topic:
         self.failed = []
 
     def send(self, value, key=None, headers=None):
-        self.producer.produce(
-            self.name, value, key, partition=0, headers=headers, on_delivery=lambda e, _: self.failed.append(e) if e else None
-        )
+        """Returns where the record stands: empty until the topic is flushed, then as the broker said."""
+        place = {}
+
+        def delivered(error, message):
+            if error:
+                self.failed.append(error)
+                return
+            place.update(topic=message.topic(), partition=message.partition(), offset=message.offset(), timestamp_ms=message.timestamp()[1])
+
+        self.producer.produce(self.name, value, key, partition=0, headers=headers, on_delivery=delivered)
+        return place
 
     def flush(self):
         if self.producer.flush(60) or self.failed:
@@ -78,10 +104,22 @@ class Sent:
         self.landed, self.dead, self.duplicates, self.dropped = [], [], 0, 0
         # What the tables besides have: event ids, by the end of the table's name.
         self.routed = {}
+        # No record is read before; by default when all of them are sent.
+        self.read_after = None
+        self.bootstrap = None
+        # Of records that do not say their schema.
+        self.avro_schema = None
 
-    def dead_letter(self, topic, error_type, value, key=b"bad"):
-        topic.send(value, key)
-        self.dead.append([error_type, b64(value)])
+    def land(self, topic, value, row, key=None, headers=None):
+        """A record, the first of its id, and the columns of its row."""
+        self.landed.append({"place": topic.send(value, key, headers), "row": row})
+
+    def duplicate(self, topic, value, key=None, headers=None):
+        topic.send(value, key, headers)
+        self.duplicates += 1
+
+    def dead_letter(self, topic, error_type, value, key=b"bad", headers=None):
+        self.dead.append({"place": topic.send(value, key, headers), "error_type": error_type, "key": b64(key), "payload": b64(value)})
 
 
 def bad_binary(sent, topic, good):
@@ -132,7 +170,7 @@ def trade(exchange, i):
     record = {
         "message_id": str(uuid.uuid4()),
         "exchange": exchange,
-        "event_time": datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(microseconds=now_us()),
+        "event_time": moment(event_us(i)),
         "sequence": i,
         "book": [{"bid": 1.5, "ask": i / 2}],
     }
@@ -141,6 +179,21 @@ def trade(exchange, i):
     else:
         record |= {"pair": "XBT/USD", "price": decimal.Decimal(6_700_000 + i) / 100, "volume": f"0.{i:08}1", "side": [None, "BUY", "SELL"][i % 3]}
     return record
+
+
+def typed(record):
+    """The row of a trade in the table of both exchanges."""
+    return {
+        "event_id": record["message_id"],
+        "event_time": record["event_time"],
+        "exchange": record["exchange"],
+        "symbol": record.get("symbol", record.get("pair")),
+        "price": str(record["price"]),
+        "quantity": str(record.get("quantity", record.get("volume"))),
+        "side": record.get("side"),
+        "is_buyer_maker": record.get("is_buyer_maker"),
+        "trade_id": None,
+    }
 
 
 def produce_raw(exchange, bootstrap, url):
@@ -153,22 +206,19 @@ def produce_raw(exchange, bootstrap, url):
         value = versions[i % 2](record)
         key = None if i % 7 == 0 else f"key-{i}".encode() + b"\xff"
         headers = [("trace", f"t{i}".encode()), ("empty", b""), ("none", None), ("trace", f"last{i}".encode())] if i % 3 else None
-        topic.send(value, key, headers)
+        row = {
+            "event_id": record["message_id"],
+            "event_time": record["event_time"],
+            "kafka_key": b64(key),
+            "value": b64(value),
+            "kafka_headers": {"trace": b64(f"last{i}".encode()), "empty": b64(b""), "none": None} if headers else {},
+            "schema_id": int.from_bytes(value[1:5], "big"),
+        }
+        sent.land(topic, value, row, key, headers)
         if i % 20 == 0:
-            topic.send(value, key, headers)
-            sent.duplicates += 1
+            sent.duplicate(topic, value, key, headers)
         if i == RECORDS // 2:
             bad_binary(sent, topic, value)
-        sent.landed.append(
-            {
-                "event_id": record["message_id"],
-                "event_time": record["event_time"],
-                "kafka_key": b64(key),
-                "value": b64(value),
-                "kafka_headers": {"trace": b64(f"last{i}".encode()), "empty": b64(b""), "none": None} if headers else {},
-                "schema_id": int.from_bytes(value[1:5], "big"),
-            }
-        )
     topic.flush()
     return sent
 
@@ -181,29 +231,13 @@ def produce_typed(bootstrap, url):
         for i in range(RECORDS):
             record = trade(exchange, i)
             value = versions[i % 2](record)
-            topic.send(value)
+            sent.land(topic, value, typed(record))
             if i == 3:
                 bad_binary(sent, topic, value)
                 wrong = versions[0](record | {"price" if exchange == "binance" else "volume": "cheap"})
                 sent.dead_letter(topic, "schema_mismatch", wrong)
-            sent.landed.append(landed_trade(exchange, record))
         topic.flush()
     return sent
-
-
-def landed_trade(exchange, record):
-    """The row that a trade must become."""
-    return {
-        "event_id": record["message_id"],
-        "event_time": record["event_time"],
-        "exchange": exchange,
-        "symbol": record.get("symbol", record.get("pair")),
-        "price": str(record["price"]),
-        "quantity": str(record.get("quantity", record.get("volume"))),
-        "side": record.get("side"),
-        "is_buyer_maker": record.get("is_buyer_maker"),
-        "trade_id": None,
-    }
 
 
 def produce_two_formats(bootstrap, url):
@@ -216,15 +250,141 @@ def produce_two_formats(bootstrap, url):
     serialize = avro_serializer(registry(url), avro.name, trade_schema("binance", 2))
     for i in range(RECORDS):
         of_avro, of_rows = trade("binance", i), trade("kraken", i)
-        in_avro, in_json = serialize(of_avro), json.dumps(of_rows, default=in_text).encode()
-        avro.send(in_avro)
-        rows.send(in_json)
+        in_avro, as_json = serialize(of_avro), json.dumps(of_rows, default=in_text).encode()
+        sent.land(avro, in_avro, typed(of_avro))
+        sent.land(rows, as_json, typed(of_rows))
         if i == 7:
-            sent.dead_letter(avro, "malformed", in_json)
+            sent.dead_letter(avro, "malformed", as_json)
             sent.dead_letter(rows, "malformed", in_avro)
-        sent.landed += [landed_trade("binance", of_avro), landed_trade("kraken", of_rows)]
     avro.flush()
     rows.flush()
+    return sent
+
+
+def produce_avro(bootstrap, _url):
+    """Trades without a header, whose schema the job is given."""
+    import io
+
+    import fastavro
+
+    schema = trade_schema("kraken", 2)
+    parsed = fastavro.parse_schema(schema)
+
+    def serialize(record):
+        bytes_of = io.BytesIO()
+        fastavro.schemaless_writer(bytes_of, parsed, record)
+        return bytes_of.getvalue()
+
+    topic, sent = Topic(bootstrap, "typed.avro"), Sent()
+    sent.avro_schema = json.dumps(schema)
+    for i in range(RECORDS):
+        record = trade("kraken", i)
+        value = serialize(record)
+        sent.land(topic, value, typed(record), f"key-{i}".encode())
+        if i % 20 == 0:
+            sent.duplicate(topic, value)
+        if i == 30:
+            sent.dead_letter(topic, "malformed", b"")
+            sent.dead_letter(topic, "malformed", value[:-1])
+            sent.dead_letter(topic, "malformed", value + b"\x00")
+            sent.dead_letter(topic, "malformed", b'{"message_id": "plain JSON"}')
+            sent.dead_letter(topic, "schema_mismatch", serialize(record | {"volume": "cheap"}))
+            sent.dead_letter(topic, "missing_event_id", serialize(record | {"message_id": ""}), None)
+            sent.dead_letter(topic, "null_value", None)
+    topic.flush()
+    return sent
+
+
+def produce_held_back(bootstrap, url):
+    """Two schemas, both of them registered before the first record. Says `sent` once those of the first are, and sends those of the
+    second when it is told to go on."""
+    topic, client, sent = Topic(bootstrap, "typed.held_back"), registry(url), Sent()
+    versions = [avro_serializer(client, topic.name, trade_schema("binance", v)) for v in (1, 2)]
+    records = [trade("binance", i) for i in range(RECORDS)]
+    values = [versions[i // (RECORDS // 2)](record) for i, record in enumerate(records)]
+    for i, (record, value) in enumerate(zip(records, values)):
+        if i == RECORDS // 2:
+            topic.flush()
+            sent.read_after = moment(now_us())
+            print("sent", flush=True)
+            sys.stdin.readline()
+        sent.land(topic, value, typed(record))
+    topic.flush()
+    return sent
+
+
+def raw_row(id, event_time, value, key=None, headers=()):
+    """The row of a record that is kept as it came, and has no header of a registry; of several headers of a name the last counts."""
+    return {
+        "event_id": id,
+        "event_time": event_time,
+        "kafka_key": b64(key),
+        "value": b64(value),
+        "kafka_headers": {name: b64(value) for name, value in headers},
+        "schema_id": None,
+    }
+
+
+def produce_peeked_json(bootstrap, _url):
+    """The id is the member `id`, the time the member `at`."""
+    topic, sent = Topic(bootstrap, "peeked.json"), Sent()
+    for i in range(RECORDS):
+        event_time, id, key = moment(event_us(i) // 1000 * 1000), str(uuid.uuid4()), f"key-{i}".encode()
+        at = event_time.isoformat() if i % 2 else round(event_time.timestamp() * 1000)
+        event = {"more": [{"id": "of something else"}, i], "id": id, "at": at, "\u00fc": None}
+        value = json.dumps(event, indent=i % 3 or None).encode()
+        sent.land(topic, value, raw_row(id, event_time, value, key), key)
+        if i % 20 == 7:
+            # The same id in other bytes.
+            sent.duplicate(topic, value + b" ")
+    good = {"id": "bad", "at": now_us() // 1000}
+    sent.dead_letter(topic, "malformed", in_json(good)[:-1])
+    sent.dead_letter(topic, "malformed", b"")
+    sent.dead_letter(topic, "missing_event_id", in_json({"at": good["at"], "event_id": "bad"}))
+    sent.dead_letter(topic, "missing_event_time", in_json({"id": "bad"}))
+    sent.dead_letter(topic, "schema_mismatch", in_json(good | {"at": "soon"}))
+    sent.dead_letter(topic, "null_value", None)
+    topic.flush()
+    return sent
+
+
+def produce_peeked_header(bootstrap, _url):
+    """The id is the header `id`, the time the header `at`; the value is anything."""
+    topic, sent = Topic(bootstrap, "peeked.header"), Sent()
+    for i in range(RECORDS):
+        event_time, id, value = moment(event_us(i) // 1000 * 1000), str(uuid.uuid4()), bytes([0xFF, i]) * (i + 1)
+        at = event_time.isoformat() if i % 2 else str(round(event_time.timestamp() * 1000))
+        headers = [("id", b"an earlier one"), ("at", at.encode()), ("id", id.encode())]
+        sent.land(topic, value, raw_row(id, event_time, value, None, headers), None, headers)
+        if i % 20 == 7:
+            sent.duplicate(topic, b"another value", None, headers)
+    now = ("at", str(now_us() // 1000).encode())
+    for headers, error_type in [
+        ([now], "missing_event_id"),
+        ([("id", b"a"), ("id", None), now], "missing_event_id"),
+        ([("id", b"\xff"), now], "missing_event_id"),
+        ([("id", b"a")], "missing_event_time"),
+        ([("id", b"a"), ("at", b"soon")], "schema_mismatch"),
+    ]:
+        sent.dead_letter(topic, error_type, b"\xff", b"bad", headers)
+    topic.flush()
+    return sent
+
+
+def produce_peeked_key(bootstrap, _url):
+    """The id is the record's key, the time its timestamp; the value is anything."""
+    topic, sent = Topic(bootstrap, "peeked.key"), Sent()
+    for i in range(RECORDS):
+        key, value = str(uuid.uuid4()).encode(), b"\x00" * i + b"\xff"
+        sent.land(topic, value, raw_row(key.decode(), None, value, key), key)
+        if i % 20 == 7:
+            sent.duplicate(topic, b"another value", key)
+    sent.dead_letter(topic, "missing_event_id", b"{}", None)
+    sent.dead_letter(topic, "missing_event_id", b"{}", b"\xff")
+    sent.dead_letter(topic, "null_value", None)
+    topic.flush()
+    for landed in sent.landed:
+        landed["row"]["event_time"] = moment(landed["place"]["timestamp_ms"] * 1000)
     return sent
 
 
@@ -328,7 +488,7 @@ def produce_protobuf(bootstrap, url):
         target.value, target.precision, target.scale = digits.to_bytes(8, "big", signed=True), 18, 4
 
     for i in range(RECORDS):
-        us = now_us()
+        us = event_us(i)
         id, price, quantity = str(uuid.uuid4()), decimal.Decimal(6_700_000 + i) / 100, decimal.Decimal(i) / 8
         expected = {"event_id": id, "exchange": None, "price": str(price), "quantity": str(quantity)}
         if i % 2:
@@ -359,8 +519,7 @@ def produce_protobuf(bootstrap, url):
                 record.price = "cheap"
                 sent.dead_letter(topic, "schema_mismatch", of_binance(record, context))
         assert value[5:6] == (b"\x00" if i % 2 == 0 else b"\x04"), value[:8]
-        topic.send(value)
-        sent.landed.append(expected | {"event_time": datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(microseconds=us)})
+        sent.land(topic, value, expected | {"event_time": moment(us)})
     topic.flush()
     return sent
 
@@ -378,11 +537,21 @@ def produce_csv(bootstrap, _url):
     topic, sent = Topic(bootstrap, "typed.csv"), Sent()
     notes = ["plain", 'he said "no"', "two\nlines", "a;b", "", "\r\n", '"', "\u00fc\u672c"]
     for i in range(RECORDS):
-        us, id, note = now_us(), str(uuid.uuid4()), notes[i % len(notes)]
-        event_time = datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(microseconds=us)
+        event_time, id, note = moment(event_us(i)), str(uuid.uuid4()), notes[i % len(notes)]
         price, maker = f"{67000 + i}.{i:02}", [True, False, None][i % 3]
         value = row(id, event_time.isoformat(), "ignored " + note, "BTCUSDT", price, f"-0.{i:03}1", note, {True: "true", False: "F", None: ""}[maker])
-        topic.send(value + (b"", b"\n", b"\r\n")[i % 3])
+        expected = {
+            "event_id": id,
+            "event_time": event_time,
+            "exchange": None,
+            "symbol": "BTCUSDT",
+            "trade_id": None,
+            "price": price,
+            "quantity": f"-0.{i:03}1",
+            "side": note or None,
+            "is_buyer_maker": maker,
+        }
+        sent.land(topic, value + (b"", b"\n", b"\r\n")[i % 3], expected)
         if i == 7:
             sent.dead_letter(topic, "schema_mismatch", row(id, event_time.isoformat(), "x", "BTCUSDT", price, "1", "BUY"))
             sent.dead_letter(topic, "schema_mismatch", value + b";one more")
@@ -390,19 +559,6 @@ def produce_csv(bootstrap, _url):
             sent.dead_letter(topic, "malformed", value + b';"not closed')
             sent.dead_letter(topic, "malformed", value + b"\n" + value)
             sent.dead_letter(topic, "missing_event_id", b";" + value.partition(b";")[2])
-        sent.landed.append(
-            {
-                "event_id": id,
-                "event_time": event_time,
-                "exchange": None,
-                "symbol": "BTCUSDT",
-                "trade_id": None,
-                "price": price,
-                "quantity": f"-0.{i:03}1",
-                "side": note or None,
-                "is_buyer_maker": maker,
-            }
-        )
     topic.flush()
     # Half of it is rows, half is objects: nobody can tell its format.
     mixed = Topic(bootstrap, "typed.mixed")
@@ -424,8 +580,8 @@ def produce_business(bootstrap, url):
     sent.routed = {suffix: [] for suffixes in BUSINESS.values() for suffix in suffixes}
     kinds = list(BUSINESS)
     for i in range(RECORDS):
-        us = now_us()
-        event_time = datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(microseconds=us)
+        us = event_us(i)
+        event_time = moment(us)
         event = {"event_id": str(uuid.uuid4()), "event_type": kinds[i % len(kinds)], "event_time": event_time.isoformat(), "payload": json.dumps({"i": i})}
         op = "cudr"[i % 4]
         old = event | {"payload": "{}"}
@@ -437,13 +593,13 @@ def produce_business(bootstrap, url):
             "op": op,
             "ts_ms": us // 1000 + 5,
         }
-        value = serialize(change)
-        topic.send(value)
         row = after or before
         for suffix in BUSINESS[row["event_type"]]:
             sent.routed[suffix].append(row["event_id"])
-        millis = lambda ms: datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(milliseconds=ms)  # noqa: E731
-        sent.landed.append(
+        millis = lambda ms: moment(ms * 1000)  # noqa: E731
+        sent.land(
+            topic,
+            serialize(change),
             {name: row.get(name) for name in ("event_id", "event_type", "payload")}
             | {
                 "event_time": event_time,
@@ -456,7 +612,7 @@ def produce_business(bootstrap, url):
                 "__deleted": op == "d",
                 "__unavailable": None,
                 "__before": None if before is None else json.dumps(before, separators=(",", ":")),
-            }
+            },
         )
         if op == "d":
             topic.send(None, b"key")
@@ -482,17 +638,15 @@ def send_events(topic, members, serialize=in_json):
     """Events that land; `members` says what the event of a number has besides id and time, and what lands of it."""
     sent = Sent()
     for i in range(RECORDS):
-        us, id = now_us() // 1000 * 1000, str(uuid.uuid4())
-        event_time = datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(microseconds=us)
+        us, id = event_us(i) // 1000 * 1000, str(uuid.uuid4())
+        event_time = moment(us)
         elsewhere = event_time.astimezone(datetime.timezone(datetime.timedelta(hours=-5)))
         written = [event_time.isoformat(), us // 1000, elsewhere.isoformat()][i % 3]
         has, lands = members(i)
         value = serialize({"event_id": id, "event_time": written} | has)
-        topic.send(value)
+        sent.land(topic, value, {"event_id": id, "event_time": event_time} | lands)
         if i % 20 == 7:
-            topic.send(value)
-            sent.duplicates += 1
-        sent.landed.append({"event_id": id, "event_time": event_time} | lands)
+            sent.duplicate(topic, value)
     return sent
 
 
@@ -560,17 +714,34 @@ def produce_bid(bootstrap, _url):
     return produce_json(bootstrap, "bid-events", members)
 
 
+# WHAT: the job that reads it, and who writes it.
 JOBS = {
-    "crypto-binance": lambda *where: produce_raw("binance", *where),
-    "crypto-kraken": lambda *where: produce_raw("kraken", *where),
-    "crypto-trades-typed": produce_typed,
-    "business-events": produce_business,
-    "user-events": produce_user,
-    "bid-events": produce_bid,
-    "protobuf": produce_protobuf,
-    "json_schema": produce_json_schema,
-    "csv": produce_csv,
-    "two_formats": produce_two_formats,
+    "crypto-binance": ("crypto-binance", lambda *where: produce_raw("binance", *where)),
+    "crypto-kraken": ("crypto-kraken", lambda *where: produce_raw("kraken", *where)),
+    "crypto-trades-typed": ("crypto-trades-typed", produce_typed),
+    "business-events": ("business-events", produce_business),
+    "user-events": ("user-events", produce_user),
+    "bid-events": ("bid-events", produce_bid),
+    "protobuf": ("crypto-trades-typed", produce_protobuf),
+    "json_schema": ("user-events", produce_json_schema),
+    "csv": ("crypto-trades-typed", produce_csv),
+    "two_formats": ("crypto-trades-typed", produce_two_formats),
+    "avro": ("crypto-trades-typed", produce_avro),
+    "held_back": ("crypto-trades-typed", produce_held_back),
+    "peeked_json": ("crypto-binance", produce_peeked_json),
+    "peeked_header": ("crypto-kraken", produce_peeked_header),
+    "peeked_key": ("crypto-binance", produce_peeked_key),
+}
+
+# The topic of each job's dead letters, or of a WHAT that has one of its own.
+DEAD_LETTER_TOPICS = {
+    "crypto-binance": "market.crypto.trades.binance.raw-dlq",
+    "crypto-kraken": "market.crypto.trades.kraken.raw-dlq",
+    "crypto-trades-typed": "market.crypto.trades-dlq",
+    "business-events": "raw-business-events-dlq",
+    "user-events": "user-events-dlq",
+    "bid-events": "bid-events-dlq",
+    "peeked_key": "peeked.key-dlq",
 }
 
 
@@ -598,46 +769,175 @@ def rows_of(metadata_location):
     return StaticTable.from_metadata(metadata_location, readers.store_properties(os.environ)).scan().to_arrow().to_pylist()
 
 
-def judge(job, sent, report):
-    first = report["tables"][0]["name"]
-    tables = {table["name"].removeprefix(first): table["metadata_location"] for table in report["tables"]}
-    found = {}
-    wrong = []
-    for row in rows_of(tables[""]):
+def key_of(place):
+    return place["topic"], place["partition"], place["offset"]
+
+
+def place_columns(place):
+    """Where a record stands, as the columns of its row or of its dead letter say it."""
+    return {
+        "kafka_topic": place["topic"],
+        "kafka_partition": place["partition"],
+        "kafka_offset": place["offset"],
+        "kafka_timestamp": plain(moment(place["timestamp_ms"] * 1000)),
+    }
+
+
+def in_time(read, sent):
+    """Whether a moment is one of the run's, which began after the records were sent and has ended."""
+    return datetime.datetime.fromisoformat(sent["read_after"]) <= read <= moment(now_us())
+
+
+def event_time_of(expected):
+    return datetime.datetime.fromisoformat(expected["row"]["event_time"])
+
+
+def watermarks(landed):
+    """The watermark that each record is held against: the newest event before it in its partition, less the out-of-orderness. Of
+    duplicates nothing is to be known here: each has the time of one before it."""
+    found, newest = {}, {}
+    for expected in sorted(landed, key=lambda expected: key_of(expected["place"])):
+        *partition, _ = key_of(expected["place"])
+        before, event_time = newest.get(tuple(partition)), event_time_of(expected)
+        found[key_of(expected["place"])] = None if before is None else before - OUT_OF_ORDERNESS
+        newest[tuple(partition)] = event_time if before is None else max(before, event_time)
+    return found
+
+
+def row_columns(expected, watermark):
+    """All columns of a row that are the same whenever it is read."""
+    is_late = watermark is not None and event_time_of(expected) < watermark
+    return expected["row"] | place_columns(expected["place"]) | {"is_late_arrival": is_late, "ingest_watermark": plain(watermark)}
+
+
+def judge_rows(sent, rows):
+    found, wrong = {}, []
+    for row in rows:
         if found.setdefault(row["event_id"], row) is not row:
             wrong.append(f"{row['event_id']} landed twice")
-    for expected in sent["landed"]:
-        row = found.pop(expected["event_id"], None)
+    watermark_at = watermarks(sent["landed"])
+    epochs = {}
+    for expected in sorted(sent["landed"], key=lambda expected: key_of(expected["place"])):
+        id, place = expected["row"]["event_id"], key_of(expected["place"])
+        row = found.pop(id, None)
         if row is None:
-            wrong.append(f"{expected['event_id']} did not land")
+            wrong.append(f"{id} did not land")
             continue
-        for name, value in expected.items():
+        for name, value in row_columns(expected, watermark_at[place]).items():
             read = plain(row[name])
             if name in ("price", "quantity", "bid_price") and value is not None:
                 value = plain(decimal.Decimal(value))
             if name == "__before" and value is not None:
                 value, read = json.loads(value), json.loads(read)
             if read != value:
-                wrong.append(f"{expected['event_id']}, {name}: sent {value!r}, read {read!r}")
-    wrong += [f"{row_id} landed, but was not sent" for row_id in found]
-    landed = {row["event_id"]: row for row in rows_of(tables[""])}
+                wrong.append(f"{id}, {name}: sent {value!r}, read {read!r}")
+        if not in_time(row["ingested_at"], sent):
+            wrong.append(f"{id}: it says it was read at {row['ingested_at']}, it was sent by {sent['read_after']}")
+        # A partition is read in the order of its offsets, so no record comes in with an earlier epoch than one before it.
+        epoch, before = row["ingest_epoch"], epochs.get(place[:2], 1)
+        if epoch is None or epoch < before:
+            wrong.append(f"{id}: its epoch is {epoch}, after {before}")
+        epochs[place[:2]] = epoch or before
+    return wrong + [f"{row_id} landed, but was not sent" for row_id in found]
+
+
+def judge_routed(sent, rows, tables):
+    wrong = []
+    landed = {row["event_id"]: row for row in rows}
     for suffix, expected in sent["routed"].items():
         rows = rows_of(tables[suffix])
         read = sorted(row["event_id"] for row in rows)
         if read != sorted(expected):
             wrong.append(f"{suffix}: {len(expected)} rows were routed there, {len(read)} are there: expected {sorted(expected)}, read {read}")
         wrong += [f"{suffix}: {row['event_id']} is not as in the first table" for row in rows if landed.get(row["event_id"]) != row]
+    return wrong
 
-    def payload(row):
-        text = row["original_payload"]
-        return text if row["payload_encoding"] == "base64" or text is None else b64(text.encode())
 
+# As the interface has them; the table has the epoch besides.
+LETTER_FIELDS = {
+    "original_payload",
+    "payload_encoding",
+    "error_type",
+    "error_message",
+    "failed_at",
+    "job",
+    "kafka_topic",
+    "kafka_partition",
+    "kafka_offset",
+    "kafka_timestamp",
+}
+
+
+def letter_fields(job, expected):
+    """All fields of a dead letter that its record determines; table and topic have the same."""
+    payload, encoding = None, "utf8"
+    if expected["payload"] is not None:
+        value = base64.b64decode(expected["payload"])
+        try:
+            payload = value.decode()
+        except UnicodeDecodeError:
+            payload, encoding = expected["payload"], "base64"
+    own = {"original_payload": payload, "payload_encoding": encoding, "error_type": expected["error_type"], "job": job}
+    return own | place_columns(expected["place"])
+
+
+def judge_letter(job, sent, expected, letter):
+    """What is wrong with a dead letter. One of the topic says its moments as text."""
+
+    def time_of(name):
+        at = letter[name]
+        return datetime.datetime.fromisoformat(at) if isinstance(at, str) else at
+
+    read = letter | {"kafka_timestamp": plain(time_of("kafka_timestamp"))}
+    wrong = [f"{name}: expected {value!r}, read {read[name]!r}" for name, value in letter_fields(job, expected).items() if read[name] != value]
+    if not letter["error_message"]:
+        wrong.append("no error_message")
+    if not in_time(time_of("failed_at"), sent):
+        wrong.append(f"it says it failed at {letter['failed_at']}, it was sent by {sent['read_after']}")
+    return wrong
+
+
+def judge_letters(job, sent, letters, where):
+    """Dead letters against what must be one. Returns what is wrong, and how often each came."""
+    expected_at = {key_of(expected["place"]): expected for expected in sent["dead"]}
+    wrong, came = [], dict.fromkeys(expected_at, 0)
+    for letter in letters:
+        place = (letter["kafka_topic"], letter["kafka_partition"], letter["kafka_offset"])
+        if place not in expected_at:
+            wrong.append(f"{where}: a dead letter of {place}, which should be none: {letter['error_type']}, {letter['error_message']}")
+            continue
+        came[place] += 1
+        found = judge_letter(job, sent, expected_at[place], letter)
+        wrong += [f"{where}: the dead letter of {place}: {what} ({letter['error_message']})" for what in found]
+    wrong += [f"{where}: no dead letter of {place}, {expected_at[place]['error_type']}" for place, times in came.items() if not times]
+    return wrong, came
+
+
+def judge_letter_table(job, sent, tables):
     letters = rows_of(tables["_dead_letters"]) if "_dead_letters" in tables else []
-    read = sorted([row["error_type"], payload(row) or "null"] for row in letters)
-    expected = sorted([error_type, value or "null"] for error_type, value in sent["dead"])
-    if read != expected:
-        wrong.append(f"dead letters: expected\n  {expected}\nread\n  {read}\n" + "\n".join(row["error_message"] for row in letters))
-    account = report["account"]
+    wrong, came = judge_letters(job, sent, letters, "table")
+    wrong += [f"table: {times} dead letters of {place}" for place, times in came.items() if times > 1]
+    return wrong + [f"table: a dead letter without an epoch: {letter}" for letter in letters if not letter["ingest_epoch"]]
+
+
+def judge_letter_topic(what, job, sent):
+    """The topic has each letter at least once: a run that was killed before its commit sends its letters again."""
+    topic = DEAD_LETTER_TOPICS.get(what) or DEAD_LETTER_TOPICS[job]
+    records, _ = readers.read_topic(sent["bootstrap"], topic)
+    letters = [json.loads(record.value) for record in records]
+    wrong, _ = judge_letters(job, sent, letters, topic)
+    key_at = {key_of(expected["place"]): expected["key"] for expected in sent["dead"]}
+    for record, letter in zip(records, letters):
+        place = (letter["kafka_topic"], letter["kafka_partition"], letter["kafka_offset"])
+        if place in key_at and b64(record.key) != key_at[place]:
+            wrong.append(f"{topic}: the dead letter of {place} has the key {record.key!r}, not {key_at[place]!r} (base64)")
+        if letter.keys() != LETTER_FIELDS:
+            wrong.append(f"{topic}: the dead letter of {place} has the fields {sorted(letter)}")
+    return wrong
+
+
+def judge_account(sent, account):
+    watermark_at = watermarks(sent["landed"])
     counts = {
         "landed": len(sent["landed"]),
         "duplicates": sent["duplicates"],
@@ -645,20 +945,33 @@ def judge(job, sent, report):
         "dropped": sent["dropped"],
     }
     counts["consumed"] = sum(counts.values())
-    wrong += [f"{name}: expected {n}, the account says {account[name]}" for name, n in counts.items() if account[name] != n]
-    return wrong
+    counts["late"] = sum(row_columns(of, watermark_at[key_of(of["place"])])["is_late_arrival"] for of in sent["landed"])
+    counts["gaps"] = 0
+    return [f"{name}: expected {n}, the account says {account[name]}" for name, n in counts.items() if account[name] != n]
+
+
+def judge(what, sent, report):
+    job, _ = JOBS[what]
+    first = report["tables"][0]["name"]
+    tables = {table["name"].removeprefix(first): table["metadata_location"] for table in report["tables"]}
+    rows = rows_of(tables[""])
+    wrong = judge_rows(sent, rows) + judge_routed(sent, rows, tables)
+    wrong += judge_letter_table(job, sent, tables) + judge_letter_topic(what, job, sent)
+    return wrong + judge_account(sent, report["account"])
 
 
 def main(args):
     match args:
-        case ["produce", job, bootstrap, url, path]:
-            sent = JOBS[job](bootstrap, url)
+        case ["produce", what, bootstrap, url, path]:
+            _, produce = JOBS[what]
+            sent = produce(bootstrap, url)
+            sent.bootstrap, sent.read_after = bootstrap, sent.read_after or moment(now_us())
             with open(path, "w", encoding="utf-8") as file:
                 json.dump(sent.__dict__, file, default=plain)
             return 0
-        case ["judge", job, path, report]:
+        case ["judge", what, path, report]:
             with open(path, encoding="utf-8") as sent, open(report, encoding="utf-8") as printed:
-                wrong = judge(job, json.load(sent), json.load(printed))
+                wrong = judge(what, json.load(sent), json.load(printed))
             print("\n".join(wrong), file=sys.stderr)
             return 1 if wrong else 0
     print(__doc__, file=sys.stderr)

@@ -1,6 +1,8 @@
-"""A schema registry behind TLS: ends TLS, asks for a client certificate and a password, and passes on to a registry that knows neither.
+"""A schema registry behind TLS: ends TLS, asks for a client certificate and credentials, and passes on to a registry that knows neither.
 
-    tls_registry.py CERTIFICATE KEY CLIENT_AUTHORITY USER:PASSWORD REGISTRY    prints its port, serves until it is killed
+    tls_registry.py CERTIFICATE KEY CLIENT_AUTHORITY CREDENTIALS REGISTRY    prints its port, serves until it is killed
+
+CREDENTIALS is `USER:PASSWORD`, or `Bearer TOKEN`.
 
 TLS is OpenSSL's, which the engine does not use.
 """
@@ -66,7 +68,8 @@ def let_go(secured):
 
 
 def main(certificate, key, client_authority, credentials, registry):
-    expected = "Basic " + base64.b64encode(credentials.encode()).decode()
+    is_token = credentials.startswith("Bearer ")
+    expected = credentials if is_token else "Basic " + base64.b64encode(credentials.encode()).decode()
     server = Server(("127.0.0.1", 0), handler(expected, registry))
     server.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.context.load_cert_chain(certificate, key)

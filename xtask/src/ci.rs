@@ -6,7 +6,8 @@ use crate::cargo::{announce_build, cargo};
 use crate::command::{output_of, run as run_command, say};
 use crate::{Result, instructions, machine, test};
 
-/// Rounds of each decoder: a minute or two on two cores, for all of them. The tests have a few thousand.
+/// Rounds of changed records for each decoder, which take about a minute on two cores; changed schemas come besides, one in 5
+/// rounds or in 20. The tests have a few thousand.
 const FUZZ_ROUNDS: &str = "150000";
 
 /// So many seeds lie between commits a second apart.

@@ -287,9 +287,10 @@ impl Decode for CsvDecoder {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::cast::AsArray;
     use proptest::prelude::*;
 
-    use super::super::testing::{Cell, raw_batch, row};
+    use super::super::testing::{Cell, LONG_TEXT, lands_up_to_the_limit, raw_batch, row};
     use super::*;
     use crate::schema::ColumnType;
 
@@ -482,6 +483,19 @@ mod tests {
         fails(b",1,x,3", E::MissingEventId, "is empty");
         fails(b"\"\",1,x,3", E::MissingEventId, "is empty");
         fails(b"a,,x,3", E::MissingEventTime, "is empty");
+        let large = format!("a,1,x,{}", " ".repeat(8 << 20));
+        fails(large.as_bytes(), E::TooLarge, "the job's limit is 8388608");
+    }
+
+    #[test]
+    fn a_long_text_lands_where_the_limit_allows_it() {
+        let record = format!("a,1,\"{}\",3", "x".repeat(LONG_TEXT));
+        let landed = lands_up_to_the_limit(record.as_bytes(), |limit| {
+            let csv = settings(&[], b',');
+            CsvDecoder::new(COLUMNS, Some(0), 1, limit, &csv).expect("a decoder")
+        });
+        let note = landed.columns.column(2).as_string::<i32>().value(0);
+        assert_eq!(note.len(), LONG_TEXT);
     }
 
     #[test]

@@ -123,15 +123,17 @@ mod tests {
     const AVRO: &str = r#"{"type":"record","name":"E","fields":[{"name":"event_id","type":"string"},
         {"name":"event_time","type":{"type":"long","logicalType":"timestamp-micros"}}]}"#;
 
+    const COLUMNS: &[Column] = &[
+        Column::required("event_id", ColumnType::String),
+        Column::required("event_time", ColumnType::Timestamptz),
+    ];
+
     /// Of topics that the alphabet orders otherwise than the list: neither may decide which decoder is whose.
     fn settings(formats: &[(&str, Format)]) -> JobSettings {
         let mut settings = Job {
             name: "orders",
             topics: &["v1", "v2", "v3", "a"],
-            columns: &[
-                Column::required("event_id", ColumnType::String),
-                Column::required("event_time", ColumnType::Timestamptz),
-            ],
+            columns: COLUMNS,
             ..Job::BRONZE
         }
         .settings();

@@ -6,7 +6,7 @@ use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, TimestampMicrosecondType};
 
-use super::testing::raw_batch;
+use super::testing::{LONG_TEXT, lands_up_to_the_limit, raw_batch};
 use super::{Decode, RawDecoder};
 use crate::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
 use crate::job::{Format, Job, JobSettings, Peek, PeekAt};
@@ -189,6 +189,33 @@ fn json_is_peeked_under_other_names_and_a_bad_record_leaves_nothing() {
     let kinds: Vec<ErrorType> = decoded.failures.iter().map(|f| f.error_type).collect();
     assert_eq!(kinds, [ErrorType::MissingEventTime, ErrorType::Malformed]);
     assert_eq!(decoded.columns.column(3).as_binary::<i32>().value(1), good);
+}
+
+#[test]
+fn a_value_that_is_too_large_does_not_land_though_it_is_not_looked_at() {
+    let mut settings = settings(Format::Json, "key", "timestamp");
+    settings.max_record_bytes = 4;
+    let mut decoder = RawDecoder::new(&settings, Some(0), 1, true).expect("a decoder");
+    let decoded = decoder.decode(&batch(
+        &[Some(b"1234"), Some(b"12345"), Some(b"123")],
+        b"k",
+        &[],
+    ));
+    assert_eq!(decoded.rows, [0, 2]);
+    let kinds: Vec<ErrorType> = decoded.failures.iter().map(|f| f.error_type).collect();
+    assert_eq!(kinds, [ErrorType::TooLarge]);
+}
+
+#[test]
+fn a_long_text_lands_where_the_limit_allows_it() {
+    let record = format!(r#"{{"id":"x","at":7,"text":"{}"}}"#, "x".repeat(LONG_TEXT));
+    let landed = lands_up_to_the_limit(record.as_bytes(), |limit| {
+        let mut settings = settings(Format::Json, "field:id", "field:at");
+        settings.max_record_bytes = limit;
+        RawDecoder::new(&settings, Some(0), 1, true).expect("a decoder")
+    });
+    let value = landed.columns.column(3).as_binary::<i32>().value(0);
+    assert!(value == record.as_bytes(), "byte for byte");
 }
 
 #[test]

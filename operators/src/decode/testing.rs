@@ -111,6 +111,25 @@ pub(super) fn row(decoded: &Decoded, columns: &[Column], row: usize) -> Vec<Cell
         .collect()
 }
 
+/// Bytes of a text that is longer than most are, and may be.
+pub(super) const LONG_TEXT: usize = 10_000_000;
+
+/// A record that is as long as the limit lands, and one that is longer by a byte is too large. `decoder` makes one of
+/// this limit. Returns what has landed.
+pub(super) fn lands_up_to_the_limit<D: Decode>(
+    value: &[u8],
+    decoder: impl Fn(u64) -> D,
+) -> Decoded {
+    let limit = value.len() as u64;
+    let beyond = decoder(limit - 1).decode(&raw_batch(&[Some(value)]));
+    let failures: Vec<ErrorType> = beyond.failures.iter().map(|f| f.error_type).collect();
+    assert_eq!(failures, [ErrorType::TooLarge]);
+    assert_eq!(beyond.columns.num_rows(), 0);
+    let within = decoder(limit).decode(&raw_batch(&[Some(value)]));
+    assert_eq!(within.failures, []);
+    within
+}
+
 /// A record, and what it fails with, if it does: the type, and a part of the message.
 pub(super) type Cause = (Option<Vec<u8>>, Option<(ErrorType, &'static str)>);
 

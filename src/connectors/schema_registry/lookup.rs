@@ -26,6 +26,9 @@ const DENIAL_PAUSE: Duration = Duration::from_millis(500);
 /// that restarts may refuse everyone for a moment.
 const REFUSALS: u32 = 6;
 
+/// How often somebody who waits asks. Apicurio has been seen to never answer one request, and the next at once.
+const ATTEMPTS: u32 = 2;
+
 /// Schemas that one may refer to, however far.
 const MAX_REFERENCES: usize = 1000;
 
@@ -100,16 +103,25 @@ pub(super) async fn until_answered(client: &Client, id: u32) -> Result<SchemaAns
     }
 }
 
-/// Looks an id up once.
+/// Looks an id up for somebody who waits for it.
 ///
 /// # Errors
-/// Whatever keeps the registry from answering.
-pub(super) async fn once(client: &Client, id: u32) -> Result<SchemaAnswer> {
-    match find(client, id).await {
-        Ok(schema) => Ok(SchemaAnswer::Known(Arc::new(schema))),
-        Err(Trouble::Denied(why)) => Ok(SchemaAnswer::Denied(why)),
-        Err(Trouble::Refused(why)) => Err(refused(client, &why)),
-        Err(Trouble::Busy(why) | Trouble::Unreachable(why)) => Err(unreachable(client, &why)),
+/// Whatever keeps the registry from answering, [`ATTEMPTS`] times.
+pub(super) async fn soon(client: &Client, id: u32) -> Result<SchemaAnswer> {
+    let mut attempt = 1;
+    loop {
+        match find(client, id).await {
+            Ok(schema) => return Ok(SchemaAnswer::Known(Arc::new(schema))),
+            Err(Trouble::Denied(why)) => return Ok(SchemaAnswer::Denied(why)),
+            Err(Trouble::Refused(why)) => return Err(refused(client, &why)),
+            Err(Trouble::Busy(_) | Trouble::Unreachable(_)) if attempt < ATTEMPTS => {
+                attempt += 1;
+                tokio::time::sleep(FIRST_PAUSE).await;
+            }
+            Err(Trouble::Busy(why) | Trouble::Unreachable(why)) => {
+                return Err(unreachable(client, &why));
+            }
+        }
     }
 }
 

@@ -190,7 +190,7 @@ impl SchemaRegistry {
         }
         let runtime = self.runtime.as_ref();
         let runtime = runtime.ok_or_else(|| Error::internal("the schema registry is closed"))?;
-        runtime.block_on(lookup::once(&self.shared.client, id))
+        runtime.block_on(lookup::soon(&self.shared.client, id))
     }
 }
 

@@ -462,3 +462,21 @@ fn settings_that_no_client_can_be_made_of_say_what_is_wrong() {
     };
     assert!(of(empty).contains("ssl_ca_location"));
 }
+
+#[test]
+fn who_waits_for_a_schema_gets_it_though_one_request_is_lost() {
+    let seven = "/api/schemas/ids/7";
+    let lost = (503, "try again");
+    let (settings, log) = serve(script(&[
+        (seven, lost),
+        (seven, (200, r#"{"schema": "\"string\""}"#)),
+    ]));
+    let registry = SchemaRegistry::open(&settings).expect("a registry");
+    known(registry.look_up(7).expect("a schema"));
+    assert_eq!(asked_for_7(&log), 2);
+    let (settings, log) = serve(script(&[(seven, lost)]));
+    let registry = SchemaRegistry::open(&settings).expect("a registry");
+    let error = registry.look_up(7).expect_err("it never answers");
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert_eq!(asked_for_7(&log), 2);
+}

@@ -1,6 +1,7 @@
 //! Which kind of failure a record is, and what its message says.
 
 use super::*;
+use crate::decode::testing::{LONG_TEXT, lands_up_to_the_limit};
 
 #[test]
 fn a_failure_has_the_first_kind_that_applies() {
@@ -181,4 +182,15 @@ fn a_header_of_the_schema_registry_is_taken_by_json_sr_and_named_by_json() {
     assert_eq!(missing, [100_026].into(), "asked again");
     let without = kinds(test_decoder().framed(false).decode(&batch));
     assert_eq!(without, [malformed, malformed]);
+}
+
+#[test]
+fn a_long_text_lands_where_the_limit_allows_it() {
+    let text = "x".repeat(LONG_TEXT);
+    let record = format!(r#"{{"event_id":"a","event_time":1,"count":1,"name":"{text}"}}"#);
+    let landed = lands_up_to_the_limit(record.as_bytes(), |limit| {
+        JsonDecoder::new(COLUMNS, Some(0), 1, limit).expect("a decoder")
+    });
+    let name = landed.columns.column(3).as_string::<i32>().value(0);
+    assert_eq!(name.len(), LONG_TEXT);
 }

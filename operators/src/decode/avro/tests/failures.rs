@@ -1,7 +1,9 @@
 //! What a record is that cannot land.
 
+use arrow_array::cast::AsArray;
+
 use super::*;
-use crate::decode::testing::each_cause;
+use crate::decode::testing::{LONG_TEXT, each_cause, lands_up_to_the_limit};
 
 #[test]
 fn each_cause_has_its_name() {
@@ -79,6 +81,10 @@ fn each_cause_has_its_name() {
             Some(record(Some("a"), Some(i64::MAX), long())),
             Some((ErrorType::SchemaMismatch, "range")),
         ),
+        (
+            Some(vec![0; LIMIT as usize + 1]),
+            Some((ErrorType::TooLarge, "the job's limit is 8388608")),
+        ),
         (Some(good), None),
     ];
     let mut decoder = registered();
@@ -98,18 +104,52 @@ fn each_cause_has_its_name() {
     each_cause(&mut decoder, &values);
 }
 
-/// Schemas and records that are small and would cost much.
+#[test]
+fn a_long_text_lands_where_the_limit_allows_it() {
+    const TEXT: &[Column] = &[
+        Column::required("event_id", ColumnType::String),
+        Column::required("event_time", ColumnType::Timestamptz),
+        Column::optional("text", ColumnType::String),
+    ];
+    let schema = event_schema(r#",{"name":"text","type":"string"}"#);
+    let mut fields = id_and_time(Some("a"), Some(1));
+    fields.push(("text", Value::String("x".repeat(LONG_TEXT))));
+    let record = framed(1, &schema, fields);
+    let landed = lands_up_to_the_limit(&record, |limit| {
+        let decoder = AvroDecoder::registered(TEXT, Some(0), 1, limit);
+        let mut decoder = decoder.expect("a decoder");
+        decoder.learn(1, &avro(&schema));
+        decoder
+    });
+    let text = landed.columns.column(2).as_string::<i32>().value(0);
+    assert_eq!(text.len(), LONG_TEXT);
+}
+
+/// Schemas and records that are small and would cost much. Their neighbours land.
 #[test]
 fn bombs_are_malformed_at_once() {
     let zeros = r#"{"type":"record","name":"Z","fields":[{"name":"n","type":"null"}]}"#;
     // The header, `a`, and 1 ms.
     let begin = [0, 0, 0, 0, 1, 2, 2, b'a', 2, 2];
+    let plain = event_schema("");
+    let neighbour = framed(2, &plain, id_and_time(Some("n"), Some(1)));
     let decode = |field: &str, tail: &[u8]| {
         let schema = event_schema(&format!(r#",{{"name":"bomb","type":{field}}}"#));
         let mut decoder = registered();
         decoder.learn(1, &avro(&schema));
+        decoder.learn(2, &avro(&plain));
         let record = [&begin[..], tail].concat();
-        let decoded = decoder.decode(&raw_batch(&[Some(record)]));
+        let decoded = decoder.decode(&raw_batch(&[
+            Some(neighbour.clone()),
+            Some(record),
+            Some(neighbour.clone()),
+        ]));
+        let last = decoded.columns.num_rows() - 1;
+        assert!([0, 2].iter().all(|place| decoded.rows.contains(place)));
+        for place in [0, last] {
+            let expected = [Cell::Text("n".to_owned()), Cell::Integer(1000), Cell::Null];
+            assert_eq!(row(&decoded, COLUMNS, place), expected, "{field}");
+        }
         decoded
             .failures
             .first()

@@ -3,6 +3,21 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::decode::testing::{LONG_TEXT, lands_up_to_the_limit};
+
+#[test]
+fn a_long_text_lands_where_the_limit_allows_it() {
+    let text = "x".repeat(LONG_TEXT);
+    let new = json!({"event_id": "a", "event_time": "2026-11-21T10:00:00Z", "note": text});
+    let change = envelope("c", Value::Null, new).to_string();
+    let landed = lands_up_to_the_limit(change.as_bytes(), |limit| {
+        let mut settings = settings();
+        settings.max_record_bytes = limit;
+        DebeziumDecoder::new(&settings, Some(0), 1).expect("a decoder")
+    });
+    let note = landed.columns.column(2).as_string::<i32>().value(0);
+    assert_eq!(note.len(), LONG_TEXT);
+}
 
 #[test]
 fn creates_updates_deletes_reads_and_truncations_are_rows() {

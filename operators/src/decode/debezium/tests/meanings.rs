@@ -80,6 +80,141 @@ fn the_schema_of_the_wrapper_decides_what_values_mean() {
     }
 }
 
+/// Of these types Debezium's documentation is all there is: no recording has them.
+#[test]
+fn a_type_that_is_only_documented_lands_as_it_is_written_or_is_said_not_to_fit() {
+    let columns = [
+        &COLUMNS[..2],
+        &[
+            Column::optional("text", ColumnType::String),
+            Column::optional("count", ColumnType::Int),
+            Column::optional("span", ColumnType::Long),
+            Column::optional("raw", ColumnType::Binary),
+            Column::optional("day", ColumnType::Date),
+            Column::optional("at", ColumnType::Time),
+            Column::optional("seen", ColumnType::Timestamp),
+            COLUMNS[3],
+        ],
+    ]
+    .concat();
+    let place = |column: &str| columns.iter().position(|c| c.name == column);
+    let decode = |column: &str, written: &str, name: &str, value: &Value| {
+        let name = format!("io.debezium.{name}");
+        let record = json!({
+            "schema": {"type": "struct", "fields": [
+                {"field": "after", "type": "struct", "fields": [{"field": column, "type": written, "name": name}]},
+                {"field": "op", "type": "string"}
+            ]},
+            "payload": {"op": "c", "after": {"event_id": "a", "event_time": 1, column: value}},
+        })
+        .to_string();
+        let settings = JobSettings {
+            columns: columns.clone(),
+            ..settings()
+        };
+        let mut decoder = DebeziumDecoder::new(&settings, Some(0), 1).expect("a decoder");
+        decoder.decode(&raw_batch(&[Some(&record)]))
+    };
+    let point = json!({"x": 1.0, "y": 2.0, "wkb": "AQEAAAA=", "srid": null});
+    let vector = json!([1.5, 2.0]);
+    let text = |value: &Value| match value {
+        Value::String(text) => Cell::Text(text.clone()),
+        other => Cell::Text(other.to_string()),
+    };
+    for (written, name, value) in [
+        ("string", "data.EnumSet", json!("a,b")),
+        ("string", "data.Xml", json!("<a/>")),
+        ("string", "data.Ltree", json!("a.b")),
+        ("string", "data.TsVector", json!("'a':1")),
+        ("string", "time.Interval", json!("P1DT2H3M4S")),
+        ("bytes", "data.Bits", json!("BQ==")),
+        ("struct", "data.geometry.Point", point.clone()),
+        ("array", "data.DoubleVector", vector.clone()),
+    ] {
+        let decoded = decode("text", written, name, &value);
+        assert_eq!(decoded.failures, [], "{name}");
+        assert_eq!(cells(&decoded, &columns, 0)[2], text(&value), "{name}");
+    }
+    let ten = "2026-11-21T10:00:00Z";
+    for (column, written, name, value, lands) in [
+        (
+            "raw",
+            "bytes",
+            "data.Bits",
+            json!("BQ=="),
+            Cell::Bytes(vec![5]),
+        ),
+        (
+            "count",
+            "int32",
+            "time.Year",
+            json!(2026),
+            Cell::Integer(2026),
+        ),
+        (
+            "span",
+            "int64",
+            "time.NanoDuration",
+            json!(5),
+            Cell::Integer(5),
+        ),
+        (
+            "day",
+            "string",
+            "time.IsoDate",
+            json!("2026-11-21Z"),
+            Cell::Integer(20_778),
+        ),
+        (
+            "at",
+            "string",
+            "time.IsoTime",
+            json!("10:00:00Z"),
+            Cell::Integer(36_000_000_000),
+        ),
+        (
+            "seen",
+            "string",
+            "time.IsoTimestamp",
+            json!(ten),
+            Cell::Integer(1_795_255_200_000_000),
+        ),
+    ] {
+        let decoded = decode(column, written, name, &value);
+        assert_eq!(decoded.failures, [], "{column}, {name}");
+        let place = place(column).expect("a column");
+        assert_eq!(
+            cells(&decoded, &columns, 0)[place],
+            lands,
+            "{column}, {name}"
+        );
+    }
+    for (column, written, name, value) in [
+        ("day", "int32", "time.Year", json!(2026)),
+        ("seen", "int32", "time.Year", json!(2026)),
+        ("seen", "int64", "time.NanoDuration", json!(5)),
+        ("at", "int64", "time.NanoDuration", json!(5)),
+        ("seen", "string", "time.Interval", json!("P1D")),
+        ("at", "string", "time.Interval", json!("PT2H")),
+        ("span", "string", "time.Interval", json!("PT2H")),
+        ("raw", "string", "data.EnumSet", json!("abcd")),
+        ("raw", "string", "data.Ltree", json!("abcd")),
+        ("raw", "struct", "data.geometry.Point", point.clone()),
+        ("price", "struct", "data.geometry.Point", point),
+        ("price", "bytes", "data.Bits", json!("1234")),
+        ("span", "array", "data.DoubleVector", vector.clone()),
+        ("raw", "array", "data.DoubleVector", vector),
+        ("text", "int32", "time.Year", json!(2026)),
+    ] {
+        let decoded = decode(column, written, name, &value);
+        let [failure] = &decoded.failures[..] else {
+            panic!("{column}, {name}: {:?}", decoded.failures);
+        };
+        assert_eq!(failure.error_type, ErrorType::SchemaMismatch, "{name}");
+        assert!(failure.message.contains(column), "{}", failure.message);
+    }
+}
+
 #[test]
 fn what_the_schema_says_is_of_another_kind_is_a_dead_letter_whatever_it_looks_like() {
     let columns = [

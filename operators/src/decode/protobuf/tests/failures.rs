@@ -1,10 +1,16 @@
 //! Which kind of failure a record is, and what its message says.
 
-use super::{EVENT, ID_AND_TIME, SMALL, decoder, framed, registered};
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+
+use super::{EVENT, ID_AND_TIME, LIMIT, SMALL, decoder, framed, registered};
 use crate::decode::Decode;
-use crate::decode::testing::{Cause, each_cause};
+use crate::decode::protobuf::ProtobufDecoder;
+use crate::decode::testing::{Cause, LONG_TEXT, each_cause, lands_up_to_the_limit};
 use crate::io::{RegisteredSchema, SchemaAnswer, SchemaKind};
 use crate::record::ErrorType;
+use crate::schema::{Column, ColumnType};
 
 #[test]
 fn each_cause_has_its_name() {
@@ -131,7 +137,34 @@ fn each_cause_has_its_name() {
         (with(6, &[]), Some((E::SchemaMismatch, "`format: avro_sr`"))),
         (with(7, &[]), Some((E::SchemaMismatch, "no message"))),
         (with(99, &[]), Some((E::UnknownSchema, "no such schema"))),
+        (
+            Some(vec![0; LIMIT as usize + 1]),
+            Some((E::TooLarge, "the job's limit is 8388608")),
+        ),
         (with(1, &[0x18, 7]), None),
     ];
     each_cause(&mut decoder, &cases);
+}
+
+#[test]
+fn a_long_text_lands_where_the_limit_allows_it() {
+    const TEXT: &[Column] = &[
+        Column::required("event_id", ColumnType::String),
+        Column::required("event_time", ColumnType::Timestamptz),
+        Column::optional("text", ColumnType::String),
+    ];
+    let text =
+        format!(r#"syntax = "proto3"; message Event {{ {EVENT} optional string text = 3; }}"#);
+    let schema = SchemaAnswer::Known(Arc::new(registered(&text, &[])));
+    // 10,000,000 as a varint.
+    let length = [0x80, 0xad, 0xe2, 0x04];
+    let message = [&SMALL[..5], &[0x1a], &length, &vec![b'x'; LONG_TEXT]].concat();
+    let landed = lands_up_to_the_limit(&framed(1, &[0], &message), |limit| {
+        let decoder = ProtobufDecoder::new(TEXT, Some(0), 1, limit);
+        let mut decoder = decoder.expect("a decoder");
+        decoder.learn(1, &schema);
+        decoder
+    });
+    let text = landed.columns.column(2).as_string::<i32>().value(0);
+    assert_eq!(text.len(), LONG_TEXT);
 }
