@@ -6,9 +6,9 @@ use crate::cargo::{announce_build, cargo};
 use crate::command::{output_of, run as run_command, say};
 use crate::{Result, instructions, machine, test};
 
-/// Rounds of changed records for each decoder, which take about a minute on two cores; changed schemas come besides, one in 5
-/// rounds or in 20. The tests have a few thousand.
-const FUZZ_ROUNDS: &str = "150000";
+/// Rounds of changed records for each decoder, which take about two and a half minutes on two cores, changed schemas among them,
+/// one in 5 rounds or in 20. The tests have a few thousand.
+const FUZZ_ROUNDS: &str = "500000";
 
 /// So many seeds lie between commits a second apart.
 const SEEDS_A_SECOND: u64 = 1000;
