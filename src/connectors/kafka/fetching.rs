@@ -16,13 +16,8 @@ const FETCH_WAIT_MAX_MS: u128 = 500;
 /// time it answers as before; at less, a fetch for every few records costs several times what the records do.
 const FETCH_MIN_BYTES: u32 = 64 << 10;
 
-/// What librdkafka holds of a partition, a fetch included, is never bounded by less than this, whatever the budget.
-const MIN_HELD_BYTES: u64 = 384 << 10;
-
-/// Of what is held of a partition, the part that one fetch may be, at most. Of many partitions that are read a few may have
-/// records, and then what one fetch brings of them is what bounds the rate: a thousand partitions of which six have some were
-/// read at 283,000 records/s with a third.
-const FETCH_PART: (u64, u64) = (5, 6);
+/// A partition's queue is never smaller than this, whatever the budget: a fetch must fit.
+const MIN_QUEUE_BYTES: u64 = 256 << 10;
 
 /// librdkafka's limit of `queued.max.messages.kbytes`.
 const MAX_QUEUE_KBYTES: u64 = 2_097_151;
@@ -30,8 +25,7 @@ const MAX_QUEUE_KBYTES: u64 = 2_097_151;
 /// How a reading client fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetching {
-    /// Bounds what waits to be read, all partitions together, to which a fetch of up to half as much may come; 384 KiB a
-    /// partition with its fetch is the least.
+    /// Bounds what librdkafka holds, all partitions together; 256 KiB a partition is the least.
     pub queue_bytes: u64,
     /// How long a broker may collect records before it answers; zero for an answer as soon as there is one.
     pub wait: Duration,
@@ -41,11 +35,7 @@ impl Fetching {
     /// librdkafka's properties for a client that reads `partitions` partitions.
     pub(super) fn properties(self, partitions: usize) -> [(&'static str, String); 7] {
         // With split queues librdkafka's limits count per partition.
-        let share = self.queue_bytes / partitions.max(1) as u64;
-        let held = (share / 2).saturating_mul(3).max(MIN_HELD_BYTES);
-        // A queue that is not full is fetched for, and so overshoots its limit by one fetch.
-        let fetch = (held / FETCH_PART.1 * FETCH_PART.0).min(MAX_FETCH_BYTES);
-        let queue = held - fetch;
+        let share = (self.queue_bytes / partitions.max(1) as u64).max(MIN_QUEUE_BYTES);
         let (min_bytes, wait_ms) = match self.wait.as_millis() {
             0 => (1, FETCH_WAIT_MAX_MS),
             wait_ms => (FETCH_MIN_BYTES, wait_ms),
@@ -56,17 +46,21 @@ impl Fetching {
             ("fetch.queue.backoff.ms", FETCH_QUEUE_BACKOFF_MS.to_string()),
             (
                 "queued.max.messages.kbytes",
-                (queue >> 10).clamp(1, MAX_QUEUE_KBYTES).to_string(),
+                (share >> 10).clamp(1, MAX_QUEUE_KBYTES).to_string(),
             ),
             // The bytes bound it; the count only must not bind first for small records.
             (
                 "queued.min.messages",
-                (queue / 64).clamp(1_000, 1_000_000).to_string(),
+                (share / 64).clamp(1_000, 1_000_000).to_string(),
             ),
             // Costs nothing that could be measured (1.2M records/s with it, 0.9M without, on a noisy machine),
             // and a damaged record would land otherwise.
             ("check.crcs", "true".to_owned()),
-            ("fetch.message.max.bytes", fetch.to_string()),
+            // A queue overshoots its limit by one fetch.
+            (
+                "fetch.message.max.bytes",
+                (share / 2).min(MAX_FETCH_BYTES).to_string(),
+            ),
         ]
     }
 }
@@ -111,16 +105,7 @@ mod tests {
         let of_four = properties(8 << 20, 50, 4);
         assert_eq!((kib(&of_four), fetch(&of_four)), (2048, 1 << 20));
         let of_thousand = properties(8 << 20, 50, 1000);
-        assert_eq!((kib(&of_thousand), fetch(&of_thousand)), (64, 320 << 10));
-        for partitions in 1..2000 {
-            let shared = properties(32 << 20, 50, partitions);
-            let held = (kib(&shared) << 10) + fetch(&shared);
-            let bound = ((48 << 20) / partitions as u64).max(384 << 10);
-            assert!(
-                held <= bound,
-                "{held} of {bound} for {partitions} partitions"
-            );
-        }
+        assert_eq!((kib(&of_thousand), fetch(&of_thousand)), (256, 128 << 10));
         let of_none = properties(u64::MAX, 50, 0);
         assert_eq!((kib(&of_none), fetch(&of_none)), (2_097_151, 1 << 20));
         for always in [of_four, of_thousand, of_none] {
