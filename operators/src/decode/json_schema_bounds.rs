@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::json_validation::find;
+use super::json_schema_references::References;
 
 /// Parts of a schema, those that are referred to twice counted twice.
 const MAX_SUBSCHEMAS: usize = 5_000;
@@ -50,20 +50,17 @@ pub(super) enum Applicable {
     MadeByConnect,
 }
 
-/// Whether the schema is applied, whose references are `documents`; else why not, for a person.
-pub(super) fn applicable(
-    root: &Value,
-    documents: &[(String, Value)],
-) -> Result<Applicable, String> {
+/// Whether the schema is applied; else why not, for a person.
+pub(super) fn applicable(root: &Value, references: &References) -> Result<Applicable, String> {
     let mut ids = BTreeSet::new();
-    let others = documents.iter().map(|(_, document)| document);
-    for id in std::iter::once(root).chain(others).filter_map(id_of) {
+    let all = std::iter::once(root).chain(references.documents());
+    for id in all.filter_map(id_of) {
         if !ids.insert(id) {
             return Err(format!("`$id` `{id}` is that of two schemas"));
         }
     }
     let mut walk = Walk {
-        documents,
+        references,
         subschemas: 0,
         patterns: 0,
         is_made_by_connect: false,
@@ -84,7 +81,7 @@ fn id_of(schema: &Value) -> Option<&str> {
 }
 
 struct Walk<'a> {
-    documents: &'a [(String, Value)],
+    references: &'a References,
     subschemas: usize,
     patterns: usize,
     is_made_by_connect: bool,
@@ -185,7 +182,7 @@ impl<'a> Walk<'a> {
         let document = match name {
             "" => Some(document),
             name if id_of(document) == Some(name) => Some(document),
-            name => find(self.documents, name),
+            name => self.references.find(name),
         };
         let target = document.and_then(|document| Some((document, document.pointer(pointer)?)));
         let Some((document, target)) = target else {

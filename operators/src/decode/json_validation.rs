@@ -7,12 +7,13 @@
 //! A schema that is not applied (see [`super::json_schema_bounds`] for which those are) refuses nothing: its records are
 //! held to the columns alone, and the log says so once for each.
 
-use jsonschema::{Draft, PatternOptions, Retrieve, Uri, Validator};
+use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
 use super::json_schema_bounds::{Applicable, applicable};
+use super::json_schema_references::{References, json_of};
 use super::message::{Failure, excerpt};
-use crate::io::{ReferencedSchema, RegisteredSchema, SchemaKind};
+use crate::io::{RegisteredSchema, SchemaKind};
 use crate::record::ErrorType;
 
 /// The setting that leaves the schemas out; named in the messages.
@@ -101,12 +102,9 @@ impl RegisteredValidator {
 /// The validator of a schema and the number of its subschemas, `None` for one that is quietly not applied; else why it
 /// is not, for a person.
 fn build(schema: &RegisteredSchema) -> Result<Option<(Validator, usize)>, String> {
-    let parse = |text: &str| -> Result<Value, String> {
-        serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))
-    };
-    let root = parse(&schema.text)?;
-    let references = References::new(&schema.references, parse)?;
-    let subschemas = match applicable(&root, &references.documents)? {
+    let root = json_of(&schema.text)?;
+    let references = References::new(&schema.references)?;
+    let subschemas = match applicable(&root, &references)? {
         Applicable::Yes { subschemas } => subschemas,
         Applicable::MadeByConnect => return Ok(None),
     };
@@ -136,58 +134,4 @@ fn place(pointer: &str) -> String {
         "" => String::new(),
         pointer => format!(" at {}", excerpt(pointer)),
     }
-}
-
-/// What the registry gives for the references of a schema.
-struct References {
-    /// By the name that the schema calls each; no two fit the same `$ref`.
-    documents: Vec<(String, Value)>,
-}
-
-impl References {
-    fn new(
-        references: &[ReferencedSchema],
-        parse: impl Fn(&str) -> Result<Value, String>,
-    ) -> Result<References, String> {
-        let mut documents: Vec<(String, Value)> = Vec::with_capacity(references.len());
-        for one in references {
-            let alike = |(name, _): &&(String, Value)| {
-                is_called(&one.name, name) || is_called(name, &one.name)
-            };
-            if let Some((other, _)) = documents.iter().find(alike) {
-                return Err(format!(
-                    "its references `{other}` and `{}` cannot be told apart",
-                    one.name
-                ));
-            }
-            documents.push((one.name.clone(), parse(&one.text)?));
-        }
-        Ok(References { documents })
-    }
-}
-
-impl Retrieve for References {
-    /// `uri` is what stands in `$ref`, resolved against the `$id` around it.
-    fn retrieve(
-        &self,
-        uri: &Uri<String>,
-    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
-        match find(&self.documents, uri.as_str()) {
-            Some(document) => Ok(document.clone()),
-            None => Err(format!("the registry gives no reference `{uri}`").into()),
-        }
-    }
-}
-
-/// The reference that a schema means by what stands in `$ref`, resolved or not.
-pub(super) fn find<'a>(documents: &'a [(String, Value)], wanted: &str) -> Option<&'a Value> {
-    let mut fitting = documents.iter().filter(|(name, _)| is_called(wanted, name));
-    fitting.next().map(|(_, document)| document)
-}
-
-/// Whether `name` is all of what is wanted, or its end: the registry calls a reference by what stands in `$ref`.
-fn is_called(wanted: &str, name: &str) -> bool {
-    let end = name.trim_start_matches(['.', '/']);
-    let before = wanted.strip_suffix(end);
-    !end.is_empty() && before.is_some_and(|before| before.is_empty() || before.ends_with('/'))
 }

@@ -33,6 +33,7 @@ mod json_failures;
 mod json_model;
 mod json_rows;
 mod json_schema_bounds;
+mod json_schema_references;
 #[cfg(test)]
 mod json_suite_tests;
 #[cfg(test)]

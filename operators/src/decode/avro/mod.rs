@@ -21,8 +21,11 @@ mod columns;
 mod cursor;
 #[cfg(test)]
 mod nested_tests;
+mod parser_input;
 mod program;
 mod schema;
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 mod tests;
 

@@ -80,6 +80,26 @@ fn the_schema_of_the_wrapper_decides_what_values_mean() {
     }
 }
 
+/// The creation of a row, with a column of this type and semantic type in Connect's schema.
+fn creation(column: &str, written: &str, name: &str, value: &Value) -> String {
+    let record = json!({
+        "schema": {"type": "struct", "fields": [
+            {"field": "after", "type": "struct", "fields": [{"field": column, "type": written, "name": name}]},
+            {"field": "op", "type": "string"}
+        ]},
+        "payload": {"op": "c", "after": {"event_id": "a", "event_time": 1, column: value}},
+    });
+    record.to_string()
+}
+
+fn decoder_into(columns: &[Column]) -> DebeziumDecoder {
+    let settings = JobSettings {
+        columns: columns.to_vec(),
+        ..settings()
+    };
+    DebeziumDecoder::new(&settings, Some(0), 1).expect("a decoder")
+}
+
 /// Of these types Debezium's documentation is all there is: no recording has them.
 #[test]
 fn a_type_that_is_only_documented_lands_as_it_is_written_or_is_said_not_to_fit() {
@@ -100,19 +120,8 @@ fn a_type_that_is_only_documented_lands_as_it_is_written_or_is_said_not_to_fit()
     let place = |column: &str| columns.iter().position(|c| c.name == column);
     let decode = |column: &str, written: &str, name: &str, value: &Value| {
         let name = format!("io.debezium.{name}");
-        let record = json!({
-            "schema": {"type": "struct", "fields": [
-                {"field": "after", "type": "struct", "fields": [{"field": column, "type": written, "name": name}]},
-                {"field": "op", "type": "string"}
-            ]},
-            "payload": {"op": "c", "after": {"event_id": "a", "event_time": 1, column: value}},
-        })
-        .to_string();
-        let settings = JobSettings {
-            columns: columns.clone(),
-            ..settings()
-        };
-        let mut decoder = DebeziumDecoder::new(&settings, Some(0), 1).expect("a decoder");
+        let record = creation(column, written, &name, value);
+        let mut decoder = decoder_into(&columns);
         decoder.decode(&raw_batch(&[Some(&record)]))
     };
     let point = json!({"x": 1.0, "y": 2.0, "wkb": "AQEAAAA=", "srid": null});
@@ -230,19 +239,8 @@ fn what_the_schema_says_is_of_another_kind_is_a_dead_letter_whatever_it_looks_li
     ]
     .concat();
     let lands = |column: &str, written: &str, name: &str, value: Value| {
-        let record = json!({
-            "schema": {"type": "struct", "fields": [
-                {"field": "after", "type": "struct", "fields": [{"field": column, "type": written, "name": name}]},
-                {"field": "op", "type": "string"}
-            ]},
-            "payload": {"op": "c", "after": {"event_id": "a", "event_time": 1, column: value}},
-        })
-        .to_string();
-        let settings = JobSettings {
-            columns: columns.clone(),
-            ..settings()
-        };
-        let mut decoder = DebeziumDecoder::new(&settings, Some(0), 1).expect("a decoder");
+        let record = creation(column, written, name, &value);
+        let mut decoder = decoder_into(&columns);
         // Twice: the second is read as the first one predicts.
         let decoded = decoder.decode(&raw_batch(&[Some(&record), Some(&record)]));
         for failure in &decoded.failures {
