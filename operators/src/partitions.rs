@@ -21,10 +21,13 @@ pub struct PartitionView {
     end_at_start: i64,
     at_end_since: Option<Instant>,
     end_seen: bool,
+    /// The offset to be decoded next.
+    decoded: i64,
 }
 
 impl PartitionView {
-    /// How long it has been read up to its end; `None` when there is more to read.
+    /// How long it has been read up to its end, without the time in which nothing was read; `None` when there is
+    /// more to read.
     pub fn at_end_for(&self, now: Instant) -> Option<Duration> {
         self.at_end_since
             .map(|since| now.saturating_duration_since(since))
@@ -60,6 +63,7 @@ impl WorkerPartitions {
             end_at_start: assigned.end_at_start,
             at_end_since: None,
             end_seen: assigned.start >= assigned.end_at_start,
+            decoded: assigned.start,
         });
     }
 
@@ -85,6 +89,23 @@ impl WorkerPartitions {
         Some(before)
     }
 
+    /// Offsets before `next` have been decoded: their event times are in the partition's watermark.
+    pub fn decoded_up_to(&mut self, source: &TopicPartition, next: i64) {
+        if let Some(view) = self.view_mut(source) {
+            view.decoded = view.decoded.max(next);
+        }
+    }
+
+    /// Nothing was read for `unread`, whatever waited: a partition does not come to rest in that time. The log tells
+    /// of an end once, so the rest goes on afterwards.
+    pub fn did_not_read(&mut self, unread: Duration, now: Instant) {
+        for view in &mut self.views {
+            if let Some(since) = view.at_end_since.as_mut() {
+                *since = (*since + unread).min(now);
+            }
+        }
+    }
+
     /// The partition's end has been reached, for now.
     pub fn reached_end(&mut self, source: &TopicPartition, now: Instant) {
         if let Some(view) = self.view_mut(source) {
@@ -103,10 +124,11 @@ impl WorkerPartitions {
             .unwrap_or(Held::Free)
     }
 
-    /// Whether a partition has been at its end for so long that it no longer holds the watermark.
+    /// Whether a partition has been at its end for so long that it no longer holds the watermark. Never while
+    /// records of it wait to be decoded, be it for a schema.
     pub fn is_idle(&self, view: &PartitionView, now: Instant) -> bool {
-        view.at_end_for(now)
-            .is_some_and(|rest| rest >= self.policy.idle_timeout)
+        let rests = |rest| rest >= self.policy.idle_timeout;
+        view.decoded >= view.next && view.at_end_for(now).is_some_and(rests)
     }
 
     /// Whether every partition has reached the end it had when the job started.
@@ -179,6 +201,37 @@ mod tests {
             Held::Unknown,
             "it is back"
         );
+    }
+
+    #[test]
+    fn a_partition_does_not_become_idle_while_nothing_is_read() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut partitions = partitions(&[10]);
+        let source = TopicPartition::new("t", 0);
+        partitions.reached_end(&source, start);
+        partitions.did_not_read(Duration::from_secs(60), after(70));
+        assert_eq!(
+            partitions.views()[0].at_end_for(after(70)),
+            Some(Duration::from_secs(10))
+        );
+        assert_eq!(partitions.held(after(89)), Held::Unknown);
+        assert_eq!(partitions.held(after(90)), Held::Free);
+    }
+
+    #[test]
+    fn a_partition_is_not_idle_while_records_of_it_wait_for_their_schema() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(3600);
+        let mut partitions = partitions(&[10]);
+        let source = TopicPartition::new("t", 0);
+        partitions.read_up_to(&source, 10);
+        partitions.reached_end(&source, start);
+        assert_eq!(partitions.held(later), Held::Unknown);
+        partitions.decoded_up_to(&source, 9);
+        assert_eq!(partitions.held(later), Held::Unknown);
+        partitions.decoded_up_to(&source, 10);
+        assert_eq!(partitions.held(later), Held::Free);
     }
 
     #[test]

@@ -244,8 +244,12 @@ impl Source {
             Waits::Memory => &observed.waited_for_memory_us,
             Waits::Commit => &observed.waited_for_commit_us,
         };
-        let micros = now.saturating_duration_since(since).as_micros();
-        counter.fetch_add(micros as u64, Ordering::Relaxed);
+        let waited = now.saturating_duration_since(since);
+        counter.fetch_add(waited.as_micros() as u64, Ordering::Relaxed);
+        self.context
+            .partitions
+            .borrow_mut()
+            .did_not_read(waited, now);
     }
 
     /// Says how the partitions stand, now and then.
@@ -256,12 +260,14 @@ impl Source {
         }
         let ends: HashMap<TopicPartition, i64> = self.log.end_offsets().into_iter().collect();
         let partitions = self.context.partitions.borrow();
+        let reads = self.waits.0 == Waits::No;
         let seen = partitions.views().iter().map(|view| PartitionSeen {
             source: view.source.clone(),
             next: view.next,
             end: ends.get(&view.source).copied(),
             watermark: view.watermark.watermark(),
-            at_end_for: view.at_end_for(now),
+            // What came since then has not been looked for.
+            at_end_for: view.at_end_for(now).filter(|_| reads),
             is_idle: partitions.is_idle(view, now),
         });
         let seen = WorkerSeen {

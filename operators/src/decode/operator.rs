@@ -355,7 +355,10 @@ impl Decoding {
         let view = partitions.view_mut(&raw.source).ok_or_else(|| {
             Error::internal(format!("records of {}, which is not read here", raw.source))
         })?;
-        self.eventize.eventize(raw, decoded, &mut view.watermark)
+        let (source, next) = (raw.source.clone(), raw.next);
+        let events = self.eventize.eventize(raw, decoded, &mut view.watermark)?;
+        partitions.decoded_up_to(&source, next);
+        Ok(events)
     }
 }
 

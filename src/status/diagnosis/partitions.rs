@@ -1,40 +1,71 @@
 //! What partitions themselves show: an open transaction, a clock that is ahead, nothing to read.
 
+use std::collections::BTreeMap;
+
 use super::super::facts::PartitionFacts;
-use super::{Found, Look, STALL_AFTER, Severity};
+use super::{Diagnosis, Found, Look, STALL_AFTER, Severity};
 
 /// A partition whose events are further ahead of our clock than this has a clock that is wrong.
 const AHEAD_MICROS: i64 = 60 * 1_000_000;
 /// Partitions that one finding names.
 const NAMED: usize = 3;
 
-pub(super) fn partitions(look: &Look<'_>, found: &mut Vec<Found>) {
-    let names = |of: &[&PartitionFacts]| {
-        let named = of.iter().take(NAMED);
-        let mut text = named
-            .map(|p| format!("{}[{}]", p.topic, p.partition))
-            .collect::<Vec<_>>()
-            .join(", ");
-        if of.len() > NAMED {
-            text.push_str(&format!(" and {} more", of.len() - NAMED));
-        }
-        text
-    };
-    let stall_ms = STALL_AFTER.as_millis() as u64;
-    let held: Vec<&PartitionFacts> = look
-        .partitions
-        .iter()
-        .filter(|p| p.at_end_ms.is_some_and(|ms| ms >= stall_ms) && p.end > p.next)
-        .collect();
-    if !held.is_empty() {
-        let records: i64 = held.iter().filter_map(|p| Some(p.end? - p.next?)).sum();
-        found.push(Found {
-            kind: "open_transaction",
-            severity: Severity::Warning,
-            message: format!("{records} records of {} cannot be read yet: a producer's transaction is open there, and holds the end back", names(&held)),
-            hint: "find the producer with `kafka-transactions.sh find-hanging`; the broker ends a transaction after its producer's `transaction.timeout.ms`".to_owned(),
-        });
+impl Diagnosis {
+    pub(super) fn partitions(&mut self, look: &Look<'_>, found: &mut Vec<Found>) {
+        self.transactions(look, found);
+        ahead(look, found);
+        nothing_yet(look, found);
     }
+
+    /// Records that follow the end of what can be read. If the worker has not looked there twice they may have just
+    /// come.
+    fn transactions(&mut self, look: &Look<'_>, found: &mut Vec<Found>) {
+        let stall_ms = STALL_AFTER.as_millis() as u64;
+        let behind = look
+            .partitions
+            .iter()
+            .filter(|p| p.at_end_ms.is_some_and(|ms| ms >= stall_ms) && p.end > p.next);
+        let behind: BTreeMap<_, _> = behind
+            .map(|p| ((p.topic.clone(), p.partition), p))
+            .collect();
+        let held: Vec<&PartitionFacts> = behind
+            .iter()
+            .filter(|(source, p)| {
+                let before = self.behind.get(*source);
+                before.is_some_and(|(next, at_end)| *next == p.next && *at_end < p.at_end_ms)
+            })
+            .map(|(_, p)| *p)
+            .collect();
+        if !held.is_empty() {
+            let records: i64 = held.iter().filter_map(|p| Some(p.end? - p.next?)).sum();
+            found.push(Found {
+                kind: "open_transaction",
+                severity: Severity::Warning,
+                message: format!("{records} records of {} cannot be read yet: a producer's transaction is open there, and holds the end back", names(&held)),
+                hint: "find the producer with `kafka-transactions.sh find-hanging`; the broker ends a transaction after its producer's `transaction.timeout.ms`".to_owned(),
+            });
+        }
+        self.behind = behind
+            .into_iter()
+            .map(|(source, p)| (source, (p.next, p.at_end_ms)))
+            .collect();
+    }
+}
+
+/// Some of these partitions, and how many more there are.
+fn names(of: &[&PartitionFacts]) -> String {
+    let named = of.iter().take(NAMED);
+    let mut text = named
+        .map(|p| format!("{}[{}]", p.topic, p.partition))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if of.len() > NAMED {
+        text.push_str(&format!(" and {} more", of.len() - NAMED));
+    }
+    text
+}
+
+fn ahead(look: &Look<'_>, found: &mut Vec<Found>) {
     let ahead: Vec<&PartitionFacts> = look
         .partitions
         .iter()
@@ -54,6 +85,9 @@ pub(super) fn partitions(look: &Look<'_>, found: &mut Vec<Found>) {
             hint: "correct the producer's clock; `watermark.max_future_skew` says how far ahead an event may be".to_owned(),
         });
     }
+}
+
+fn nothing_yet(look: &Look<'_>, found: &mut Vec<Found>) {
     let known = look.partitions.iter().filter(|p| p.worker.is_some());
     let has_nothing = look.consumed == 0
         && look.read == 0

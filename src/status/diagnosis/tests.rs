@@ -257,16 +257,29 @@ fn offsets_that_the_broker_does_not_take_are_told_of() {
 
 #[test]
 fn an_open_transaction_a_wrong_clock_and_an_empty_topic_are_told_apart() {
-    let held = |at_end_ms| {
+    let held = |seconds: u64, at_first| {
         vec![PartitionFacts {
-            at_end_ms,
+            at_end_ms: Some(at_first + seconds * 1000),
             ..partition(2, 10, 25)
         }]
     };
-    let (kinds, message) = after(0, |_| held(Some(5_000)), |_| {});
+    let (kinds, message) = after(1, |s| held(s, 5_000), |_| {});
     assert_eq!(kinds, ["open_transaction"]);
     assert!(message.starts_with("15 records of t[2]"), "{message}");
-    assert!(after(0, |_| held(Some(4_900)), |_| {}).0.is_empty());
+    assert!(after(1, |s| held(s, 3_900), |_| {}).0.is_empty());
+    let seen_once = |_| held(0, 5_000);
+    assert!(after(1, seen_once, |_| {}).0.is_empty());
+    let read_on = |seconds| {
+        let next = 10 + seconds as i64;
+        vec![PartitionFacts {
+            at_end_ms: Some(5_000 + seconds * 1000),
+            ..partition(2, next, 25)
+        }]
+    };
+    assert!(
+        after(3, read_on, |_| {}).0.is_empty(),
+        "what has just come is no transaction"
+    );
 
     let ahead = |_| {
         vec![PartitionFacts {
