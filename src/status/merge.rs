@@ -12,6 +12,8 @@ pub(crate) struct Merged {
     /// The stage of the one that is least far.
     pub stage: Stage,
     pub operators: OperatorCounts,
+    /// How many workers there are, of the processes that have told of theirs.
+    pub workers: usize,
     pub partitions: Vec<PartitionFacts>,
     pub latency: strandline_operators::observed::histogram::Distribution,
     pub letters: BTreeMap<String, u64>,
@@ -74,6 +76,7 @@ pub(crate) fn merge(processes: &BTreeMap<usize, ProcessFacts>) -> Merged {
         sum.encoded += of.encoded;
         sum.waited_for_memory_us += of.waited_for_memory_us;
         sum.waited_for_commit_us += of.waited_for_commit_us;
+        merged.workers += facts.workers.len();
         merged.latency.add(&facts.latency);
         merged.dedup_entries += facts.dedup_entries;
         add(&mut merged.letters, &facts.letters);

@@ -176,7 +176,7 @@ pub(super) fn operators_of(
     };
     let waited = |now: u64, before: u64| {
         let micros = now.saturating_sub(before) as f64;
-        let workers = merged.first.workers.len().max(1) as f64;
+        let workers = merged.workers.max(1) as f64;
         if seconds > 0.0 {
             (micros / 1e6 / seconds / workers).min(1.0)
         } else {

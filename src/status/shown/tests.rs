@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::facts::WorkerFacts;
+use super::super::merge::merge;
 use super::*;
 
 /// From the first of the looks to the last.
@@ -29,18 +30,24 @@ fn stages(workers: usize, committed: u64, now: OperatorCounts) -> Vec<OperatorSt
                 consumed: committed,
                 ..Account::default()
             },
-            workers: vec![WorkerFacts::default(); workers],
             ..ProcessFacts::default()
         },
         operators: now,
+        workers,
         ..Merged::default()
     };
+    looked_at(&merged)
+}
+
+/// The stages of a job that has gone on from nothing to what is told of it.
+fn looked_at(merged: &Merged) -> Vec<OperatorStatus> {
     let begin = Instant::now();
+    let committed = merged.first.account.consumed;
     let looks = VecDeque::from([
         (begin, OperatorCounts::default(), 0, 0),
-        (begin + LOOKED, now, committed, committed),
+        (begin + LOOKED, merged.operators, committed, committed),
     ]);
-    operators_of(&merged, &looks)
+    operators_of(merged, &looks)
 }
 
 /// Those that are under pressure: name, pressure, and what is said.
@@ -143,6 +150,34 @@ fn where_reading_waits_for_a_commit_the_commit_is_in_the_way_whatever_else_waits
     };
     let stages = stages(1, 400, longer);
     assert!(stages[0].says.starts_with("reads nothing 100 %"));
+}
+
+#[test]
+fn the_share_of_time_is_of_the_workers_of_all_processes() {
+    let process = |process, workers, waited_for_commit_us| ProcessFacts {
+        process,
+        workers: vec![WorkerFacts::default(); workers],
+        operators: OperatorCounts {
+            waited_for_commit_us,
+            ..OperatorCounts::default()
+        },
+        ..ProcessFacts::default()
+    };
+    let share = |processes: &[ProcessFacts]| {
+        let processes = processes.iter().map(|facts| (facts.process, facts.clone()));
+        let stages = looked_at(&merge(&processes.collect()));
+        stages[0].says.clone()
+    };
+    // Of two workers each, one waited all the time.
+    let (first, second) = (process(0, 2, 2_000_000), process(1, 2, 2_000_000));
+    let half = "reads nothing 50 % of the time: earlier epochs wait for their commit";
+    assert_eq!(share(&[first.clone(), second]), half);
+    // As long as the second has told of no worker, the first is the job.
+    assert_eq!(share(&[first, process(1, 0, 0)]), half);
+    // It is no matter which process has the most.
+    let few = [process(0, 1, 2_000_000), process(1, 3, 0)];
+    let quarter = "reads nothing 25 % of the time: earlier epochs wait for their commit";
+    assert_eq!(share(&few), quarter);
 }
 
 #[test]
