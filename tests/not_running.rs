@@ -6,7 +6,8 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 use support::{
-    DEADLINE, RomanNumerals, Running, load, served, wait_for_status, wait_until_consumed,
+    DEADLINE, RomanNumerals, Running, load, served, wait_for_status, wait_until,
+    wait_until_consumed,
 };
 
 const JOB: &str = "roman-numerals";
@@ -126,4 +127,33 @@ fn a_launched_job_leaves_word_of_its_end_too() {
     let last = &document["last_seen"];
     assert_eq!(last["account"], seen["account"]);
     assert_eq!(last["commit"], seen["commits"]["last"][0]);
+}
+
+#[test]
+fn a_job_that_is_told_to_end_while_it_starts_leaves_word_of_its_end_too() {
+    let job = served(1);
+    // It takes the connection, and never answers.
+    let broker = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = broker.local_addr().expect("an address").to_string();
+    job.reconfigure(&job.topic.bootstrap_servers, &address);
+    for command in ["run", "launch"] {
+        let starting = job.spawn(&[command, JOB]);
+        wait_until("its board", DEADLINE, || {
+            let log = starting.stderr();
+            log.contains("metrics at http://").then_some(())
+        });
+        starting.terminate();
+        let ended = starting.wait(DEADLINE).expect_exit(143);
+        let (text, document) = told(&job);
+        assert!(
+            text.contains("it was told to end by a signal at 2")
+                && text.contains("before it had begun to read (exit status 143)"),
+            "{command}: {text}{}",
+            ended.stderr
+        );
+        let last = &document["last_seen"];
+        assert_eq!(last["ending"]["exit_status"], 143, "{command}: {last}");
+        assert_eq!(last["ending"]["error"], Value::Null, "{command}: {last}");
+        assert_eq!(last["generation"], Value::Null, "{command}: {last}");
+    }
 }

@@ -91,6 +91,17 @@ impl Shown {
         self.server.farewell(error, status);
     }
 
+    /// What shows the end of a job that a signal ends before it reads.
+    pub(super) fn on_early_end(&self) -> Box<dyn FnOnce(u8) + Send> {
+        // A job that fails before the signal takes its server down by itself.
+        let server = Arc::downgrade(&self.server);
+        Box::new(move |exit_status| {
+            if let Some(server) = server.upgrade() {
+                server.farewell(None, exit_status);
+            }
+        })
+    }
+
     /// What ends this process when the job fails while it runs.
     pub(super) fn on_failure(&self) -> OnFailure {
         let server = Arc::clone(&self.server);

@@ -47,13 +47,13 @@ fn run_job(context: &Context, args: &RunArgs) -> Result<()> {
     run.accept_new_fingerprint = args.accept_new_fingerprint;
     run.from_savepoint = args.from_savepoint.clone();
     let interrupt = Interrupt::install()?;
-    interrupt.end_while_starting()?;
     interrupt.end_when_cancelled()?;
     let _lock = engine::run::lock(&run)?;
     let observed = Arc::new(Observed::new());
     report_crashes(&config.engine, &run, &observed);
     if args.supervised || run.shape.process != 0 {
-        // It is shown by the launcher; of several without one, by process 0.
+        // It is shown by the launcher; of several without one, by process 0. So is its end.
+        interrupt.end_while_starting(|_| {})?;
         let tell: Tell = Arc::new(|facts| supervised::tell(&facts));
         let report = run_process(&run, &interrupt, observed, tell, end_process())?;
         if let Some(report) = report {
@@ -71,6 +71,7 @@ fn run_job(context: &Context, args: &RunArgs) -> Result<()> {
         state_dir: &run.state_dir,
     };
     let shown = Shown::begin(&to_show, &interrupt)?;
+    interrupt.end_while_starting(shown.on_early_end())?;
     let board = Arc::clone(&shown.board);
     let tell: Tell = Arc::new(move |facts| board.tell(facts));
     let done = run_process(&run, &interrupt, observed, tell, shown.on_failure());

@@ -55,7 +55,7 @@ fn how_it_ended(last: &LastSeen, folder: &Path) -> String {
                 report.display()
             ),
             None => format!(
-                "it was last seen at {at}, and did not say how it ended: it was killed, was told to end before it had begun, lost another process of the job, or the machine went down"
+                "it was last seen at {at}, and did not say how it ended: it was killed, was told to end twice, lost another process of the job, or the machine went down"
             ),
         };
     };
@@ -66,6 +66,11 @@ fn how_it_ended(last: &LastSeen, folder: &Path) -> String {
         }
         (None, _) if ending.cancelled => format!("it was cancelled at {at}"),
         (None, 0) => format!("it ended in good order at {at}"),
+        (None, status) if last.generation.is_none() => {
+            format!(
+                "it was told to end by a signal at {at}, before it had begun to read (exit status {status})"
+            )
+        }
         (None, status) => {
             format!(
                 "it was told to end by a signal, and had drained at {at} (exit status {status})"
@@ -95,7 +100,7 @@ mod tests {
     #[test]
     fn each_way_to_end_is_told_by_its_own_words() {
         let folder = tempfile::tempdir().expect("a folder");
-        let ended = |exit_status, error: Option<&str>, cancelled| {
+        let ended_in = |generation, exit_status, error: Option<&str>, cancelled| {
             let ending = Ending {
                 exit_status,
                 error: error.map(str::to_owned),
@@ -103,14 +108,21 @@ mod tests {
             };
             let last = LastSeen {
                 at: "noon".to_owned(),
+                generation,
                 ending: Some(ending),
                 ..LastSeen::default()
             };
             how_it_ended(&last, folder.path())
         };
+        let ended =
+            |exit_status, error, cancelled| ended_in(Some(1), exit_status, error, cancelled);
         assert_eq!(ended(0, None, false), "it ended in good order at noon");
         assert_eq!(ended(0, None, true), "it was cancelled at noon");
         assert!(ended(143, None, false).contains("by a signal, and had drained at noon"));
+        assert_eq!(
+            ended_in(None, 143, None, false),
+            "it was told to end by a signal at noon, before it had begun to read (exit status 143)"
+        );
         assert_eq!(
             ended(4, Some("fenced\n  hint: stop one"), false),
             "it failed at noon with exit status 4: fenced"

@@ -49,25 +49,29 @@ impl Interrupt {
     }
 
     /// Ends the process soon after a signal as long as it has nothing to drain: until [`Interrupt::can_drain`].
+    /// `last_words` are told the exit status first.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn end_while_starting(&self) -> Result<()> {
+    pub fn end_while_starting(&self, last_words: impl FnOnce(u8) + Send + 'static) -> Result<()> {
         let interrupt = self.clone();
         std::thread::Builder::new()
             .name("interrupt".to_owned())
             .spawn(move || {
-                while !interrupt.can_drain.load(Ordering::Relaxed) {
-                    if interrupt.is_raised() {
-                        std::thread::sleep(START_PATIENCE);
-                        if !interrupt.can_drain.load(Ordering::Relaxed) {
-                            tracing::info!("asked to end before it had started");
-                            exit_now(interrupt.exit_code().unwrap_or(0));
-                        }
+                while !interrupt.is_raised() {
+                    if interrupt.has_begun() {
                         return;
                     }
                     std::thread::sleep(LOOK_INTERVAL);
                 }
+                std::thread::sleep(START_PATIENCE);
+                if interrupt.has_begun() {
+                    return;
+                }
+                tracing::info!("asked to end before it had started");
+                let exit_status = interrupt.exit_code().unwrap_or(0);
+                last_words(exit_status);
+                exit_now(exit_status);
             })
             .map_err(|e| Error::internal(format!("cannot start the thread for signals: {e}")))?;
         Ok(())
@@ -114,6 +118,10 @@ impl Interrupt {
         self.can_drain.store(true, Ordering::Relaxed);
     }
 
+    fn has_begun(&self) -> bool {
+        self.can_drain.load(Ordering::Relaxed)
+    }
+
     /// The flag that asks for a drain.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
@@ -130,5 +138,38 @@ impl Interrupt {
             0 => None,
             number => u8::try_from(128 + number).ok(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Set in the process that is told to end.
+    const ENDS: &str = "STRANDLINE_TEST_ENDS";
+    /// Far more than that process is promised.
+    const DEADLINE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_process_that_a_signal_ends_before_it_reads_has_last_words() {
+        if std::env::var_os(ENDS).is_some() {
+            let interrupt = Interrupt::install().expect("handlers");
+            let last_words = |status: u8| println!("its last words: {status}");
+            interrupt.end_while_starting(last_words).expect("a thread");
+            signal_hook::low_level::raise(SIGTERM).expect("a signal");
+            std::thread::park_timeout(DEADLINE);
+            return;
+        }
+        let output = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "--nocapture"])
+            .arg("engine::interrupt::tests::a_process_that_a_signal_ends_before_it_reads_has_last_words")
+            .env(ENDS, "1")
+            .output()
+            .expect("started");
+        assert_eq!(output.status.code(), Some(143), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("its last words: 143"), "{output:?}");
     }
 }
