@@ -87,11 +87,12 @@ fn end_on_panic() {
         report(panic);
         let mut error = Error::internal(format!("a thread panicked: {text}"));
         engine::supervised::last_words(&error);
-        if let Some(path) = engine::crash::report(&format!("a thread panicked: {panic}")) {
+        if let Some(left) = engine::crash::report(&format!("a thread panicked: {panic}")) {
             // Last, and whatever `RUST_LOG` says: it is what is looked for first.
             error = error.hint(format!(
-                "this is a defect of strandline, and a report of it is at {}; started again, the job goes on from its table",
-                path.display()
+                "this is a defect of strandline, and a report of it is at {}; {}",
+                left.path.display(),
+                left.afterwards
             ));
         }
         cli::output::print_error(&error);

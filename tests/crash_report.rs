@@ -3,9 +3,10 @@
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use support::{DEADLINE, Message, RomanNumerals, events, served, wait_until};
+use support::{DEADLINE, Message, RomanNumerals, Running, events, served, wait_until};
 
 const PARTITIONS: i32 = 2;
 /// Records that come in at a time, and how often they may.
@@ -45,9 +46,9 @@ fn with_secrets() -> RomanNumerals {
     job
 }
 
-/// The reports in the folder of the job's state.
-fn reports(job: &RomanNumerals) -> Vec<PathBuf> {
-    let folder = fs::read_dir(job.path().join("state/roman-numerals")).expect("the state's folder");
+/// The reports in the folder of the job's state, below this one.
+fn reports(folder: &Path) -> Vec<PathBuf> {
+    let folder = fs::read_dir(folder.join("state/roman-numerals")).expect("the state's folder");
     let paths = folder.flatten().map(|entry| entry.path());
     paths
         .filter(|path| {
@@ -72,7 +73,7 @@ fn a_panic_leaves_a_report_that_its_last_words_name_and_nothing_is_lost() {
     });
     let ended = running.wait(DEADLINE).expect_exit(1);
 
-    let reports = reports(&job);
+    let reports = reports(job.path());
     let [path] = reports.as_slice() else {
         panic!("{reports:?}: {}", ended.stderr);
     };
@@ -127,4 +128,44 @@ fn a_panic_leaves_a_report_that_its_last_words_name_and_nothing_is_lost() {
     job.environment.pop();
     job.run_until_caught_up(&[], DEADLINE);
     job.judge(&[]);
+}
+
+#[test]
+fn a_demo_leaves_a_report_of_what_it_was_asked_and_says_that_it_begins_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // As the program says it, whatever links lead to the folder of the test.
+    let demo = folder.path().canonicalize().expect("a path").join("demo");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strandline"));
+    command
+        .args(["demo", "--events", "5000", "--dir"])
+        .arg(&demo)
+        .env_remove("STRANDLINE_CONFIG")
+        .env("STRANDLINE_FAILPOINTS", "durable=panic");
+    let running = Running::spawn(command, folder.path());
+    let ended = running.wait(DEADLINE).expect_exit(1);
+
+    let reports = reports(&demo);
+    let [path] = reports.as_slice() else {
+        panic!("{reports:?}: {}", ended.stderr);
+    };
+    let last = ended.stderr.lines().last().unwrap_or_default();
+    for said in [
+        "hint: ",
+        path.to_str().expect("text"),
+        "a demo begins anew when it is started again",
+    ] {
+        assert!(last.contains(said), "no `{said}` in {last}");
+    }
+    let report = fs::read_to_string(path).expect("the report");
+    for said in [
+        "job roman-numerals\n",
+        "a thread panicked: ",
+        "failpoint durable\n",
+        // What it was asked, and what a demo has of its own.
+        "    events: 5000,\n",
+        "        interval: 250ms,\n",
+        "landing/committer.rs",
+    ] {
+        assert!(report.contains(said), "no `{said}` in\n{report}");
+    }
 }

@@ -24,6 +24,7 @@ use crate::connectors::iceberg::{CatalogKind, CatalogSettings, IcebergConnector}
 use crate::connectors::kafka::client::KafkaSettings;
 use crate::connectors::kafka::embedded::EmbeddedKafka;
 use crate::engine::cluster::ClusterShape;
+use crate::engine::crash::{self, Situation};
 use crate::engine::interrupt::Interrupt;
 use crate::engine::run::run as run_process;
 use crate::engine::{self, JobRun};
@@ -75,6 +76,7 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     let observed = Arc::new(Observed::new());
     let engine = context.draft(None, &[])?.engine;
     let _lock = engine::run::lock(&run)?;
+    report_crashes(args, &run, &observed);
     let shown = args
         .serve
         .then(|| {
@@ -142,6 +144,18 @@ pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
     print_report(&report, args.json)?;
     context.ended_with(interrupt.exit_code());
     Ok(())
+}
+
+/// From now on a crash leaves a report beside the demo's state. A demo takes its settings from its arguments and the
+/// job's code, so those of the configuration are not in force.
+fn report_crashes(args: &DemoArgs, run: &JobRun, observed: &Arc<Observed>) {
+    crash::prepare(Situation {
+        folder: run.job_dir(),
+        job: run.settings.name.clone(),
+        settings: format!("{args:#?}\n{:#?}\n", run.settings),
+        observed: Arc::clone(observed),
+        afterwards: "a demo begins anew when it is started again",
+    });
 }
 
 fn demo_run(job: &Job, kafka: &KafkaSettings, dir: &Path, workers: usize) -> JobRun {

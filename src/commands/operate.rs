@@ -12,6 +12,7 @@ use crate::cli::output::print_error;
 use crate::config::Engine;
 use crate::connectors::iceberg::CatalogSettings;
 use crate::connectors::kafka::client::KafkaSettings;
+use crate::engine::crash::Situation;
 use crate::engine::interrupt::Interrupt;
 use crate::engine::parent::exit_now;
 use crate::engine::{JobRun, crash, supervised};
@@ -138,7 +139,13 @@ pub(super) fn report_crashes(engine: &Engine, run: &JobRun, observed: &Arc<Obser
     let job = &run.settings.name;
     let lines = in_force(engine, job).into_iter();
     let settings = lines.map(|s| format!("{}: {}  # {}\n", s.key, s.value, s.origin));
-    crash::prepare(&run.job_dir(), job, settings.collect(), observed);
+    crash::prepare(Situation {
+        folder: run.job_dir(),
+        job: job.clone(),
+        settings: settings.collect(),
+        observed: Arc::clone(observed),
+        afterwards: "started again, the job goes on from its table",
+    });
 }
 
 /// The settings of this job and those of all; secrets are masked already.

@@ -15,29 +15,39 @@ const REPORTS_KEPT: usize = 10;
 const PREFIX: &str = "crash-";
 
 /// What a report is made of.
-struct Situation {
-    folder: PathBuf,
-    job: String,
-    /// `key: value`, one a line, secrets masked.
-    settings: String,
-    observed: Arc<Observed>,
+#[derive(Debug)]
+pub struct Situation {
+    /// Where reports go.
+    pub folder: PathBuf,
+    /// The job's name.
+    pub job: String,
+    /// The settings in force, as lines, secrets masked.
+    pub settings: String,
+    /// How far the job is.
+    pub observed: Arc<Observed>,
+    /// What happens when the same command is started again, for a person.
+    pub afterwards: &'static str,
+}
+
+/// A report that was written.
+#[derive(Debug)]
+pub struct Report {
+    /// Where it is.
+    pub path: PathBuf,
+    /// As [`Situation::afterwards`] says.
+    pub afterwards: &'static str,
 }
 
 static SITUATION: OnceLock<Situation> = OnceLock::new();
 
-/// From now on a crash of this process leaves a report in `folder`.
-pub fn prepare(folder: &Path, job: &str, settings: String, observed: &Arc<Observed>) {
+/// From now on a crash of this process leaves a report.
+pub fn prepare(situation: Situation) {
     // A process runs one job; a second one in a test keeps the first's.
-    let _ = SITUATION.set(Situation {
-        folder: folder.to_owned(),
-        job: job.to_owned(),
-        settings,
-        observed: Arc::clone(observed),
-    });
+    let _ = SITUATION.set(situation);
 }
 
 /// Writes a report, says where it is, and returns that. Nothing that fails here hides what it reports.
-pub fn report(cause: &str) -> Option<PathBuf> {
+pub fn report(cause: &str) -> Option<Report> {
     let situation = SITUATION.get()?;
     let backtrace = Backtrace::force_capture().to_string();
     let now = chrono::Utc::now().format("%Y%m%dT%H%M%S%.3fZ");
@@ -52,7 +62,10 @@ pub fn report(cause: &str) -> Option<PathBuf> {
         Err(e) => tracing::error!(job = situation.job, "cannot write {}: {e}", path.display()),
     }
     prune(&situation.folder);
-    written.is_ok().then_some(path)
+    written.is_ok().then_some(Report {
+        path,
+        afterwards: situation.afterwards,
+    })
 }
 
 fn text(situation: &Situation, cause: &str, backtrace: &str) -> String {
@@ -133,16 +146,17 @@ mod tests {
     fn a_report_says_what_a_person_needs_and_old_ones_go() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let observed = Arc::new(Observed::new());
-        prepare(
-            folder.path(),
-            "clicks",
-            "kafka.properties.sasl.password: ********\n".to_owned(),
-            &observed,
-        );
+        prepare(Situation {
+            folder: folder.path().to_owned(),
+            job: "clicks".to_owned(),
+            settings: "kafka.properties.sasl.password: ********\n".to_owned(),
+            observed,
+            afterwards: "it goes on",
+        });
         for i in 0..REPORTS_KEPT + 3 {
             std::fs::write(folder.path().join(format!("crash-2000{i:02}.txt")), "").expect("write");
         }
-        let written = report("a thread panicked: on purpose");
+        let written = report("a thread panicked: on purpose").expect("a report");
         let mut reports: Vec<PathBuf> = std::fs::read_dir(folder.path())
             .expect("read")
             .flatten()
@@ -150,7 +164,8 @@ mod tests {
             .collect();
         reports.sort();
         assert_eq!(reports.len(), REPORTS_KEPT);
-        assert_eq!(written.as_ref(), reports.last());
+        assert_eq!(Some(&written.path), reports.last());
+        assert_eq!(written.afterwards, "it goes on");
         let newest = std::fs::read_to_string(reports.last().expect("one")).expect("read");
         for said in [
             "on purpose",
