@@ -27,7 +27,7 @@ use crate::engine::cluster::ClusterShape;
 use crate::engine::crash::{self, Situation};
 use crate::engine::interrupt::Interrupt;
 use crate::engine::run::run as run_process;
-use crate::engine::{self, JobRun};
+use crate::engine::{self, JobRun, file_limit};
 use crate::generator::producer::{Throttle, produce};
 use crate::generator::{Generator, GeneratorConfig};
 use crate::status::facts::Tell;
@@ -64,6 +64,7 @@ const MARKER: &str = ".strandline-demo";
 /// # Errors
 /// The program has no job of the demo's name, or the folder cannot be used.
 pub fn run(context: &Context, args: &DemoArgs) -> Result<()> {
+    file_limit::raise();
     let job = context.job(JOB)?;
     let dir = prepare_dir(args.dir.as_deref())?;
     let topic = job.topics.first().copied().unwrap_or(JOB);

@@ -7,15 +7,16 @@ use super::run::{catalog_settings, kafka_settings};
 use crate::cli::Context;
 use crate::cli::arguments::LaunchArgs;
 use crate::engine::interrupt::Interrupt;
-use crate::engine::lock;
 use crate::engine::restarts::{HEALTHY_RUN, RestartPolicy};
 use crate::engine::supervise::{Launch, supervise};
+use crate::engine::{file_limit, lock};
 
 /// Runs the command.
 ///
 /// # Errors
 /// The failure of the last attempt.
 pub fn run(context: &Context, args: &LaunchArgs) -> Result<()> {
+    file_limit::raise();
     context.job_with_tables(&args.job)?;
     // Read here too, so that a wrong configuration is one error and not one a process.
     let config = context.config_for(&args.job, &args.set)?;

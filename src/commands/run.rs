@@ -20,7 +20,7 @@ use crate::engine::interrupt::Interrupt;
 use crate::engine::report::RunReport;
 use crate::engine::run::run as run_process;
 use crate::engine::supervised;
-use crate::engine::{self, JobRun};
+use crate::engine::{self, JobRun, file_limit};
 use crate::status::facts::Tell;
 
 /// The port of process 0 when no host file is given; the others follow. timely's own.
@@ -38,6 +38,7 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<()> {
 }
 
 fn run_job(context: &Context, args: &RunArgs) -> Result<()> {
+    file_limit::raise();
     let config = context.config_for(&args.job, &args.set)?;
     if args.from_savepoint.is_some() {
         context.job_with_tables(&args.job)?;

@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod crash;
 pub(crate) mod failpoints;
+pub mod file_limit;
 pub mod heartbeat;
 pub mod interrupt;
 pub mod lock;
