@@ -3,15 +3,8 @@
 use jsonschema::{Retrieve, Uri};
 use serde_json::Value;
 
+use super::schema_text::json_of;
 use crate::io::ReferencedSchema;
-
-/// A schema's text as JSON.
-///
-/// # Errors
-/// It is none; for a person.
-pub(super) fn json_of(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))
-}
 
 /// What the registry gives for the references of a schema.
 #[derive(Debug)]

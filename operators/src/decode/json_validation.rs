@@ -11,8 +11,9 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
 use super::json_schema_bounds::{Applicable, applicable};
-use super::json_schema_references::{References, json_of};
+use super::json_schema_references::References;
 use super::message::{Failure, excerpt};
+use super::schema_text::json_of;
 use crate::io::{RegisteredSchema, SchemaKind};
 use crate::record::ErrorType;
 

@@ -51,6 +51,7 @@ mod raw_tests;
 pub mod recognise;
 mod rows;
 mod scan;
+mod schema_text;
 mod strings;
 mod target;
 mod template;

@@ -25,14 +25,6 @@ const UNLIKE_LOGICAL: [&str; 4] = ["record", "enum", "array", "map"];
 /// What only a reader's schema is asked for, of a type or of a field.
 const FOR_READERS: [&str; 2] = ["default", "aliases"];
 
-/// A schema as JSON.
-///
-/// # Errors
-/// It is none.
-pub(super) fn json_of(schema: &str) -> Result<Value, String> {
-    serde_json::from_str(schema).map_err(|e| format!("it is not JSON: {e}"))
-}
-
 /// The full name that a schema gives itself.
 pub(super) fn full_name(schema: &Value) -> Option<String> {
     let text = |key: &str| schema.get(key).and_then(Value::as_str);

@@ -5,9 +5,8 @@ use apache_avro::schema::Name;
 use hashbrown::HashMap;
 use serde_json::Value;
 
-use super::parser_input::{
-    FIXED_DURATION, FIXED_UUID, add_definitions, for_parser, full_name, json_of,
-};
+use super::parser_input::{FIXED_DURATION, FIXED_UUID, add_definitions, for_parser, full_name};
+use crate::decode::schema_text::json_of;
 use crate::io::ReferencedSchema;
 
 /// Types that a schema may have, names resolved. Real ones have some hundreds.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::Field;
+use crate::decode::schema_text::json_of;
 use crate::schema::ColumnType;
 
 /// References and alternatives followed to a field's type, at most.
@@ -15,7 +16,7 @@ pub(super) const MAX_STEPS: usize = 8;
 /// # Errors
 /// It is not JSON, or names no properties.
 pub(super) fn fields(text: &str) -> Result<Vec<Field>, String> {
-    let schema: Value = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
+    let schema = json_of(text)?;
     let mut fields: Vec<Field> = Vec::new();
     let mut places = BTreeMap::new();
     for (name, of) in properties(&schema) {

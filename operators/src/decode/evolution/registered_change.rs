@@ -10,6 +10,7 @@ use super::Field;
 use super::change::{Described, described};
 use super::connect;
 use super::json_schema::{MAX_STEPS, plain_type, resolve};
+use crate::decode::schema_text::json_of;
 use crate::schema::ColumnType;
 
 /// The properties of the row that the schema describes; none when it is of no row.
@@ -17,7 +18,7 @@ use crate::schema::ColumnType;
 /// # Errors
 /// It is not JSON.
 pub(super) fn fields(text: &str) -> Result<Vec<Field>, String> {
-    let root: Value = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
+    let root = json_of(text)?;
     let Some(top) = properties(&root, &root) else {
         return Ok(Vec::new());
     };
