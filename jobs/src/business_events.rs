@@ -7,7 +7,8 @@
 //! 27 bytes for each id of the last 24 hours.
 //!
 //! A row is the change's `after`, of a delete its `before`. An outbox is only inserted into, so that the row
-//! has an id of its own; should one lack it, the position in the database's log stands for it.
+//! has an id of its own; should one lack it, the position in the database's log stands for it. An update or a
+//! delete of it within those 24 hours, as of an outbox that is cleared, has the row's id and is a duplicate.
 //!
 //! `order.placed` is also in the table of the orders, `payment.captured` in that of the payments, and so on. A refund
 //! is about a payment and about an order. What is of no such type is in `bronze.business_events` alone.

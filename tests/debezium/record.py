@@ -11,7 +11,7 @@ folder, and ends. PostgreSQL refuses to run as root, so root starts it as `nobod
 It writes, beside itself, `recorded/VARIANT.jsonl` (every record of the variant's topics, as it came, in the order of
 topic and offset; bytes that are no UTF-8 as base64), and `recorded/postgres.jsonl` (what PostgreSQL itself says of the
 rows of every change, as canonical text: times in UTC, bytes in hexadecimal). `operators/tests/debezium.rs` holds the one
-against the other.
+against the other. `record_outbox.py` records the table that the job `business-events` is for.
 """
 
 import argparse
@@ -237,54 +237,22 @@ def as_json(record):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    for name in ("kafka", "connect", "plugins", "postgres"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--out", default=str(Path(__file__).parent / "recorded"))
-    options = parser.parse_args()
-    out, folder = Path(options.out), Path(tempfile.mkdtemp(prefix="debezium-"))
-    out.mkdir(exist_ok=True)
-    postgres = Postgres(options.postgres, folder, 25432)
-    connect = Connect(options.connect, options.plugins, options.kafka, folder, 28083)
-    try:
-        record(postgres, connect, options, out)
-    finally:
-        connect.stop()
-        postgres.stop()
-    shutil.rmtree(folder)
+def column_names(postgres, table):
+    return postgres.say("SELECT column_name FROM information_schema.columns "
+                        f"WHERE table_name = '{table}' ORDER BY ordinal_position")
 
 
-def record(postgres, connect, options, out):
-    postgres.say(
-        f"CREATE TABLE full_rows ({COLUMNS})", "ALTER TABLE full_rows REPLICA IDENTITY FULL",
-        f"CREATE TABLE keyed_rows ({COLUMNS})",
-        *(f"ALTER TABLE {table} ALTER c_toast SET STORAGE EXTERNAL" for table in TABLES[:2]),
-        "CREATE TABLE keyless_rows (a text, b integer)", "ALTER TABLE keyless_rows REPLICA IDENTITY FULL",
-        *(f"INSERT INTO {table} VALUES (1, {USUAL}, {long_text(1)}), (2, {EDGES}, ''), (3, {NULLS}, NULL)"
-          for table in TABLES[:2]),
-        "INSERT INTO keyless_rows VALUES ('snapshot', 1)")
-    names = {table: postgres.say("SELECT column_name FROM information_schema.columns "
-                                 f"WHERE table_name = '{table}' ORDER BY ordinal_position") for table in TABLES}
+def canonical_rows(postgres, table, names, canonical, order="1::text"):
+    """What PostgreSQL says of the rows of a table: of each column a text, as `canonical` makes it."""
+    pairs = ", ".join(f"'{name}', {canonical.get(name, name + '::text')}" for name in names)
+    return [json.loads(line) for line in
+            postgres.say(f"SELECT json_build_object({pairs}) FROM {table} ORDER BY {order}")]
 
-    def canonical(table):
-        pairs = ", ".join(f"'{name}', {CANONICAL.get(name, name + '::text')}" for name in names[table])
-        return f"json_build_object({pairs})"
 
-    expected = []
-
-    def rows(table, where="true"):
-        return [json.loads(line) for line in
-                postgres.say(f"SELECT {canonical(table)} FROM {table} WHERE {where} ORDER BY 1::text")]
-
-    def note(operation, table, row):
-        expected.append({"op": operation, "table": table, "row": row})
-
-    for table in TABLES:
-        for row in rows(table):
-            note("r", table, row)
+def start_connectors(postgres, connect, variants):
+    """Starts a connector for each variant; when it returns, all of them stream."""
     connect.wait()
-    for name, own in VARIANTS.items():
+    for name, own in variants.items():
         config = {
             "connector.class": "io.debezium.connector.postgresql.PostgresConnector", "plugin.name": "pgoutput",
             "database.hostname": "127.0.0.1", "database.port": str(postgres.port), "database.user": "postgres",
@@ -299,7 +267,7 @@ def record(postgres, connect, options, out):
 
     def streams():
         done = postgres.say("SELECT count(*) FROM pg_replication_slots WHERE active")
-        for name in VARIANTS:
+        for name in variants:
             try:
                 status = connect.ask(f"/connectors/{name}/status")
             except urllib.error.HTTPError:
@@ -307,8 +275,60 @@ def record(postgres, connect, options, out):
             for task in status["tasks"]:
                 if task["state"] == "FAILED":
                     raise SystemExit(f"{name}: {task['trace']}")
-        return done == [str(len(VARIANTS))]
+        return done == [str(len(variants))]
     wait_for(streams, "every connector streams")
+
+
+def write_lines(path, values):
+    path.write_text("".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
+
+
+def write_versions(path, postgres):
+    path.write_text(f"Debezium {DEBEZIUM} (PostgreSQL connector), Kafka Connect 4.3.1, "
+                    f"PostgreSQL {postgres.say('SHOW server_version')[0]}\n")
+
+
+def run(description, record):
+    """The program: starts PostgreSQL and Connect, has `record` do its work, and ends them."""
+    parser = argparse.ArgumentParser(description=description)
+    for name in ("kafka", "connect", "plugins", "postgres"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--out", default=str(Path(__file__).parent / "recorded"))
+    options = parser.parse_args()
+    out, folder = Path(options.out), Path(tempfile.mkdtemp(prefix="debezium-"))
+    out.mkdir(exist_ok=True)
+    postgres = Postgres(options.postgres, folder, 25432)
+    connect = Connect(options.connect, options.plugins, options.kafka, folder, 28083)
+    try:
+        record(postgres, connect, options.kafka, out)
+    finally:
+        connect.stop()
+        postgres.stop()
+    shutil.rmtree(folder)
+
+
+def record(postgres, connect, kafka, out):
+    postgres.say(
+        f"CREATE TABLE full_rows ({COLUMNS})", "ALTER TABLE full_rows REPLICA IDENTITY FULL",
+        f"CREATE TABLE keyed_rows ({COLUMNS})",
+        *(f"ALTER TABLE {table} ALTER c_toast SET STORAGE EXTERNAL" for table in TABLES[:2]),
+        "CREATE TABLE keyless_rows (a text, b integer)", "ALTER TABLE keyless_rows REPLICA IDENTITY FULL",
+        *(f"INSERT INTO {table} VALUES (1, {USUAL}, {long_text(1)}), (2, {EDGES}, ''), (3, {NULLS}, NULL)"
+          for table in TABLES[:2]),
+        "INSERT INTO keyless_rows VALUES ('snapshot', 1)")
+    names = {table: column_names(postgres, table) for table in TABLES}
+    expected = []
+
+    def rows(table):
+        return canonical_rows(postgres, table, names[table], CANONICAL)
+
+    def note(operation, table, row):
+        expected.append({"op": operation, "table": table, "row": row})
+
+    for table in TABLES:
+        for row in rows(table):
+            note("r", table, row)
+    start_connectors(postgres, connect, VARIANTS)
 
     for table in TABLES:
         for operation, statement in workload(table):
@@ -331,7 +351,7 @@ def record(postgres, connect, options, out):
                 note(operation, table, new[0])
     postgres.say("SELECT pg_logical_emit_message(true, 'prefix', 'content')")
 
-    admin = AdminClient({"bootstrap.servers": options.kafka})
+    admin = AdminClient({"bootstrap.servers": kafka})
 
     def topics_of(name):
         return [topic for topic in admin.list_topics(timeout=30).topics
@@ -341,20 +361,19 @@ def record(postgres, connect, options, out):
         topics = [f"{name}.public.{table}" for table in TABLES]
         if not set(topics) <= set(topics_of(name)):
             return False
-        last = {record.topic(): record.value() for record in read_all(options.kafka, topics)}
+        last = {record.topic(): record.value() for record in read_all(kafka, topics)}
         return all(value is not None and b"999" in value for value in last.values()) and len(last) == 3
     for name in VARIANTS:
         wait_for(lambda: ends_with_last(name), f"{name} has everything")
     # Heartbeats and the markers of transactions follow.
     wait_for(lambda: "__debezium-heartbeat.plain" in topics_of("plain"), "there are heartbeats")
     for name in VARIANTS:
-        lines = [json.dumps(as_json(record), ensure_ascii=False) for record in read_all(options.kafka, topics_of(name))]
-        (out / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
-        print(f"{name}: {len(lines)} records")
-    (out / "postgres.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in expected))
-    (out / "VERSIONS").write_text(f"Debezium {DEBEZIUM} (PostgreSQL connector), Kafka Connect 4.3.1, "
-                                  f"PostgreSQL {postgres.say('SHOW server_version')[0]}\n")
+        records = [as_json(record) for record in read_all(kafka, topics_of(name))]
+        write_lines(out / f"{name}.jsonl", records)
+        print(f"{name}: {len(records)} records")
+    write_lines(out / "postgres.jsonl", expected)
+    write_versions(out / "VERSIONS", postgres)
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__.split("\n", 1)[0], record)

@@ -102,6 +102,8 @@ class Sent:
 
     def __init__(self):
         self.landed, self.dead, self.duplicates, self.dropped = [], [], 0, 0
+        # Duplicates that have a time of their own, as `landed` has them: the watermark moves by them too.
+        self.timed = []
         # What the tables besides have: event ids, by the end of the table's name.
         self.routed = {}
         # No record is read before; by default when all of them are sent.
@@ -792,11 +794,11 @@ def event_time_of(expected):
     return datetime.datetime.fromisoformat(expected["row"]["event_time"])
 
 
-def watermarks(landed):
+def watermarks(sent):
     """The watermark that each record is held against: the newest event before it in its partition, less the out-of-orderness. Of
-    duplicates nothing is to be known here: each has the time of one before it."""
+    other duplicates nothing is to be known here: each has the time of one before it."""
     found, newest = {}, {}
-    for expected in sorted(landed, key=lambda expected: key_of(expected["place"])):
+    for expected in sorted(sent["landed"] + sent["timed"], key=lambda expected: key_of(expected["place"])):
         *partition, _ = key_of(expected["place"])
         before, event_time = newest.get(tuple(partition)), event_time_of(expected)
         found[key_of(expected["place"])] = None if before is None else before - OUT_OF_ORDERNESS
@@ -815,7 +817,7 @@ def judge_rows(sent, rows):
     for row in rows:
         if found.setdefault(row["event_id"], row) is not row:
             wrong.append(f"{row['event_id']} landed twice")
-    watermark_at = watermarks(sent["landed"])
+    watermark_at = watermarks(sent)
     epochs = {}
     for expected in sorted(sent["landed"], key=lambda expected: key_of(expected["place"])):
         id, place = expected["row"]["event_id"], key_of(expected["place"])
@@ -937,7 +939,7 @@ def judge_letter_topic(what, job, sent):
 
 
 def judge_account(sent, account):
-    watermark_at = watermarks(sent["landed"])
+    watermark_at = watermarks(sent)
     counts = {
         "landed": len(sent["landed"]),
         "duplicates": sent["duplicates"],
