@@ -300,6 +300,10 @@ pub struct DeadLetterSample {
     pub original_payload: Option<String>,
     /// Bytes of the whole payload.
     pub payload_bytes: usize,
+    /// Whether `original_payload` is only its beginning. Its length does not tell: it is text, which has other bytes
+    /// where the payload is no UTF-8.
+    #[serde(default)]
+    pub payload_cut: bool,
 }
 
 /// Restarts.

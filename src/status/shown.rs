@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use strandline_operators::account::Account;
+use strandline_operators::observed::seen::SAMPLE_BYTES;
 use strandline_operators::time::EventTime;
 
 use super::diagnosis::holder;
@@ -155,6 +156,7 @@ pub(super) fn letters_of(
         failed_at: time(sample.at),
         original_payload: sample.payload.clone(),
         payload_bytes: sample.payload_bytes,
+        payload_cut: sample.payload_bytes > SAMPLE_BYTES,
     });
     DeadLetters {
         by_type: merged.letters.clone(),

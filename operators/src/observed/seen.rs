@@ -71,7 +71,7 @@ pub struct CommitSeen {
 /// Samples kept of each kind of dead letter.
 const SAMPLES_OF_A_KIND: usize = 4;
 /// The longest payload that a sample keeps, in bytes.
-const SAMPLE_BYTES: usize = 512;
+pub const SAMPLE_BYTES: usize = 512;
 /// The longest payload whose format is told.
 const LOOKED_AT_BYTES: usize = 1 << 20;
 

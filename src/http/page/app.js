@@ -13,7 +13,8 @@ const bytes = (n) => {
 };
 const ms = (n) => (n === null || n === undefined ? "–" : n < 10000 ? `${count(n)} ms` : `${(n / 1000).toFixed(1)} s`);
 const seconds = (n) => (n === null || n === undefined ? "–" : n < 120 ? `${n.toFixed(1)} s` : `${count(n / 60)} min`);
-const clock = (time) => (time ? time.replace("T", " ").replace(/(\.\d{3})?\d*Z$/, "$1") : "–");
+// UTC, and says so: a log beside it is in UTC too, and whoever looks may be anywhere.
+const clock = (time) => (time ? time.replace("T", " ").replace(/(\.\d{3})?\d*Z$/, "$1Z") : "–");
 
 function make(tag, text, properties = {}) {
   const element = document.createElement(tag);
@@ -90,9 +91,11 @@ function chart(id, series, unit) {
   const width = () => Math.max(element.clientWidth, 200);
   const plot = new uPlot({
     width: width(), height: 180, cursor: { y: false },
+    // As the times in the tables.
+    tzDate: (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
     axes: [axis, { ...axis, size: 70, values: (_, all) => all.map(unit) }],
     scales: { y: { range: (_, __, most) => [0, most > 0 ? most * 1.1 : 1] } },
-    series: [{}, ...series.map(([label, , stroke]) => ({
+    series: [{ value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}Z" }, ...series.map(([label, , stroke]) => ({
       label, stroke: () => color(stroke), width: 2, spanGaps: true, points: { show: false },
       value: (_, v) => (v === null ? "–" : unit(v)),
     }))],
@@ -168,7 +171,7 @@ function show(status) {
   table("letters", [["at"], ["from"], ["cause"], ["message", "text"], ["payload", "text"]],
     status.dead_letters.samples.map((l) => ({
       cells: [clock(l.failed_at), `${l.kafka_topic}[${l.kafka_partition}] ${l.kafka_offset}`, l.error_type, l.error_message,
-        l.original_payload === null ? "null" : l.original_payload + (l.payload_bytes > l.original_payload.length ? ` … (${bytes(l.payload_bytes)})` : "")],
+        l.original_payload === null ? "null" : l.original_payload + (l.payload_cut ? ` … (${bytes(l.payload_bytes)})` : "")],
     })), "none since the last start");
   table("restarts", [["at"], ["had run", "n"], ["cause", "text"]],
     status.restarts.last.map((r) => ({ cells: [clock(r.at), seconds(r.ran_seconds), r.cause] })), "none");

@@ -1,8 +1,8 @@
-//! Which stage is under pressure, and what is said of it.
+//! Which stage is under pressure, and what is said of it; which payloads are shown in part.
 
 use std::time::Duration;
 
-use super::super::facts::WorkerFacts;
+use super::super::facts::{LetterFacts, WorkerFacts};
 use super::super::merge::merge;
 use super::*;
 
@@ -207,4 +207,21 @@ fn while_all_is_read_a_stage_before_which_many_records_wait_is_busy() {
     assert_eq!(pressed(&worth), [("deduplicate", "busy", says)]);
     let less = stages(1, 10, behind(WORTH_A_WORD));
     assert!(pressed(&less).is_empty(), "{less:?}");
+}
+
+#[test]
+fn of_a_dead_letter_it_is_said_whether_its_payload_is_only_the_beginning() {
+    // As many characters as half the bytes: only their number tells.
+    let letter = |payload_bytes: usize| LetterFacts {
+        payload: Some("é".repeat(payload_bytes.min(SAMPLE_BYTES) / 2)),
+        payload_bytes,
+        ..LetterFacts::default()
+    };
+    let facts = ProcessFacts {
+        letter_samples: vec![letter(SAMPLE_BYTES), letter(SAMPLE_BYTES + 1)],
+        ..ProcessFacts::default()
+    };
+    let letters = letters_of(&[(0, facts)].into(), &Merged::default());
+    let cut: Vec<_> = letters.samples.iter().map(|l| l.payload_cut).collect();
+    assert_eq!(cut, [false, true]);
 }
