@@ -39,6 +39,8 @@ fn the_ui_shows_a_running_job_in_a_real_browser() {
         .arg(format!("http://{}", address(&status)))
         .arg(screenshots());
     let said = look(browser);
+    let compared = said.matches("cells are what the API says").count();
+    assert_eq!(compared, 3, "once a screen: {said}");
     for screen in ["desktop-light", "desktop-dark", "phone-dark"] {
         assert!(said.contains(&format!("{screen}: ok")), "{said}");
         let picture = screenshots().join(format!("{screen}.png"));

@@ -1,96 +1,49 @@
 """The UI in a real browser: python ui.py URL FOLDER
 
-Opens the UI of a running job in headless Chromium, checks what a person relies on, and leaves screenshots in
-FOLDER. The job must have been restarted once, have a dead letter, and be reading. Exits with an error that says
-what was wrong.
+Opens the UI of a running job in headless Chromium, checks what a person relies on, compares every cell with the API, and
+leaves screenshots in FOLDER. The job must have been restarted once, have a dead letter, and be reading. Exits with an
+error that says what was wrong.
 """
 
-import json
 import pathlib
-import shutil
 import sys
-import time
 import urllib.parse
 import urllib.request
 
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
-# A loaded machine is several times slower than an idle one.
-DEADLINE_S = 90
+import ui_api
+from browsing import asked, browser, resize, rows, screenshot, text, wait
+
 PAGE_BYTES = 150_000
 FIRST_PAINT_MS = 200
 LOADS = 5
 LOADS_MAX = 40
 # Events that the server pushes in an hour, one a second.
 HOUR_OF_EVENTS = 3600
-# What an hour may leave behind. The charts keep the last quarter of an hour, five numbers a second: 36 KB.
+# What an hour may leave behind. The charts keep the last half hour, five numbers every other second: 36 KB.
 LEFT_BYTES = 2_000_000
 # WCAG 2.2, level AA, for text.
 CONTRAST = 4.5
 
 
-def browser(width, height, dark, trusted=None):
-    """A browser of its own. `trusted` is the fingerprint of the key of a certificate that it takes besides."""
-    options = webdriver.ChromeOptions()
-    for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking",
-                     "--disable-component-update", "--no-first-run", "--js-flags=--expose-gc", "--enable-precise-memory-info",
-                     f"--window-size={width},{height}",
-                     # No name leads anywhere: the page must need nothing but its server.
-                     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]:
-        options.add_argument(argument)
-    if trusted:
-        options.add_argument(f"--ignore-certificate-errors-spki-list={trusted}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # Named, so that selenium looks for no other on the network.
-    options.binary_location = shutil.which("chromium")
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    driver.set_page_load_timeout(DEADLINE_S)
-    resize(driver, width, height)
-    scheme = "dark" if dark else "light"
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia",
-                           {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    return driver
-
-
-def resize(driver, width, height):
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                           {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600})
-
-
-def wait(driver, what, condition):
-    # What is read while the page replaces it is read again.
-    WebDriverWait(driver, DEADLINE_S, ignored_exceptions=[Exception]).until(
-        lambda _: condition(), f"waited for {what}")
-
-
-def text(driver, selector):
-    return driver.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
-
-
-def rows(driver, table):
-    return driver.execute_script(
-        "return [...document.querySelectorAll(`#${arguments[0]} tbody tr`)].map((row) => row.innerText)", table)
-
-
 def shows_the_job(driver, url):
     driver.get(url)
-    wait(driver, "the stream", lambda: text(driver, "#connection") == "live")
-    wait(driver, "a commit", lambda: len(rows(driver, "commits")) > 0)
-    wait(driver, "a rate", lambda: text(driver, "#flow .rate") not in ("", "0 records/s"))
+    wait("the stream", lambda: text(driver, "#connection") == "live")
+    wait("a commit", lambda: len(rows(driver, "commits")) > 0)
+    wait("a rate", lambda: text(driver, "#flow .rate") not in ("", "0 records/s"))
     stages = driver.execute_script("return [...document.querySelectorAll('#flow li b')].map((b) => b.innerText)")
     assert len(stages) == 5 and all(stages), stages
     assert "roman-numerals: running" in text(driver, "#jobs"), text(driver, "#jobs")
     assert "consumed = landed" in text(driver, "#balance"), text(driver, "#balance")
     before = text(driver, "#account")
-    wait(driver, "the account to move by itself", lambda: text(driver, "#account") != before)
-    wait(driver, "two charts", lambda: len(driver.find_elements(By.CSS_SELECTOR, ".chart canvas")) == 2)
-    wait(driver, "a freshness", lambda: driver.execute_script("return points.p99.some((ms) => ms > 0 && ms < 120000)"))
+    wait("the account to move by itself", lambda: text(driver, "#account") != before)
+    wait("two charts", lambda: len(driver.find_elements(By.CSS_SELECTOR, ".chart canvas")) == 2)
+    wait("a freshness", lambda: driver.execute_script("return points.p99.some((ms) => ms > 0 && ms < 120000)"))
     partitions = rows(driver, "partitions")
     assert len(partitions) == 4, partitions
-    wait(driver, "one partition to hold the watermark", lambda: driver.execute_script(
+    wait("one partition to hold the watermark", lambda: driver.execute_script(
         "return document.querySelectorAll('#partitions tr.holds').length") == 1)
     letters = rows(driver, "letters")
     causes = ("malformed", "schema_mismatch", "missing_event", "null_value", "too_late", "future_event_time")
@@ -104,24 +57,19 @@ def shows_the_job(driver, url):
     driver.execute_script("document.querySelector('details').open = false")
 
 
-def names_what_waits(driver):
-    """A stage that is in the way, and a finding, as the server says them: each has a colour and a sentence."""
-    driver.execute_script("""
-        const doctored = JSON.parse(JSON.stringify(arguments[0]));
-        doctored.operators[1].pressure = 'busy';
-        doctored.operators[1].says = 'four of five records wait for it';
-        doctored.findings = [{kind: 'commit_slow', severity: 'stalled', message: 'a commit hangs', hint: 'look', seconds: 7}];
-        stream.abort();
-        show(doctored);
-    """, status_of(driver))
-    colors = driver.execute_script(
-        "return [...document.querySelectorAll('#flow li')].map((li) => getComputedStyle(li).borderTopColor)")
-    assert colors[1] not in (colors[0], colors[2]), colors
-    assert "four of five records wait for it" in text(driver, "#flow"), text(driver, "#flow")
-    finding = text(driver, "#findings")
-    assert "a commit hangs" in finding and "Next: look" in finding, finding
-    assert driver.title.startswith("! "), driver.title
-    readable(driver, "#flow li.busy small, #findings .stalled, #findings .stalled small")
+def names_what_waits(driver, url, status):
+    """What is in the way, and findings, as the server says them: each has a colour of its own, and is readable."""
+    ui_api.shows_what_a_calm_job_lacks(driver, url, status)
+    looks = driver.execute_script("""
+        return [...document.querySelectorAll('#flow li')].map((li) =>
+          [li.className, getComputedStyle(li).borderTopColor, getComputedStyle(li).backgroundColor]);
+    """)
+    assert {name for name, *_ in looks} == {"ok", "waits", "busy"}, looks
+    for which in (1, 2):
+        # One of each stage that is so, and no other's.
+        colors = {(look[0], look[which]) for look in looks}
+        assert len(colors) == 3 and len({color for _, color in colors}) == 3, f"the same colour: {looks}"
+    readable(driver, "#flow b, #flow .rate, #flow small, #findings li, #findings small")
 
 
 def status_of(driver):
@@ -173,25 +121,13 @@ def is_small_and_quick(driver, url):
     while len(paints) < LOADS or (min(paints) >= FIRST_PAINT_MS and len(paints) < LOADS_MAX):
         driver.refresh()
         entry = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
-        wait(driver, "a paint", lambda: driver.execute_script(entry))
+        wait("a paint", lambda: driver.execute_script(entry))
         paints.append(round(driver.execute_script(entry)))
     size = sum(len(urllib.request.urlopen(url + path).read())
                for path in ["", "app.js", "style.css", "uplot.js", "uplot.css"])
     print(f"first paint {min(paints)} ms (of {paints}), page {size} bytes")
     assert size < PAGE_BYTES, f"the page has {size} bytes"
     assert min(paints) < FIRST_PAINT_MS, f"first paint after {paints} ms"
-
-
-def asked(driver):
-    """Where every request of the page went since this was last asked."""
-    targets = []
-    for entry in driver.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            target = urllib.parse.urlsplit(message["params"]["request"]["url"])
-            if target.scheme not in ("data", "chrome"):
-                targets.append(target)
-    return targets
 
 
 def asks_nobody_else(driver, url):
@@ -223,9 +159,9 @@ def keyboard_reaches_everything(driver):
 def commands_work_by_keyboard(driver):
     driver.execute_script("document.querySelector('[data-command=savepoint]').focus()")
     driver.switch_to.active_element.send_keys(Keys.ENTER)
-    wait(driver, "the question", lambda: driver.switch_to.alert.text)
+    wait("the question", lambda: driver.switch_to.alert.text)
     driver.switch_to.alert.accept()
-    wait(driver, "a savepoint", lambda: "is made" in text(driver, "#said"))
+    wait("a savepoint", lambda: "is made" in text(driver, "#said"))
 
 
 def an_hour_leaves_nothing(driver):
@@ -253,12 +189,6 @@ def an_hour_leaves_nothing(driver):
     assert after[0] - before[0] < LEFT_BYTES, f"{before[0]} bytes became {after[0]}"
 
 
-def screenshot(driver, width, path):
-    resize(driver, width, driver.execute_script("return document.documentElement.scrollHeight"))
-    time.sleep(1)  # the charts follow the size at the next frame
-    driver.save_screenshot(str(path))
-
-
 def main():
     url, folder = sys.argv[1].rstrip("/") + "/", pathlib.Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
@@ -266,7 +196,10 @@ def main():
                                       ("phone-dark", 390, 844, True)]:
         driver = browser(width, height, dark)
         try:
+            ui_api.record(driver)
             shows_the_job(driver, url)
+            status = ui_api.shows_what_the_api_says(driver, url)
+            ui_api.charts_show_the_history(driver, url)
             fits(driver, width)
             assert is_dark(driver) == dark, "the colours do not follow the system's"
             readable(driver, "h1, h2, h3, #state, #flow small, dt, dd, th, td, button, nav a")
@@ -275,12 +208,12 @@ def main():
                 shows_the_job(driver, url)
                 keyboard_reaches_everything(driver)
                 commands_work_by_keyboard(driver)
-            wait(driver, "points for the charts", lambda: driver.execute_script("return points.t.length") > 5)
+            wait("points for the charts", lambda: driver.execute_script("return points.t.length") > 5)
             screenshot(driver, width, folder / f"{name}.png")
             resize(driver, width, height)
             if name == "desktop-light":
                 an_hour_leaves_nothing(driver)
-            names_what_waits(driver)
+            names_what_waits(driver, url, status)
             asks_nobody_else(driver, url)
             print(f"{name}: ok")
         except BaseException:

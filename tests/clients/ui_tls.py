@@ -14,6 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import ui
+from browsing import asked, browser, rows, screenshot, text, wait
 
 WIDTH, HEIGHT = 1280, 900
 
@@ -25,7 +26,7 @@ def fingerprint(pem):
 
 
 def is_not_trusted_by_itself(url):
-    driver = ui.browser(WIDTH, HEIGHT, False)
+    driver = browser(WIDTH, HEIGHT, False)
     try:
         driver.get(url)
         # In the place of the page there is the browser's own, about the certificate.
@@ -37,37 +38,37 @@ def is_not_trusted_by_itself(url):
 
 def asks_for_the_token(driver, url, token):
     driver.get(url)
-    ui.wait(driver, "the question for the token", lambda: driver.find_element(By.ID, "token").is_displayed())
-    assert ui.text(driver, "#connection") != "live" and not ui.rows(driver, "commits"), "shown without a token"
+    wait("the question for the token", lambda: driver.find_element(By.ID, "token").is_displayed())
+    assert text(driver, "#connection") != "live" and not rows(driver, "commits"), "shown without a token"
     field = driver.find_element(By.CSS_SELECTOR, "#token input")
     field.send_keys("wrong", Keys.ENTER)
-    ui.wait(driver, "the refusal", lambda: "token" in ui.text(driver, "#connection"))
+    wait("the refusal", lambda: "token" in text(driver, "#connection"))
     field.clear()
     field.send_keys(token, Keys.ENTER)
-    ui.wait(driver, "the stream", lambda: ui.text(driver, "#connection") == "live")
+    wait("the stream", lambda: text(driver, "#connection") == "live")
     assert not driver.find_element(By.ID, "token").is_displayed(), "it still asks for the token"
 
 
 def shows_the_job(driver):
-    ui.wait(driver, "a commit", lambda: len(ui.rows(driver, "commits")) > 0)
-    before = ui.text(driver, "#account")
-    ui.wait(driver, "the account to move by itself", lambda: ui.text(driver, "#account") != before)
-    assert "roman-numerals: running" in ui.text(driver, "#jobs"), ui.text(driver, "#jobs")
+    wait("a commit", lambda: len(rows(driver, "commits")) > 0)
+    before = text(driver, "#account")
+    wait("the account to move by itself", lambda: text(driver, "#account") != before)
+    assert "roman-numerals: running" in text(driver, "#jobs"), text(driver, "#jobs")
 
 
 def main():
     url, folder = sys.argv[1].rstrip("/") + "/", pathlib.Path(sys.argv[4])
     folder.mkdir(parents=True, exist_ok=True)
     is_not_trusted_by_itself(url)
-    driver = ui.browser(WIDTH, HEIGHT, False, trusted=fingerprint(pathlib.Path(sys.argv[2]).read_text()))
+    driver = browser(WIDTH, HEIGHT, False, trusted=fingerprint(pathlib.Path(sys.argv[2]).read_text()))
     try:
         asks_for_the_token(driver, url, sys.argv[3])
         shows_the_job(driver)
         # A command is a POST, which a page of another origin may not send.
         ui.commands_work_by_keyboard(driver)
-        schemes = {target.scheme for target in ui.asked(driver)}
+        schemes = {target.scheme for target in asked(driver)}
         assert schemes == {"https"}, f"it asks over {schemes}"
-        ui.screenshot(driver, WIDTH, folder / "over-tls.png")
+        screenshot(driver, WIDTH, folder / "over-tls.png")
         print("over-tls: ok")
     except BaseException:
         driver.save_screenshot(str(folder / "over-tls-failed.png"))

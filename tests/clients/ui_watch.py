@@ -9,21 +9,21 @@ import json
 import sys
 import time
 
-import ui
+from browsing import asked, browser, text, wait
 
 WIDTH, HEIGHT = 1280, 900
 
 
 def opened(url):
-    driver = ui.browser(WIDTH, HEIGHT, False)
+    driver = browser(WIDTH, HEIGHT, False)
     driver.get(url)
-    ui.wait(driver, "the stream", lambda: ui.text(driver, "#connection") == "live")
+    wait("the stream", lambda: text(driver, "#connection") == "live")
     return driver
 
 
 def kept(driver):
-    ui.wait(driver, "the stream", lambda: ui.text(driver, "#connection") == "live")
-    ui.asked(driver)  # or the driver would keep it
+    wait("the stream", lambda: text(driver, "#connection") == "live")
+    asked(driver)  # or the driver would keep it
     heap, elements = driver.execute_script(
         "gc(); return [performance.memory.usedJSHeapSize, document.querySelectorAll('*').length]")
     return {"heap_bytes": heap, "elements": elements}
@@ -35,12 +35,12 @@ def main():
     try:
         for _ in range(pages):
             drivers.append(opened(url))
-        account = [ui.text(driver, "#account") for driver in drivers]
+        account = [text(driver, "#account") for driver in drivers]
         begun = time.monotonic()
         for sample in range(1, samples + 1):
             time.sleep(max(0, begun + sample * interval_s - time.monotonic()))
             print(json.dumps([kept(driver) for driver in drivers]), flush=True)
-        assert all(before != ui.text(driver, "#account") for before, driver in zip(account, drivers)), "the account stood still"
+        assert all(before != text(driver, "#account") for before, driver in zip(account, drivers)), "the account stood still"
     finally:
         for driver in drivers:
             driver.quit()
