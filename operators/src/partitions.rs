@@ -136,6 +136,16 @@ impl WorkerPartitions {
         self.views.iter().all(|v| v.end_seen)
     }
 
+    /// Whether there is more to read now, before these ends or those at the start. What lies between a partition's
+    /// position and its end once that has been reached cannot be read yet: transactions are open there.
+    pub fn is_behind(&self, ends: &[(TopicPartition, i64)]) -> bool {
+        let is_before = |(source, end): &(TopicPartition, i64)| {
+            let view = self.places.get(source).map(|&place| &self.views[place]);
+            view.is_some_and(|v| v.at_end_since.is_none() && v.next < *end)
+        };
+        !self.caught_up() || ends.iter().any(is_before)
+    }
+
     /// Offsets between the positions and these ends.
     pub fn lag(&self, ends: &[(TopicPartition, i64)]) -> u64 {
         let behind = |(source, end): &(TopicPartition, i64)| {
@@ -232,6 +242,22 @@ mod tests {
         assert_eq!(partitions.held(later), Held::Unknown);
         partitions.decoded_up_to(&source, 10);
         assert_eq!(partitions.held(later), Held::Free);
+    }
+
+    #[test]
+    fn it_is_behind_where_more_can_be_read_now() {
+        let mut partitions = partitions(&[2]);
+        let source = TopicPartition::new("t", 0);
+        let ends = |end| [(source.clone(), end)];
+        assert!(partitions.is_behind(&[]), "the end at the start is ahead");
+        partitions.read_up_to(&source, 2);
+        assert!(!partitions.is_behind(&[]));
+        assert!(!partitions.is_behind(&ends(2)));
+        assert!(partitions.is_behind(&ends(5)));
+        partitions.reached_end(&source, Instant::now());
+        assert!(!partitions.is_behind(&ends(5)), "a transaction is open");
+        partitions.read_up_to(&source, 3);
+        assert!(partitions.is_behind(&ends(5)), "it has ended");
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::observed::WORKER_INTERVAL;
 use crate::observed::seen::{PartitionSeen, Waits, WorkerSeen};
 use crate::record::{RawBatch, RawRecord, TopicPartition};
 use crate::time::{Epoch, IngestTime};
-use crate::wake::{Alarm, pace};
+use crate::wake::{Alarm, PACE_BEHIND, pace};
 
 /// Records taken from the log at a time.
 pub const BATCH_RECORDS: usize = 4096;
@@ -102,6 +102,10 @@ struct Source {
     closed: VecDeque<(Epoch, Vec<(TopicPartition, i64)>)>,
     /// The time between two looks when there is little to read.
     pace: Duration,
+    /// The time to the next look, once one has left nothing to read.
+    rest: Duration,
+    /// The ends of the partitions, and when the log was asked for them.
+    ends: (Vec<(TopicPartition, i64)>, Instant),
     /// When the last look left nothing to read.
     emptied_at: Option<Instant>,
     /// Why the last look read nothing, and when that was.
@@ -118,6 +122,7 @@ impl Source {
     ) -> Source {
         let now = context.host.now();
         let pace = pace(context.settings.commit.interval);
+        let ends = (log.end_offsets(), now);
         let mut source = Source {
             log,
             context,
@@ -128,6 +133,8 @@ impl Source {
             offsets: 0,
             closed: VecDeque::new(),
             pace,
+            rest: pace,
+            ends,
             emptied_at: None,
             waits: (Waits::No, now),
             said_at: None,
@@ -163,13 +170,13 @@ impl Source {
             return Again::After(self.pace);
         }
         let early = self.emptied_at.map(|at| {
-            self.pace
+            self.rest
                 .saturating_sub(self.context.host.now().duration_since(at))
         });
         if let Some(wait) = early.filter(|wait| !wait.is_zero()) {
             return Again::After(wait);
         }
-        let mut more = false;
+        let (mut more, mut found) = (false, false);
         let now = self.context.host.now();
         self.count_wait(now);
         let until = now + READ_SLICE;
@@ -180,7 +187,7 @@ impl Source {
                 .and_then(|()| self.log.poll(BATCH_RECORDS, &self.context.budget));
             match polled {
                 Ok(Polled::Batch(batch)) => {
-                    more = true;
+                    (more, found) = (true, true);
                     self.follow_assignment();
                     if let Some(batch) = self.take_in(batch) {
                         give(&capability, batch);
@@ -209,13 +216,27 @@ impl Source {
             }
         }
         self.follow_assignment();
+        if now.duration_since(self.ends.1) >= self.pace {
+            self.ends = (self.log.end_offsets(), now);
+        }
+        self.rest = self.next_rest(found);
         self.report();
         self.say(now);
         self.emptied_at = (!more).then(|| self.context.host.now());
         if more {
             Again::Now
         } else {
-            Again::After(self.pace)
+            Again::After(self.rest)
+        }
+    }
+
+    /// The time to the next look: short while there is more to read, and doubled while none of it comes.
+    fn next_rest(&self, found: bool) -> Duration {
+        let is_behind = || self.context.partitions.borrow().is_behind(&self.ends.0);
+        match found {
+            _ if !self.may_read() || !is_behind() => self.pace,
+            true => self.pace.min(PACE_BEHIND),
+            false => self.pace.min(self.rest.max(PACE_BEHIND) * 2),
         }
     }
 
@@ -258,13 +279,15 @@ impl Source {
         if self.said_at.is_some_and(is_early) {
             return;
         }
-        let ends: HashMap<TopicPartition, i64> = self.log.end_offsets().into_iter().collect();
+        let ends = self.ends.0.iter().map(|(source, end)| (source, *end));
+        let ends: HashMap<&TopicPartition, i64> = ends.collect();
         let partitions = self.context.partitions.borrow();
         let reads = self.waits.0 == Waits::No;
         let seen = partitions.views().iter().map(|view| PartitionSeen {
             source: view.source.clone(),
             next: view.next,
-            end: ends.get(&view.source).copied(),
+            // What was read since the log was asked is no less than the end.
+            end: ends.get(&view.source).map(|end| view.next.max(*end)),
             watermark: view.watermark.watermark(),
             // What came since then has not been looked for.
             at_end_for: view.at_end_for(now).filter(|_| reads),
@@ -401,7 +424,7 @@ impl Source {
             watermark: partitions.held(self.context.host.now()),
             bytes: self.bytes,
             offsets: self.offsets,
-            lag: partitions.lag(&self.log.end_offsets()),
+            lag: partitions.lag(&self.ends.0),
             caught_up: partitions.caught_up(),
             stop: self.context.stop.load(Ordering::Relaxed),
         };

@@ -25,6 +25,12 @@ const LOOKS_IN_AN_INTERVAL: u32 = 20;
 const PACE_MIN: Duration = Duration::from_millis(1);
 const PACE_MAX: Duration = Duration::from_millis(50);
 
+/// The time between two looks of a source that has read what there was while more waits at the broker. In the time
+/// between looks of one that is up to date more may come than the log holds ready of a partition, and nothing more is
+/// fetched of it then: with 256 KiB held of each of six partitions two workers drained 0.64 million records/s at 50 ms, and
+/// 1.25 at 2 ms.
+pub const PACE_BEHIND: Duration = Duration::from_millis(2);
+
 /// The time between two looks of a source when there is little to read.
 pub fn pace(interval: Duration) -> Duration {
     (interval / LOOKS_IN_AN_INTERVAL).clamp(PACE_MIN, PACE_MAX)
