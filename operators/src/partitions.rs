@@ -26,8 +26,7 @@ pub struct PartitionView {
 }
 
 impl PartitionView {
-    /// How long it has been read up to its end, without the time in which nothing was read; `None` when there is
-    /// more to read.
+    /// How long it has been read up to its end; `None` when there is more to read.
     pub fn at_end_for(&self, now: Instant) -> Option<Duration> {
         self.at_end_since
             .map(|since| now.saturating_duration_since(since))
@@ -96,16 +95,6 @@ impl WorkerPartitions {
         }
     }
 
-    /// Nothing was read for `unread`, whatever waited: a partition does not come to rest in that time. The log tells
-    /// of an end once, so the rest goes on afterwards.
-    pub fn did_not_read(&mut self, unread: Duration, now: Instant) {
-        for view in &mut self.views {
-            if let Some(since) = view.at_end_since.as_mut() {
-                *since = (*since + unread).min(now);
-            }
-        }
-    }
-
     /// The partition's end has been reached, for now.
     pub fn reached_end(&mut self, source: &TopicPartition, now: Instant) {
         if let Some(view) = self.view_mut(source) {
@@ -136,14 +125,14 @@ impl WorkerPartitions {
         self.views.iter().all(|v| v.end_seen)
     }
 
-    /// Whether there is more to read now, before these ends or those at the start. What lies between a partition's
-    /// position and its end once that has been reached cannot be read yet: transactions are open there.
-    pub fn is_behind(&self, ends: &[(TopicPartition, i64)]) -> bool {
-        let is_before = |(source, end): &(TopicPartition, i64)| {
-            let view = self.places.get(source).map(|&place| &self.views[place]);
-            view.is_some_and(|v| v.at_end_since.is_none() && v.next < *end)
-        };
-        !self.caught_up() || ends.iter().any(is_before)
+    /// Whether much can be read now of a partition: at least `least` offsets before its end or that at the start. What
+    /// lies between its position and its end once that has been reached cannot be read yet: transactions are open there.
+    pub fn is_behind(&self, ends: &[(TopicPartition, i64)], least: i64) -> bool {
+        let ends: HashMap<&TopicPartition, i64> = ends.iter().map(|(s, end)| (s, *end)).collect();
+        self.views.iter().any(|view| {
+            let end = ends.get(&view.source).copied().unwrap_or_default();
+            view.at_end_since.is_none() && end.max(view.end_at_start) - view.next >= least
+        })
     }
 
     /// Offsets between the positions and these ends.
@@ -214,22 +203,6 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_does_not_become_idle_while_nothing_is_read() {
-        let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
-        let mut partitions = partitions(&[10]);
-        let source = TopicPartition::new("t", 0);
-        partitions.reached_end(&source, start);
-        partitions.did_not_read(Duration::from_secs(60), after(70));
-        assert_eq!(
-            partitions.views()[0].at_end_for(after(70)),
-            Some(Duration::from_secs(10))
-        );
-        assert_eq!(partitions.held(after(89)), Held::Unknown);
-        assert_eq!(partitions.held(after(90)), Held::Free);
-    }
-
-    #[test]
     fn a_partition_is_not_idle_while_records_of_it_wait_for_their_schema() {
         let start = Instant::now();
         let later = start + Duration::from_secs(3600);
@@ -249,15 +222,20 @@ mod tests {
         let mut partitions = partitions(&[2]);
         let source = TopicPartition::new("t", 0);
         let ends = |end| [(source.clone(), end)];
-        assert!(partitions.is_behind(&[]), "the end at the start is ahead");
+        assert!(
+            partitions.is_behind(&[], 2),
+            "the end at the start is ahead"
+        );
+        assert!(!partitions.is_behind(&[], 3), "not by much");
         partitions.read_up_to(&source, 2);
-        assert!(!partitions.is_behind(&[]));
-        assert!(!partitions.is_behind(&ends(2)));
-        assert!(partitions.is_behind(&ends(5)));
+        assert!(!partitions.is_behind(&[], 1));
+        assert!(!partitions.is_behind(&ends(2), 1));
+        assert!(partitions.is_behind(&ends(5), 3));
+        assert!(!partitions.is_behind(&ends(5), 4), "a marker is not much");
         partitions.reached_end(&source, Instant::now());
-        assert!(!partitions.is_behind(&ends(5)), "a transaction is open");
+        assert!(!partitions.is_behind(&ends(5), 1), "a transaction is open");
         partitions.read_up_to(&source, 3);
-        assert!(partitions.is_behind(&ends(5)), "it has ended");
+        assert!(partitions.is_behind(&ends(5), 1), "it has ended");
     }
 
     #[test]

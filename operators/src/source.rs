@@ -39,6 +39,10 @@ use crate::wake::{Alarm, PACE_BEHIND, pace};
 /// Records taken from the log at a time.
 pub const BATCH_RECORDS: usize = 4096;
 
+/// A partition of which less waits at the broker is not caught up with in a hurry: it may be what has just come, or no
+/// more than the marker of a transaction.
+const BEHIND_LEAST: i64 = BATCH_RECORDS as i64;
+
 /// How long the source reads before it lets the operators behind it run.
 const READ_SLICE: Duration = Duration::from_millis(4);
 
@@ -219,7 +223,9 @@ impl Source {
         if now.duration_since(self.ends.1) >= self.pace {
             self.ends = (self.log.end_offsets(), now);
         }
-        self.rest = self.next_rest(found);
+        if !more {
+            self.rest = self.next_rest(found);
+        }
         self.report();
         self.say(now);
         self.emptied_at = (!more).then(|| self.context.host.now());
@@ -232,7 +238,10 @@ impl Source {
 
     /// The time to the next look: short while there is more to read, and doubled while none of it comes.
     fn next_rest(&self, found: bool) -> Duration {
-        let is_behind = || self.context.partitions.borrow().is_behind(&self.ends.0);
+        let is_behind = || {
+            let partitions = self.context.partitions.borrow();
+            partitions.is_behind(&self.ends.0, BEHIND_LEAST)
+        };
         match found {
             _ if !self.may_read() || !is_behind() => self.pace,
             true => self.pace.min(PACE_BEHIND),
@@ -265,12 +274,8 @@ impl Source {
             Waits::Memory => &observed.waited_for_memory_us,
             Waits::Commit => &observed.waited_for_commit_us,
         };
-        let waited = now.saturating_duration_since(since);
-        counter.fetch_add(waited.as_micros() as u64, Ordering::Relaxed);
-        self.context
-            .partitions
-            .borrow_mut()
-            .did_not_read(waited, now);
+        let micros = now.saturating_duration_since(since).as_micros();
+        counter.fetch_add(micros as u64, Ordering::Relaxed);
     }
 
     /// Says how the partitions stand, now and then.

@@ -111,9 +111,8 @@ pub(crate) struct Diagnosis {
     read: Option<(u64, Instant)>,
     held_back: Option<Instant>,
     holder: Option<Holder>,
-    /// Partitions that were at their end at the last look though more follows it: the offset to be read next, and for
-    /// how many milliseconds.
-    behind: BTreeMap<(String, i32), (Option<i64>, Option<u64>)>,
+    /// Partitions that were at their end at the last look though more follows it.
+    behind: BTreeMap<(String, i32), partitions::Behind>,
     /// Records decoded and dead letters by kind, of the last minute, the oldest first.
     counts: VecDeque<(Instant, u64, BTreeMap<String, u64>)>,
     /// What the run had committed each time that grew, since a record has landed; of the last minute, the oldest first.

@@ -10,6 +10,17 @@ const AHEAD_MICROS: i64 = 60 * 1_000_000;
 /// Partitions that one finding names.
 const NAMED: usize = 3;
 
+/// A partition that was at its end although more follows it.
+#[derive(Debug)]
+pub(super) struct Behind {
+    /// The offset to be read next.
+    next: Option<i64>,
+    /// For how long it was at its end.
+    at_end_ms: Option<u64>,
+    /// Whether that was taken for an open transaction.
+    is_held: bool,
+}
+
 impl Diagnosis {
     pub(super) fn partitions(&mut self, look: &Look<'_>, found: &mut Vec<Found>) {
         self.transactions(look, found);
@@ -32,7 +43,12 @@ impl Diagnosis {
             .iter()
             .filter(|(source, p)| {
                 let before = self.behind.get(*source);
-                before.is_some_and(|(next, at_end)| *next == p.next && *at_end < p.at_end_ms)
+                before.is_some_and(|before| {
+                    // The same facts again say what they said.
+                    before.next == p.next
+                        && (before.at_end_ms < p.at_end_ms
+                            || before.at_end_ms == p.at_end_ms && before.is_held)
+                })
             })
             .map(|(_, p)| *p)
             .collect();
@@ -45,10 +61,15 @@ impl Diagnosis {
                 hint: "find the producer with `kafka-transactions.sh find-hanging`; the broker ends a transaction after its producer's `transaction.timeout.ms`".to_owned(),
             });
         }
-        self.behind = behind
-            .into_iter()
-            .map(|(source, p)| (source, (p.next, p.at_end_ms)))
-            .collect();
+        let seen = behind.iter().map(|(source, p)| {
+            let seen = Behind {
+                next: p.next,
+                at_end_ms: p.at_end_ms,
+                is_held: held.iter().any(|other| std::ptr::eq(*other, *p)),
+            };
+            (source.clone(), seen)
+        });
+        self.behind = seen.collect();
     }
 }
 

@@ -269,6 +269,12 @@ fn an_open_transaction_a_wrong_clock_and_an_empty_topic_are_told_apart() {
     assert!(after(1, |s| held(s, 3_900), |_| {}).0.is_empty());
     let seen_once = |_| held(0, 5_000);
     assert!(after(1, seen_once, |_| {}).0.is_empty());
+    let seen_twice = |s: u64| held(s.min(1), 5_000);
+    assert_eq!(
+        after(2, seen_twice, |_| {}).0,
+        ["open_transaction"],
+        "facts that are not new take nothing back"
+    );
     let read_on = |seconds| {
         let next = 10 + seconds as i64;
         vec![PartitionFacts {
